@@ -1,0 +1,77 @@
+"""Owns the catalogue: which derivations each topic of ``headflow derive`` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from .bayes import bayes_risk
+from .bounds import factor_e, separation, single_head_optimum, universal_lower_bound
+from .choices import checked_closure, checked_parametrisation, unknown
+from .coordinates import to_log
+from .derivation import Derivation
+from .energy import energy_identity
+from .errors import InputError
+from .flow import gradient_flow
+from .limits import task_allocation_limit
+from .loss import population_loss
+from .optimum import multi_head_optimum
+from .warm_up import warm_up_flow
+
+
+def _loss(_: str, closure: str) -> tuple[Derivation, ...]:
+    return (population_loss(closure).derivation,)
+
+
+def _flow(parametrisation: str, closure: str) -> tuple[Derivation, ...]:
+    flow = gradient_flow(parametrisation, closure)
+    return (to_log(flow).derivation, energy_identity()) if flow.domain else (flow.derivation,)
+
+
+def _limit(*_: str) -> tuple[Derivation, ...]:
+    return (task_allocation_limit().derivation,)
+
+
+def _optimum(*_: str) -> tuple[Derivation, ...]:
+    return (
+        multi_head_optimum().derivation,
+        universal_lower_bound().derivation,
+        single_head_optimum().derivation,
+        factor_e().derivation,
+        separation().derivation,
+        bayes_risk().derivation,
+    )
+
+
+def _phases(*_: str) -> tuple[Derivation, ...]:
+    return (warm_up_flow().derivation,)
+
+
+TOPICS: Mapping[str, Callable[[str, str], tuple[Derivation, ...]]] = {
+    "loss": _loss,
+    "flow": _flow,
+    "limit": _limit,
+    "optimum": _optimum,
+    "phases": _phases,
+}
+
+
+def derivations(
+    topic: str = "all", parametrisation: str = "balanced", closure: str = "leading"
+) -> tuple[Derivation, ...]:
+    """The derivations of a topic; under "all" every step stands once, where it is first needed.
+
+    Raises ``InputError`` for an unknown topic, parametrisation or closure.
+    """
+    checked_parametrisation(parametrisation)
+    checked_closure(closure)
+    if topic != "all" and topic not in TOPICS:
+        raise InputError(unknown("topic", topic, (*TOPICS, "all")))
+    chosen = TOPICS.values() if topic == "all" else (TOPICS[topic],)
+    found = [derivation for build in chosen for derivation in build(parametrisation, closure)]
+    shown: set[str] = set()
+    result = []
+    for derivation in found:
+        new = tuple(step for step in derivation if step.label not in shown)
+        shown |= {step.label for step in new}
+        result.append(Derivation(derivation.title, new, derivation.assumptions))
+    return tuple(result)

@@ -1,0 +1,105 @@
+"""Owns closed forms: results of theory with their hypotheses and derivation, ready for numbers.
+
+A closed form meets a problem's numbers through the symbols' names only, exactly (``exact``) and as a float
+(``evaluate``); asked for what a hypothesis excludes, it raises ``HypothesisError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sympy import Expr, Integer, N
+
+from .derivation import Derivation
+from .errors import HypothesisError
+from .indexed import unroll
+from .loss import PARAMETERS
+from .printing import aligned_html, aligned_latex, aligned_text
+
+# Digits at which exact numbers are evaluated before they are rounded to a float.
+DIGITS = 30
+
+
+class HasValues(Protocol):
+    """What theory needs of a problem: its numbers, exactly, by symbol name (sequences per task)."""
+
+    def exact_values(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A condition on a problem: its wording, and a test of the problem's values that also says what was got."""
+
+    statement: str
+    holds: Callable[[Mapping[str, Any]], bool]
+    describe: Callable[[Mapping[str, Any]], str]
+
+
+ENOUGH_HEADS = Hypothesis(
+    "at least as many heads as tasks (H ≥ I)",
+    lambda values: bool(values["H"] >= values["I"]),
+    lambda values: f"H = {values['H']}, I = {values['I']}",
+)
+
+
+def parameters_of(problem: HasValues) -> dict[str, Any]:
+    """The problem's values with the derived parameters φ and c of each task, all exact."""
+    values = dict(problem.exact_values())
+    for definition in PARAMETERS:
+        name = str(getattr(definition.base, "label", definition.base))
+        if definition.indices:
+            tasks = range(1, int(values["I"]) + 1)
+            values[name] = [unroll(definition.at(Integer(task)), values) for task in tasks]
+        else:
+            values[name] = unroll(definition.body, values)
+    return values
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """``symbol = expression`` under hypotheses, with the derivation that led to it."""
+
+    title: str
+    symbol: Expr
+    expression: Expr
+    derivation: Derivation
+    hypotheses: tuple[Hypothesis, ...] = ()
+
+    def exact(self, problem: HasValues) -> Expr:
+        """The value as an exact SymPy number; ``HypothesisError`` where a hypothesis does not hold."""
+        values = problem.exact_values()
+        require(self.title, self.hypotheses, values)
+        return unroll(self.expression, values, PARAMETERS)
+
+    def evaluate(self, problem: HasValues) -> float:
+        """The value as a float, rounded once from 30 digits."""
+        return to_float(self.exact(problem))
+
+    def latex(self) -> str:
+        return str(aligned_latex([(self.symbol, self.expression)]))
+
+    def text(self) -> str:
+        return str(aligned_text([(self.symbol, self.expression)]))
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_latex_(self) -> str:
+        return f"$${self.latex()}$$"
+
+    def _repr_html_(self) -> str:
+        return str(aligned_html([(self.symbol, self.expression)]))
+
+
+def require(what: str, hypotheses: tuple[Hypothesis, ...], values: Mapping[str, Any]) -> None:
+    """Raise ``HypothesisError`` for the first hypothesis that the values do not satisfy."""
+    for hypothesis in hypotheses:
+        if not hypothesis.holds(values):
+            raise HypothesisError(what, hypothesis.statement, hypothesis.describe(values))
+
+
+def to_float(number: Expr) -> float:
+    """An exact real number rounded once to a float."""
+    return float(N(number, DIGITS))

@@ -1,0 +1,66 @@
+"""Owns definitions: named sub-expressions such as ``C[h, k]`` that stay closed until asked to open.
+
+A definition keeps formulas readable and hands the code generator its shared sub-expressions.  Its
+derivative follows from its body; where the body is an exponential, ``D C = C D(log C)`` keeps the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sympy import Expr, Indexed, IndexedBase, Symbol
+
+from .nodes import NodeError, check, free_indices, free_symbols, indexed_bases, replace_indexed, substitute
+
+
+@dataclass(frozen=True)
+class Definition:
+    """``head = body``: head is ``X[a, b]`` with distinct index symbols, or a scalar symbol."""
+
+    head: Expr
+    body: Expr
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.head, Indexed | Symbol):
+            raise TypeError(f"a definition names a symbol or an indexed symbol, got {self.head}")
+        check(self.body)
+        if len(set(self.indices)) != len(self.indices) or not all(
+            isinstance(x, Symbol) for x in self.indices
+        ):
+            raise NodeError(f"the indices of {self.head} must be distinct symbols")
+        if self.base in indexed_bases(self.body) or self.head in free_symbols(self.body):
+            raise ValueError(f"the definition of {self.head} refers to itself")
+        if loose := free_indices(self.body) - set(self.indices):
+            names = ", ".join(sorted(map(str, loose)))
+            raise ValueError(f"the definition of {self.head} has free indices that its head lacks: {names}")
+
+    @property
+    def base(self) -> IndexedBase | Symbol:
+        """The name that is defined."""
+        return self.head.base if isinstance(self.head, Indexed) else self.head
+
+    @property
+    def indices(self) -> tuple[Symbol, ...]:
+        """The head's index symbols."""
+        return tuple(self.head.indices) if isinstance(self.head, Indexed) else ()
+
+    def at(self, *indices: Expr) -> Expr:
+        """The body at the given indices, without capture."""
+        return rule(self.head, self.body)(*indices)
+
+
+def rule(head: Indexed, body: Expr) -> Callable[..., Expr]:
+    """``head = body`` as a function of the indices: ``rule(X[a, b], body)(i, h)`` is the body at (i, h)."""
+    symbols = tuple(head.indices) if isinstance(head, Indexed) else ()
+    return lambda *indices: substitute(body, dict(zip(symbols, indices, strict=True)))
+
+
+def inline(expression: Expr, definitions: Iterable[Definition]) -> Expr:
+    """Open definitions, the last one first (a definition may use those before it)."""
+    for definition in reversed(tuple(definitions)):
+        if isinstance(definition.head, Symbol):
+            expression = substitute(expression, {definition.head: definition.body})
+        else:
+            expression = replace_indexed(expression, {definition.base: definition.at})
+    return expression

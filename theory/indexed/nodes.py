@@ -1,0 +1,213 @@
+"""Owns what an index expression is: the closed node set, and substitution that never captures.
+
+SymPy's own ``subs``, ``xreplace``, ``doit``, ``simplify`` and ``expand`` are not safe on sums over
+indices (they capture bound names, or rewrite an exponential of a sum as a Piecewise), so nothing
+here calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sympy import (
+    Add,
+    Dummy,
+    Expr,
+    Indexed,
+    IndexedBase,
+    KroneckerDelta,
+    Mul,
+    Number,
+    NumberSymbol,
+    Pow,
+    Rational,
+    Sum,
+    Symbol,
+    SympifyError,
+    exp,
+    log,
+    sympify,
+)
+
+
+class NodeError(TypeError):
+    """An expression holds a node that the index calculus does not know."""
+
+
+def bounds(total: Sum) -> tuple[tuple[Symbol, Expr], ...]:
+    """``((index, upper), ...)`` of a sum, innermost first; every lower limit must be 1.
+
+    An index that an inner range of the same sum shadows is renamed: nothing in the body refers to it.
+    """
+    pairs: list[tuple[Symbol, Expr]] = []
+    for limit in total.limits:
+        if len(limit) != 3 or limit[1] != 1:
+            raise NodeError(
+                f"a sum over an index must run from 1 to a constant, got the limits {limit} in {total}"
+            )
+        index, _, upper = limit
+        if not isinstance(index, Symbol):
+            raise NodeError(f"{index} ({type(index).__name__}) in {total} must be a symbol to be summed over")
+        if not (isinstance(upper, Symbol) or (upper.is_Integer and upper > 0)):
+            raise NodeError(f"the upper limit {upper} of {total} must be a symbol or a positive integer")
+        if upper in total.variables:
+            raise NodeError(f"the limits of {total} must be constants")
+        pairs.append((fresh(index, upper) if any(index == other for other, _ in pairs) else index, upper))
+    return tuple(pairs)
+
+
+def check(expression: Any) -> Expr:
+    """Return ``expression`` as SymPy, or raise ``NodeError`` naming the first node outside the set.
+
+    The set: numbers, symbols, Add, Mul, Pow with a rational exponent, exp, log, sqrt, Indexed with plain
+    indices, KroneckerDelta of plain indices, and Sum from 1 to a constant.
+    """
+    try:
+        expression = sympify(expression, strict=True)
+    except SympifyError:
+        raise NodeError(f"{expression!r} is not an index expression") from None
+    _check(expression, frozenset())
+    return expression
+
+
+def _check(expression: Any, bound: frozenset[Symbol]) -> None:
+    if isinstance(expression, Number | NumberSymbol):
+        if expression.is_Float:
+            raise NodeError(f"exact numbers only: {expression} is a float; write a Rational")
+        if not expression.is_finite:
+            raise NodeError(f"{expression} is not a finite number")
+    elif isinstance(expression, Symbol):
+        if not expression.is_commutative:
+            raise NodeError(f"the symbol {expression} does not commute")
+    elif isinstance(expression, Indexed | KroneckerDelta):
+        if isinstance(expression, KroneckerDelta) and len(expression.args) != 2:
+            raise NodeError(f"{expression} must have two indices and no range")
+        for entry in indices_of(expression):
+            if not (isinstance(entry, Symbol) or entry.is_Integer):
+                raise NodeError(f"the index {entry} of {expression} must be a symbol or an integer")
+    elif isinstance(expression, Pow) and not isinstance(expression, exp):
+        if not isinstance(expression.exp, Rational):
+            raise NodeError(f"the exponent of {expression} must be an integer or a rational number")
+        if expression.base.is_negative and expression.base.is_number and not expression.exp.is_Integer:
+            raise NodeError(f"{expression} is a fractional power of a negative number")
+        _check(expression.base, bound)
+    elif isinstance(expression, Sum):
+        inner = bound | {index for index, _ in bounds(expression)}
+        if dependent := {upper for _, upper in bounds(expression)} & bound:
+            raise NodeError(
+                f"the limit {dependent.pop()} of {expression} must be a constant, not another index"
+            )
+        _check(expression.function, inner)
+    elif isinstance(expression, Add | Mul | exp | log):
+        for argument in expression.args:
+            _check(argument, bound)
+    else:
+        raise NodeError(f"{type(expression).__name__} is not a node of the index calculus: {expression}")
+
+
+def indices_of(atom: Expr) -> tuple[Expr, ...]:
+    """The index entries of an Indexed or a KroneckerDelta."""
+    return tuple(atom.indices) if isinstance(atom, Indexed) else tuple(atom.args[:2])
+
+
+def rebuild(expression: Expr, arguments: list[Expr]) -> Expr:
+    """``expression`` with new arguments; indexed names keep their own ordering rule."""
+    return expression.func(*arguments)
+
+
+class BoundIndex(Dummy):
+    """The index of an opened sum; it knows its range, so that deltas between two ranges are not collapsed."""
+
+    __slots__ = ("upper",)
+
+
+def fresh(symbol: Symbol, upper: Expr) -> BoundIndex:
+    """A new index that equals no other, named like ``symbol``, running to ``upper``."""
+    index = BoundIndex(symbol.name, integer=True)
+    index.upper = upper
+    return index
+
+
+def range_of(index: Expr) -> Expr | None:
+    """Where an index stops, if it stems from a sum."""
+    return index.upper if isinstance(index, BoundIndex) else None
+
+
+def free_symbols(expression: Expr) -> set[Symbol]:
+    """Symbols that occur free: indices not bound by a sum, and scalars (indexed names are not symbols)."""
+    if isinstance(expression, Symbol):
+        return {expression}
+    if isinstance(expression, Indexed | KroneckerDelta):
+        return {entry for entry in indices_of(expression) if isinstance(entry, Symbol)}
+    if isinstance(expression, Sum):
+        upper = set().union(*(free_symbols(limit[2]) for limit in expression.limits))
+        return (free_symbols(expression.function) - set(expression.variables)) | upper
+    return set().union(*(free_symbols(argument) for argument in expression.args))
+
+
+def free_indices(expression: Expr) -> set[Symbol]:
+    """Symbols that occur free as an index."""
+    if isinstance(expression, Indexed | KroneckerDelta):
+        return free_symbols(expression)
+    inner = set().union(*(free_indices(argument) for argument in _operands(expression)))
+    return inner - set(expression.variables) if isinstance(expression, Sum) else inner
+
+
+def _operands(expression: Expr) -> tuple[Expr, ...]:
+    return (expression.function,) if isinstance(expression, Sum) else expression.args
+
+
+def indexed_bases(expression: Expr) -> set[IndexedBase]:
+    """The indexed names that occur in an expression."""
+    return {atom.base for atom in expression.atoms(Indexed)}
+
+
+def open_sum(total: Sum) -> tuple[Expr, tuple[tuple[Symbol, Expr], ...]]:
+    """Body and bounds of a sum with its bound indices renamed to fresh ones."""
+    pairs = bounds(total)
+    renamed = {index: fresh(index, upper) for index, upper in pairs}
+    return substitute(total.function, renamed), tuple((renamed[index], upper) for index, upper in pairs)
+
+
+def close_sum(body: Expr, pairs: tuple[tuple[Symbol, Expr], ...]) -> Expr:
+    """The sum of ``body`` over the given bounds (the body itself when there are none)."""
+    return Sum(body, *((index, 1, upper) for index, upper in pairs)) if pairs else body
+
+
+def substitute(expression: Expr, mapping: Mapping[Symbol, Expr]) -> Expr:
+    """Replace free symbols (indices or scalars), renaming bound indices that would capture.
+
+    An upper limit counts as free: ``{n_heads: n_tasks}`` sets H = I everywhere.
+    """
+    if not mapping:
+        return expression
+    if isinstance(expression, Symbol):
+        return mapping.get(expression, expression)
+    if isinstance(expression, Indexed):
+        return expression.base[tuple(mapping.get(entry, entry) for entry in expression.indices)]
+    if isinstance(expression, KroneckerDelta):
+        return KroneckerDelta(*(mapping.get(entry, entry) for entry in indices_of(expression)))
+    if isinstance(expression, Sum):
+        pairs = [(index, substitute(upper, mapping)) for index, upper in bounds(expression)]
+        inner = {old: new for old, new in mapping.items() if old not in expression.variables}
+        incoming = set().union(*(free_symbols(new) for new in inner.values()))
+        renamed = {index: fresh(index, upper) for index, upper in pairs if index in incoming}
+        body = substitute(substitute(expression.function, renamed), inner)
+        return close_sum(body, tuple((renamed.get(index, index), upper) for index, upper in pairs))
+    if not expression.args:
+        return expression
+    return rebuild(expression, [substitute(argument, mapping) for argument in expression.args])
+
+
+def replace_indexed(expression: Expr, rules: Mapping[IndexedBase, Callable[..., Expr]]) -> Expr:
+    """Replace each ``X[a, b]`` whose name has a rule by ``rule(a, b)``, without capture."""
+    if isinstance(expression, Indexed):
+        rule = rules.get(expression.base)
+        return rule(*expression.indices) if rule else expression
+    if isinstance(expression, Sum):
+        body, pairs = open_sum(expression)
+        return close_sum(replace_indexed(body, rules), pairs)
+    if not expression.args or isinstance(expression, KroneckerDelta):
+        return expression
+    return rebuild(expression, [replace_indexed(argument, rules) for argument in expression.args])

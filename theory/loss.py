@@ -1,0 +1,174 @@
+"""Owns the population loss: the model's in-context risk averaged over regressors and queries, in closures.
+
+``𝓛 = E Σ_i (ŷ_i − ⟨β_i, x_q⟩)²`` with the noise-free query target and no factor ½, at decomposable weights.
+Closures: ``first_order`` keeps every term of order 1/L, ``leading`` is its limit d_i → ∞ at fixed d_i ω² and
+d_i/L (the papers' loss), ``finite_d`` is the leading one with the query's expectation kept exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from sympy import Dummy, Expr, Function, Mul, Rational, S, diff, exp, log
+
+from . import notation as n
+from .attention import output_moments
+from .choices import checked_closure
+from .derivation import Derivation, Recorder
+from .gaussian import chi_square_generating_function
+from .indexed import Definition, difference_is_zero, inline, normalise, replace_indexed, substitute
+from .indexed.asymptotics import leading_order
+from .indexed.monomial import Term, to_expression
+from .indexed.nodes import indexed_bases
+from .indexed.normal import terms
+
+expectation = Function("E")
+
+# Derived parameters of a problem, opened when numbers are put in.
+PARAMETERS = (
+    Definition(n.noise_factor[n.i], 1 + n.noise_variance / n.signal_power[n.i]),
+    Definition(n.noise_to_context[n.i], n.noise_factor[n.i] * n.dims[n.i] / n.context_length),
+    Definition(n.embedding_dim, n.over_tasks(n.dims[n.i]) + n.n_tasks),
+)
+
+# The scaling of the leading closure: N = d_i, with d_i ω_i², d_i/L and ω_i μ_i kept of order one.
+PROPORTIONAL_SCALING: Mapping[Expr, Rational] = {
+    n.dims: S.One,
+    n.context_length: S.One,
+    n.omega: -Rational(1, 2),
+    n.mu: Rational(1, 2),
+}
+
+
+@dataclass(frozen=True)
+class PopulationLoss:
+    """A population loss: an expression in the state, with its definitions (r, C) kept closed."""
+
+    expression: Expr
+    definitions: tuple[Definition, ...]
+    closure: str
+    derivation: Derivation
+
+
+@cache
+def population_loss(closure: str = "leading") -> PopulationLoss:
+    """The population loss in spectral variables mu[i, h], omega[i, h].
+
+    Raises ``InputError`` for an unknown closure.
+    """
+    checked_closure(closure)
+    i, h, k = n.i, n.h, n.k
+    moments = output_moments()
+    record = Recorder("Population loss")
+    record.include(moments.derivation)
+
+    def at_head(expression: Expr) -> Expr:
+        return n.over_heads(n.mu[i, h] * expression)
+
+    error = at_head(moments.mean) - n.beta_query[i]
+    conditional = (
+        error**2 + 2 * error * at_head(moments.bias) + n.over_heads(n.mu[i, h] * n.mu[i, k] * moments.covariance, h, k)
+    )
+    record(
+        "risk given query and regressor",
+        conditional,
+        "Squared mean error plus variance of ŷ_i = Σ_h μ_i^h f_i^h, to order 1/L.",
+    )
+    decomposed = replace_indexed(
+        conditional, {n.beta_head: lambda task, head: n.omega[task, head] * n.beta_query[task]}
+    )
+    record(
+        "decomposable weights",
+        normalise(decomposed),
+        "W_X = Φ diag(ω) Φᵀ with one ω_i^h for the coordinates of task i: ⟨β_i, a_h⟩ = ω_i^h ⟨β_i, x_q⟩.",
+    )
+    over_beta = normalise(to_expression(_average_regressor(term) for term in terms(decomposed)))
+    record(
+        "average over the regressor",
+        over_beta,
+        "β_i ~ N(0, (λ_i/d_i) Id): E⟨β_i, x_q⟩² = λ_i |x_q^{(i)}|²/d_i and E|β_i|² = λ_i.",
+    )
+    weight = n.omega[n.j, h] * n.omega[n.j, k]
+    per_coordinate = chi_square_generating_function(weight)
+    exact_interaction = Definition(n.interaction[h, k], exp(n.over_tasks(n.dims[n.j] * log(per_coordinate), n.j)))
+    record(
+        "expectation over the query",
+        (expectation(exp(n.head_head[h, k])), exact_interaction.body),
+        "⟨a_h, a_k⟩ = Σ_j ω_j^h ω_j^k |x_q^{(j)}|²: d_j independent chi-square factors (1 − 2ω_j^h ω_j^k)^{−1/2}.",
+    )
+    first_order = normalise(to_expression(_average_query(term) for term in terms(over_beta)))
+    record(
+        "first-order loss of task i",
+        first_order,
+        "C_hk = E e^{⟨a_h, a_k⟩}; a factor |x_q^{(i)}|² brings d_i, or d_i/(1 − 2ω_i^h ω_i^k) under the tilt.",
+    )
+    limit = leading_order(first_order, PROPORTIONAL_SCALING)
+    record(
+        "leading loss of task i",
+        limit,
+        "d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i: the bias and the tilt's w/(1 − 2w) are of lower order.",
+    )
+    interaction = Definition(
+        n.interaction[h, k], exp(leading_order(exact_interaction.body.args[0], PROPORTIONAL_SCALING))
+    )
+    record(
+        "leading interaction",
+        (interaction.head, interaction.body),
+        "The same limit of C: −(d_j/2) log(1 − 2ω_j^h ω_j^k) → d_j ω_j^h ω_j^k.",
+    )
+    # σ² by the definition of φ_i, then the bias-like terms as a square.
+    in_noise_factor = normalise(substitute(limit, {n.noise_variance: n.signal_power[i] * (n.noise_factor[i] - 1)}))
+    noise = [
+        term for term in terms(in_noise_factor) if any(n.interaction in indexed_bases(atom) for atom, _ in term.factors)
+    ]
+    residual = Definition(n.residual[i], 1 - n.over_heads(n.mu[i, h] * n.omega[i, h]))
+    task_loss = n.signal_power[i] * (n.residual[i] ** 2 + normalise(to_expression(noise) / n.signal_power[i]))
+    loss = n.over_tasks(task_loss)
+    record(
+        "population loss",
+        (n.loss, loss),
+        "Sum over tasks, the square completed with r_i = 1 − Σ_h μ_i^h ω_i^h and φ_i = 1 + σ²/λ_i.",
+        check=lambda: difference_is_zero(inline(task_loss, (residual,)), in_noise_factor),
+    )
+    return PopulationLoss(loss, (residual, interaction), closure, record.freeze())
+
+
+def _average_regressor(term: Term) -> Term:
+    """E over β_i ~ N(0, (λ_i/d_i) Id), independent of the query."""
+    factors: list[tuple[Expr, Rational]] = []
+    for atom, power in term.factors:
+        base = getattr(atom, "base", None)
+        if base == n.beta_query and power == 2:
+            (task,) = atom.indices
+            factors += [(n.signal_power[task], S.One), (n.query_query[task], S.One), (n.dims[task], -S.One)]
+        elif base == n.beta_beta and power == 1:
+            factors.append((n.signal_power[atom.indices[0]], S.One))
+        elif base in (n.beta_query, n.beta_beta):
+            raise ValueError(f"no rule averages {atom}**{power} over the regressor")
+        else:
+            factors.append((atom, power))
+    return Term(term.coefficient, term.bounds, tuple(factors), term.exponent)
+
+
+def _average_query(term: Term) -> Term:
+    """E over x_q ~ N(0, Id), the exponent being 0 or ⟨a_h, a_k⟩."""
+    pair = term.exponent
+    factors = [] if pair == 0 else [(n.interaction[pair.indices], S.One)]
+    for atom, power in term.factors:
+        if getattr(atom, "base", None) != n.query_query:
+            factors.append((atom, power))
+            continue
+        (task,) = atom.indices
+        if power != 1:
+            raise ValueError(f"no rule averages {atom}**{power} over the query")
+        tilt = S.Zero if pair == 0 else Mul(*(n.omega[task, head] for head in pair.indices))
+        factors += [(n.dims[task], S.One), (_tilted_second_moment(tilt), S.One)]
+    return Term(term.coefficient, term.bounds, tuple(factors))
+
+
+def _tilted_second_moment(weight: Expr) -> Expr:
+    """``E[z² e^{w z²}] / E[e^{w z²}]``: the logarithmic derivative of the generating function."""
+    w = Dummy("w", real=True)
+    return diff(log(chi_square_generating_function(w)), w).subs(w, weight)

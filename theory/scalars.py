@@ -1,0 +1,76 @@
+"""Owns the way to SymPy's scalar algebra and back: expressions of one task whose indexed atoms act as symbols.
+
+Solving, factoring and differentiating are SymPy's own; they see every indexed atom (and every closed sum) as one
+plain symbol, so they cannot disturb an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sympy import Dummy, Expr, Indexed, S, Sum, cancel, expand, factor, solve
+
+from . import notation as n
+from .indexed import substitute
+from .indexed.normal import terms
+
+
+@dataclass(frozen=True)
+class PlainSymbols:
+    """An expression in plain positive symbols, and the way back to its indexed atoms."""
+
+    expression: Expr
+    back: dict[Dummy, Expr]
+
+    def restored(self, expression: Expr) -> Expr:
+        return expression.xreplace(self.back)
+
+    def factored(self) -> Expr:
+        """The expression as one fraction in lowest terms, factored, in its own atoms."""
+        return self.restored(factor(cancel(expand(self.expression))))
+
+    def symbol(self, atom: Expr) -> Expr:
+        """The symbol that stands for an atom (a scalar symbol stands for itself)."""
+        return next((symbol for symbol, own in self.back.items() if own == atom), atom)
+
+
+def plain_symbols(expression: Expr) -> PlainSymbols:
+    """Every closed sum and indexed atom as a positive symbol (what a bound index touches stays in its sum)."""
+    sums = sorted(expression.atoms(Sum), key=str)
+    outer = [total for total in sums if not any(total in other.atoms(Sum) - {other} for other in sums)]
+    back: dict[Dummy, Expr] = {Dummy(f"sum{place}", positive=True): total for place, total in enumerate(outer)}
+    plain = expression.xreplace({total: symbol for symbol, total in back.items()})
+    atoms = {Dummy(str(atom), positive=True): atom for atom in sorted(plain.atoms(Indexed), key=str)}
+    plain = plain.xreplace({atom: symbol for symbol, atom in atoms.items()})
+    return PlainSymbols(plain, {**back, **atoms})
+
+
+def positive_solution(expression: Expr, variable: Expr) -> Expr:
+    """The one solution of ``expression = 0`` for ``variable``, all atoms positive.
+
+    Raises ``ArithmeticError`` when there is none or more than one.
+    """
+    plain = plain_symbols(expression)
+    return plain.restored(only(solve(plain.expression, plain.symbol(variable)), variable))
+
+
+def only(roots: Sequence[Expr], variable: Expr) -> Expr:
+    """The single element of ``roots``; ``ArithmeticError`` otherwise."""
+    if len(roots) != 1:
+        raise ArithmeticError(f"expected one solution for {variable}, found {roots}")
+    return roots[0]
+
+
+def summand(total: Expr) -> Expr:
+    """``Σ_i a_i + Σ_i b_i`` → ``a_i + b_i``, at the task index i; inner sums stay."""
+    parts = []
+    for term in terms(total):
+        ranges = [(index, upper) for index, upper in term.bounds if upper == n.n_tasks]
+        if len(ranges) != 1:
+            raise ValueError(f"expected sums over one task index, got {total}")
+        ((index, _),) = ranges
+        rest = tuple(pair for pair in term.bounds if pair[0] != index)
+        body = substitute(term.body(), {index: n.i})
+        parts.append(term.coefficient * (Sum(body, *((b, 1, upper) for b, upper in rest)) if rest else body))
+    return sum(parts, S.Zero)

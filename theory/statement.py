@@ -1,0 +1,85 @@
+"""Owns Statement: one claim with hypotheses, source, status and derivation, and how it is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .derivation import Derivation
+from .printing import Equation, aligned_html, aligned_latex, aligned_text, html_prose, latex_prose
+
+# proved: every step is checked by computation or is a theorem that is named; derived: formal at the stated order
+# (an asymptotic expansion without an error bound); published: stated in the source, and measured here.
+Status = Literal["proved", "derived", "published"]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One claim.
+
+    Attributes
+    ----------
+    id, title
+        A short name, and one in words.
+    hypotheses
+        Conditions, each a phrase that can follow "Assume".
+    claim
+        Formulas: expressions, relations, or (lhs, rhs) pairs.
+    source
+        Paper and place, or "derived here".
+    status
+        "proved", "derived" or "published".
+    derivation
+        The steps that lead to the claim.
+    """
+
+    id: str
+    title: str
+    hypotheses: tuple[str, ...]
+    claim: tuple[Equation, ...]
+    source: str
+    status: Status
+    derivation: Derivation
+
+    def text(self) -> str:
+        """The statement as Unicode text, without its derivation."""
+        lines = [f"{self.title} [{self.id}] ({self.status}; {self.source})"]
+        lines += [f"  Assume {hypothesis}." for hypothesis in self.hypotheses]
+        lines += [f"    {line}" for line in aligned_text(self.claim).splitlines()]
+        return "\n".join(lines) + "\n"
+
+    def latex(self) -> str:
+        """A theorem environment with its derivation as the proof."""
+        assumed = latex_prose(" ".join(f"Assume {hypothesis}." for hypothesis in self.hypotheses))
+        title = latex_prose(f"{self.title} ({self.source})")
+        return (
+            f"\\begin{{theorem}}[{title}]\\label{{{self.id}}}\n{assumed}\n"
+            f"\\[\n{aligned_latex(self.claim)}\n\\]\n\\end{{theorem}}\n"
+            f"\\begin{{proof}}\n{self.derivation.latex()}\\end{{proof}}\n"
+        )
+
+    def markdown(self) -> str:
+        """The statement as Markdown, without its derivation."""
+        lines = [f"**{self.title}** (`{self.id}`, {self.status}; {self.source})"]
+        lines += [" ".join(f"Assume {hypothesis}." for hypothesis in self.hypotheses)] if self.hypotheses else []
+        lines += [f"$$\n{aligned_latex(self.claim)}\n$$"]
+        return "\n\n".join(lines) + "\n"
+
+    def html(self) -> str:
+        """The statement as HTML with MathML, without its derivation."""
+        assumed = " ".join(f"Assume {hypothesis}." for hypothesis in self.hypotheses)
+        return (
+            f'<article class="statement" id="statement-{self.id}"><h3>{html_prose(self.title)}</h3>'
+            f'<p class="source">{html_prose(f"{self.status}; {self.source}")}</p>'
+            + (f"<p>{html_prose(assumed)}</p>" if assumed else "")
+            + f"{aligned_html(self.claim)}</article>"
+        )
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_latex_(self) -> str:
+        return f"$$\n{aligned_latex(self.claim)}\n$$"
+
+    def _repr_html_(self) -> str:
+        return self.html()

@@ -1,0 +1,302 @@
+"""Owns the registry of statements: every claim with its hypotheses, source, status and proof.
+
+A statement is what ``headflow verify`` checks and ``headflow derive statements`` lists.  Claims are taken from the
+derivations, never typed a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from sympy import E, Le, Lt
+
+from . import notation as n
+from .attention import output_moments
+from .bayes import bayes_risk
+from .bounds import factor_e, separation, single_head, single_head_optimum, universal, universal_lower_bound
+from .choices import unknown
+from .coordinates import to_log
+from .energy import energy_identity
+from .errors import InputError
+from .flow import attention_gradient, gradient_flow
+from .limits import loss_infinity, task_allocation_limit
+from .loss import population_loss
+from .optimum import eliminate_mu, infimum, multi_head_optimum
+from .statement import Statement
+from .warm_up import warm_up_flow
+
+DERIVED = "derived here"
+C24 = "Chen, Sheen, Wang, Yang 2024 (arXiv 2402.19442)"
+LARGE_CONTEXT = "L → ∞ (order 1/L kept)"
+LEADING = "the leading closure: d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i"
+ENOUGH = "H ≥ I"
+
+
+def _softmax_moments() -> Statement:
+    derivation = output_moments().derivation
+    claim = tuple(line for label in ("mean", "bias", "covariance") for line in derivation[label].formula)
+    return Statement(
+        "softmax-moments",
+        "Moments of softmax heads",
+        (LARGE_CONTEXT, "Gaussian tokens, given the query and β"),
+        claim,
+        DERIVED,
+        "derived",
+        derivation,
+    )
+
+
+def _population_loss() -> Statement:
+    derivation = population_loss().derivation
+    claim = (*derivation.result.formula, *derivation["leading interaction"].formula)
+    return Statement(
+        "population-loss", "Population loss", (LARGE_CONTEXT, LEADING), claim, DERIVED, "derived", derivation
+    )
+
+
+def _gradient() -> Statement:
+    base = attention_gradient()
+    claim = tuple(
+        (n.partial_derivative(variable), partial) for variable, partial in zip(base.state, base.partials, strict=True)
+    )
+    return Statement(
+        "gradient", "Gradient of the population loss", (LEADING,), claim, DERIVED, "proved", base.derivation
+    )
+
+
+def _flow(parametrisation: str, title: str, hypotheses: tuple[str, ...]) -> Statement:
+    flow = gradient_flow(parametrisation)
+    return Statement(f"{parametrisation}-flow", title, hypotheses, flow.equations, C24, "proved", flow.derivation)
+
+
+def _merged_flow() -> Statement:
+    return _flow("merged", "Merged gradient flow", ("U and W trained, decomposable start",))
+
+
+def _balanced_flow() -> Statement:
+    return _flow("balanced", "Balanced gradient flow", ("Q, K, V, O trained from o = v and k = q, decomposable start",))
+
+
+def _log_coordinates() -> Statement:
+    flow = to_log(gradient_flow("balanced"))
+    return Statement(
+        "log-coordinates",
+        "Balanced flow in logarithms",
+        ("μ, ω > 0",),
+        (*flow.equations, *flow.definition_equations[:2]),
+        DERIVED,
+        "proved",
+        flow.derivation,
+    )
+
+
+def _energy_identity() -> Statement:
+    derivation = energy_identity()
+    return Statement(
+        "energy-identity",
+        "Energy identity",
+        ("the balanced flow",),
+        derivation.result.formula,
+        DERIVED,
+        "proved",
+        derivation,
+    )
+
+
+def _warm_up() -> Statement:
+    derivation = warm_up_flow().derivation
+    return Statement(
+        "warm-up",
+        "Warm-up as a competition of heads",
+        derivation.assumptions,
+        derivation.result.formula,
+        DERIVED,
+        "derived",
+        derivation,
+    )
+
+
+def _elimination() -> Statement:
+    derivation = eliminate_mu().derivation
+    claim = (*derivation["loss without mu"].formula, *derivation["expressed part"].formula)
+    return Statement("mu-elimination", "Loss with μ at its best", (LEADING,), claim, DERIVED, "proved", derivation)
+
+
+def _optimum() -> Statement:
+    derivation = multi_head_optimum().derivation
+    claim = tuple(line for label in ("infimum", "water level", "budget") for line in derivation[label].formula)
+    return Statement(
+        "multi-head-optimum",
+        "Optimum over all weights with H heads",
+        (LEADING,),
+        claim,
+        DERIVED,
+        "proved",
+        derivation,
+    )
+
+
+def _universal_bound() -> Statement:
+    derivation = universal_lower_bound().derivation
+    claim = (*derivation.result.formula, Le(universal, infimum))
+    return Statement("universal-bound", "Universal lower bound", (LEADING,), claim, DERIVED, "proved", derivation)
+
+
+def _single_head() -> Statement:
+    derivation = single_head_optimum().derivation
+    return Statement(
+        "single-head-optimum",
+        "Single-head optimum",
+        (LEADING, "H = 1 and every task is served"),
+        derivation.result.formula,
+        DERIVED,
+        "proved",
+        derivation,
+    )
+
+
+def _task_allocation() -> Statement:
+    limit = task_allocation_limit()
+    claim = tuple((form.symbol, form.expression) for form in (limit.omega, limit.mu, limit.loss))
+    return Statement(
+        "task-allocation-limit",
+        "Task-allocation limit is stationary",
+        (LEADING, ENOUGH, "task i on head i alone"),
+        claim,
+        C24,
+        "proved",
+        limit.derivation,
+    )
+
+
+def _convergence() -> Statement:
+    limit = task_allocation_limit()
+    return Statement(
+        "convergence",
+        "The balanced flow ends at its task allocation",
+        (LEADING, ENOUGH, "a small positive random start whose tasks choose distinct heads"),
+        ((n.loss, limit.loss.expression),),
+        C24,
+        "published",
+        limit.derivation,
+    )
+
+
+def _factor_e() -> Statement:
+    derivation = factor_e().derivation
+    return Statement(
+        "factor-e",
+        "Optimal up to the factor e",
+        (LEADING, ENOUGH),
+        (Le(loss_infinity, E * universal),),
+        f"{DERIVED}; {C24} has a constant factor",
+        "proved",
+        derivation,
+    )
+
+
+def _separation() -> Statement:
+    result = separation()
+    return Statement(
+        "separation",
+        "Strict separation from one head",
+        (LEADING, ENOUGH, "I ≥ 2"),
+        (Lt(loss_infinity, single_head),),
+        f"{DERIVED}; {C24} up to constants",
+        "proved",
+        result.derivation,
+    )
+
+
+def _separation_limit() -> Statement:
+    result = separation()
+    return Statement(
+        "separation-limit",
+        "Separation ratio for long contexts",
+        (LEADING, ENOUGH, "I ≥ 2", "L → ∞"),
+        (
+            (result.limit.symbol, result.limit.expression),
+            Lt(1, result.limit.symbol),
+            Le(result.limit.symbol, n.n_tasks),
+        ),
+        DERIVED,
+        "proved",
+        result.derivation,
+    )
+
+
+def _ordering() -> Statement:
+    return Statement(
+        "ordering",
+        "Bound, optimum, limit and single head in order",
+        (LEADING, ENOUGH),
+        (Le(universal, infimum), Le(infimum, loss_infinity), Le(loss_infinity, single_head)),
+        DERIVED,
+        "proved",
+        separation().derivation,
+    )
+
+
+def _equivariance() -> Statement:
+    flow = gradient_flow("balanced")
+    return Statement(
+        "permutation-equivariance",
+        "Relabelling tasks or heads relabels the flow",
+        ("a permutation of the heads, or of the tasks with their d_i and λ_i",),
+        flow.equations,
+        DERIVED,
+        "proved",
+        flow.derivation,
+    )
+
+
+def _bayes() -> Statement:
+    derivation = bayes_risk().derivation
+    return Statement(
+        "bayes-risk",
+        "Bayes risk",
+        derivation.assumptions,
+        (*derivation["Bayes risk in gamma and z"].formula,),
+        f"{DERIVED} from Marchenko and Pastur 1967",
+        "proved",
+        derivation,
+    )
+
+
+_BUILDERS: tuple[Callable[[], Statement], ...] = (
+    _softmax_moments,
+    _population_loss,
+    _gradient,
+    _merged_flow,
+    _balanced_flow,
+    _log_coordinates,
+    _energy_identity,
+    _equivariance,
+    _warm_up,
+    _elimination,
+    _optimum,
+    _universal_bound,
+    _single_head,
+    _task_allocation,
+    _convergence,
+    _factor_e,
+    _separation,
+    _separation_limit,
+    _ordering,
+    _bayes,
+)
+
+
+@cache
+def statements() -> tuple[Statement, ...]:
+    """Every registered statement, in the order in which they build on each other."""
+    return tuple(build() for build in _BUILDERS)
+
+
+def statement(id: str) -> Statement:
+    """The statement of that id; ``InputError`` with a suggestion for an unknown one."""
+    by_id = {entry.id: entry for entry in statements()}
+    if id not in by_id:
+        raise InputError(unknown("claim", id, tuple(by_id)))
+    return by_id[id]

@@ -1,0 +1,148 @@
+"""Owns ReducedSystem: the one frozen bridge from symbols to numbers.
+
+Everything numeric (velocity, loss, Jacobian) is generated from a ReducedSystem; nothing else carries formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sympy import Add, Eq, Expr, Indexed, IndexedBase, Symbol
+from sympy.core.relational import Relational
+
+from . import notation as n
+from .derivation import Derivation
+from .indexed import Definition, directional_derivative, free_symbols, gradient, inline, normalise, rule
+from .indexed.nodes import indexed_bases
+from .printing import aligned_html, aligned_latex, aligned_text
+
+
+@dataclass(frozen=True)
+class ReducedSystem:
+    """A gradient flow in reduced coordinates: ``dx/dt = −metric · ∂loss/∂x``, entry by entry.
+
+    Attributes
+    ----------
+    parametrisation, closure, coordinates
+        What the system is: for example "balanced", "leading", "plain" (or "log").
+    state
+        The state variables as indexed symbols, ``mu[i, h]``, ``omega[i, h]``; each is an (I, H) array.
+    definitions
+        Named sub-expressions, each using only the state, parameters and those before it.
+    parameter_definitions
+        Derived parameters (φ, c, d_e) in terms of the problem's own.
+    loss, gradient, metric, velocity
+        The loss without ½, and per state variable its partial derivative, the (diagonal, inverse) metric and the
+        time derivative; time = learning rate × steps.
+    invariants
+        Expressions that are constant along the flow.
+    domain
+        Conditions on the state under which the system stands for the model.
+    derivation
+        The steps from the model to these equations.
+    """
+
+    parametrisation: str
+    closure: str
+    state: tuple[Indexed, ...]
+    loss: Expr
+    gradient: tuple[Expr, ...]
+    metric: tuple[Expr, ...]
+    velocity: tuple[Expr, ...]
+    derivation: Derivation
+    definitions: tuple[Definition, ...] = ()
+    parameter_definitions: tuple[Definition, ...] = ()
+    invariants: tuple[Expr, ...] = ()
+    domain: tuple[Relational, ...] = ()
+    coordinates: str = "plain"
+    convention: str = "loss without ½, noise-free query target, time = learning rate × steps"
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.state), len(self.gradient), len(self.metric), len(self.velocity)}
+        if len(lengths) != 1:
+            raise ValueError("state, gradient, metric and velocity need one entry per state variable")
+        if extra := free_symbols(self.loss) & self.indices:
+            raise ValueError(f"the loss must have no free index, but {sorted(map(str, extra))} occur outside a sum")
+
+    @property
+    def indices(self) -> set[Symbol]:
+        """The index symbols of the state variables."""
+        return {index for variable in self.state for index in variable.indices}
+
+    @property
+    def state_bases(self) -> tuple[IndexedBase, ...]:
+        return tuple(variable.base for variable in self.state)
+
+    @property
+    def parameters(self) -> tuple[IndexedBase | Symbol, ...]:
+        """Names that need a value: what occurs in the equations and is neither state nor defined, by name."""
+        defined = {definition.base for definition in self.definitions}
+        names: set[IndexedBase | Symbol] = set()
+        for expression in (self.loss, *self.velocity, *(item.body for item in self.definitions)):
+            names |= indexed_bases(expression)
+            names |= {symbol for symbol in free_symbols(expression) if not symbol.is_integer}
+            names |= free_symbols(expression) & {n.context_length}
+        return tuple(sorted(names - defined - set(self.state_bases), key=str))
+
+    @property
+    def equations(self) -> tuple[Eq, ...]:
+        """``dx/dt = velocity`` for each state variable."""
+        pairs = zip(self.state, self.velocity, strict=True)
+        return tuple(Eq(n.time_derivative(variable), rhs, evaluate=False) for variable, rhs in pairs)
+
+    @property
+    def definition_equations(self) -> tuple[Eq, ...]:
+        return tuple(Eq(item.head, item.body, evaluate=False) for item in self.definitions)
+
+    def derivative_along(self, expression: Expr) -> Expr:
+        """``d expression / dt`` along the flow, in normal form."""
+        direction = {
+            variable.base: rule(variable, rhs) for variable, rhs in zip(self.state, self.velocity, strict=True)
+        }
+        return normalise(directional_derivative(expression, direction, self.definitions))
+
+    def partial(self, expression: Expr, variable: Indexed) -> Expr:
+        """``∂ expression / ∂ variable`` in normal form, through the definitions."""
+        return gradient(expression, variable, self.definitions)
+
+    def opened(self, expression: Expr) -> Expr:
+        """The expression in state and parameters alone, definitions opened."""
+        return inline(expression, self.definitions)
+
+    def energy_identity(self) -> tuple[Expr, Expr]:
+        """Both sides of ``d𝓛/dt = −Σ velocity²/metric``, each in normal form."""
+        ranges = {n.i: n.n_tasks, n.h: n.n_heads}
+        speed = Add(
+            *(
+                n.over_tasks(n.over_heads(rhs**2 / metric))
+                for rhs, metric in zip(self.velocity, self.metric, strict=True)
+            )
+        )
+        if self.indices != set(ranges):
+            raise ValueError("the energy identity is written for state variables with indices i and h")
+        return self.derivative_along(self.loss), normalise(-speed)
+
+    def with_derivation(self, derivation: Derivation) -> ReducedSystem:
+        return replace(self, derivation=derivation)
+
+    def _lines(self) -> Sequence[Eq]:
+        return (*self.equations, *self.definition_equations)
+
+    def latex(self) -> str:
+        """The equations and their definitions as one aligned LaTeX block."""
+        return str(aligned_latex(self._lines()))
+
+    def text(self) -> str:
+        """The equations and their definitions as plain text."""
+        return str(aligned_text(self._lines()))
+
+    def html(self) -> str:
+        """The equations and their definitions as HTML with MathML."""
+        return str(aligned_html(self._lines()))
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_latex_(self) -> str:
+        return f"$${self.latex()}$$"

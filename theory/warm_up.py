@@ -1,0 +1,40 @@
+"""Owns the warm-up: the balanced flow at small weights, truncated by scaling (derived here)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from sympy import Expr, S
+
+from . import notation as n
+from .derivation import Derivation, Recorder
+from .flow import gradient_flow
+from .indexed import factored, inline
+from .indexed.asymptotics import leading_order
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """Velocities of μ and ω to leading (second) order in a common small scale."""
+
+    velocity: tuple[Expr, ...]
+    derivation: Derivation
+
+
+@cache
+def warm_up_flow() -> WarmUp:
+    """The quadratic system of the warm-up: a Lotka–Volterra competition of heads, task by task."""
+    flow = gradient_flow("balanced")
+    record = Recorder("Warm-up", ("μ and ω are of one small scale ε",))
+    record.include(flow.derivation)
+    # ε = 1/N in the language of ``leading_order``.
+    scaling = {n.mu: -S.One, n.omega: -S.One}
+    velocity = tuple(factored(leading_order(inline(rhs, flow.definitions), scaling)) for rhs in flow.velocity)
+    record(
+        "warm-up",
+        tuple((n.time_derivative(variable), rhs) for variable, rhs in zip(flow.state, velocity, strict=True)),
+        "Second order in ε: r_i → 1 and C_hk → 1, so tasks decouple; heads compete for each task (Lotka–Volterra). "
+        "Homogeneous of degree two: from scale ε the first emergence comes at a time proportional to 1/ε.",
+    )
+    return WarmUp(velocity, record.freeze())

@@ -1,0 +1,73 @@
+"""Owns water-filling: ``min Σ a_i c_i/(c_i + x_i)`` over ``0 ≤ x_i ≤ 1``, ``Σ x_i ≤ R``, solved exactly.
+
+Lagrange's condition ``a_i c_i/(c_i + x_i)² = ν`` gives ``x_i = clip(√(a_i c_i/ν) − c_i, 0, 1)``.  In ``s = 1/√ν``
+every x_i is piecewise linear and increasing: task i enters at ``s = √(c_i/a_i)`` and is full at
+``(1 + c_i)/√(a_i c_i)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sympy import Add, Expr, N, S, sqrt
+
+DIGITS = 40
+
+
+@dataclass(frozen=True)
+class WaterFilling:
+    """The exact solution: shares x_i, the minimum, and which tasks are empty, partly filled or full (0-based)."""
+
+    shares: tuple[Expr, ...]
+    minimum: Expr
+    empty: tuple[int, ...]
+    partial: tuple[int, ...]
+    full: tuple[int, ...]
+
+
+def water_filling(weights: Sequence[Expr], costs: Sequence[Expr], total: Expr) -> WaterFilling:
+    """Minimise ``Σ a_i c_i/(c_i + x_i)``: ``weights`` a_i > 0, ``costs`` c_i > 0, ``total`` R ≥ 0, exact numbers."""
+    count = len(weights)
+    if N(total, DIGITS) >= count:
+        everything = tuple(range(count))
+        minimum = Add(*(a * c / (c + 1) for a, c in zip(weights, costs, strict=True)))
+        return WaterFilling((S.One,) * count, minimum, (), (), everything)
+    roots = [sqrt(a * c) for a, c in zip(weights, costs, strict=True)]
+    enters = [c / root for c, root in zip(costs, roots, strict=True)]
+    fills = [(1 + c) / root for c, root in zip(costs, roots, strict=True)]
+    enters_at, fills_at = ([N(value, DIGITS) for value in values] for values in (enters, fills))
+    # The level lies in the first piece at whose end the shares add up to R; exact there, one linear equation.
+    for end in sorted({*enters_at, *fills_at}):
+        partial = tuple(i for i in range(count) if enters_at[i] < end <= fills_at[i])
+        full = tuple(i for i in range(count) if fills_at[i] < end)
+        if partial:
+            level = (total - len(full) + Add(*(costs[i] for i in partial))) / Add(*(roots[i] for i in partial))
+            if N(level, DIGITS) <= end:
+                return _solution(weights, costs, roots, level, partial, full)
+        elif N(total, DIGITS) <= len(full):
+            break
+    # Only reached when R is exactly a number of full tasks between two pieces.
+    return _solution(weights, costs, roots, S.One, (), tuple(i for i in range(count) if fills_at[i] < end))
+
+
+def _solution(
+    weights: Sequence[Expr],
+    costs: Sequence[Expr],
+    roots: Sequence[Expr],
+    level: Expr,
+    partial: tuple[int, ...],
+    full: tuple[int, ...],
+) -> WaterFilling:
+    shares = [S.Zero] * len(weights)
+    for i in full:
+        shares[i] = S.One
+    for i in partial:
+        shares[i] = roots[i] * level - costs[i]
+    empty = tuple(i for i in range(len(weights)) if i not in partial and i not in full)
+    minimum = Add(
+        *(weights[i] * costs[i] / (1 + costs[i]) for i in full),
+        *(roots[i] / level for i in partial),
+        *(weights[i] for i in empty),
+    )
+    return WaterFilling(tuple(shares), minimum, empty, partial, full)
