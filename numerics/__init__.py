@@ -1,0 +1,41 @@
+"""Numbers: validated problems, generated code, integration, checks.  Imports theory, never the reverse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from .attention import sampled_risk as sampled_risk
+    from .codegen import compile_system as compile_system
+    from .codegen import formula as formula
+    from .compare import Comparison as Comparison
+    from .initial import InitialState as InitialState
+    from .initial import RandomStart as RandomStart
+    from .problem import Problem as Problem
+    from .problem_file import ProblemFile as ProblemFile
+    from .reference import realised_limit as realised_limit
+    from .stop import StopReason as StopReason
+    from .trajectory import Trajectory as Trajectory
+    from .verify import Verdict as Verdict
+    from .verify import Verification as Verification
+
+_NAMES = {
+    "Comparison": ".compare",
+    "InitialState": ".initial",
+    "Problem": ".problem",
+    "ProblemFile": ".problem_file",
+    "RandomStart": ".initial",
+    "StopReason": ".stop",
+    "Trajectory": ".trajectory",
+    "Verdict": ".verify",
+    "Verification": ".verify",
+    "compile_system": ".codegen",
+    "formula": ".codegen",
+    "realised_limit": ".reference",
+    "sampled_risk": ".attention",
+}
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_attributes(__name__, _NAMES)

@@ -1,0 +1,93 @@
+"""Owns the allocation of tasks to heads: which head, if any, does nearly all of a task's work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from .problem import FloatArray
+
+CLEAR: Final = 0.9  # the share of a task's output from which on one head is said to have it
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Which head has which task.
+
+    Attributes
+    ----------
+    heads
+        Per task the 0-based head with the largest μ_i^h ω_i^h, or None if its share is below 0.9.
+    shares
+        Per task the share of that head in Σ_h μ_i^h ω_i^h (0 where the sum is not positive).
+
+    Examples
+    --------
+    >>> found = Allocation.of(mu=np.array([[3.0, 0.0], [2.0, 0.1]]), omega=np.array([[0.3, 0.3], [0.3, 0.1]]))
+    >>> found.heads, found.shared, found.groups
+    ((0, 0), True, ((0, 1),))
+    >>> print(found)
+    tasks 1, 2 on head 1
+    """
+
+    heads: tuple[int | None, ...]
+    shares: tuple[float, ...]
+
+    @classmethod
+    def of(cls, mu: FloatArray, omega: FloatArray) -> Allocation:
+        """The allocation of weights of shape (I, H)."""
+        products = mu * omega
+        total = products.sum(axis=1)
+        best = products.argmax(axis=1)
+        largest = products[np.arange(len(best)), best]
+        shares = np.divide(largest, total, out=np.zeros_like(total), where=total > 0)
+        return cls(
+            heads=tuple(
+                int(head) if share >= CLEAR else None for head, share in zip(best, shares, strict=True)
+            ),
+            shares=tuple(float(share) for share in shares),
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether every task has its head."""
+        return None not in self.heads
+
+    @property
+    def shared(self) -> bool:
+        """Whether two tasks have one head."""
+        taken = [head for head in self.heads if head is not None]
+        return len(set(taken)) < len(taken)
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Per occupied head, in the heads' order, the 0-based tasks it has."""
+        occupied = sorted({head for head in self.heads if head is not None})
+        return tuple(tuple(task for task, head in enumerate(self.heads) if head == one) for one in occupied)
+
+    @property
+    def undecided(self) -> tuple[int, ...]:
+        """The 0-based tasks without a head."""
+        return tuple(task for task, head in enumerate(self.heads) if head is None)
+
+    def to_json(self) -> list[int | None]:
+        """Per task the 0-based head or None, as `integrate --json` shows it."""
+        return list(self.heads)
+
+    def __str__(self) -> str:
+        """In words, counting from 1."""
+        parts = []
+        for group in self.groups:
+            head = self.heads[group[0]]
+            assert head is not None
+            names = ", ".join(str(task + 1) for task in group)
+            parts.append(f"task{'s' if len(group) > 1 else ''} {names} on head {head + 1}")
+        if self.undecided:
+            names = ", ".join(str(task + 1) for task in self.undecided)
+            parts.append(f"task{'s' if len(self.undecided) > 1 else ''} {names} on no single head")
+        return "; ".join(parts)
+
+    def _repr_html_(self) -> str:
+        return f"<span>{self}</span>"

@@ -1,0 +1,57 @@
+"""Owns what a check is given and what it finds: a measured number, the bound it must stay below, and its error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from ...theory.derivation import Derivation
+from ..problem import Problem
+
+# Bound for a count of failures: none is below it, one is above.
+NONE_FAILS = 0.5
+
+Evidence = Literal["symbolic", "enclosure", "high_precision", "float", "monte_carlo"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a check is run on: a problem, the seed of its random draws, and whether to be quick."""
+
+    problem: Problem
+    seed: int
+    quick: bool
+
+    def small(self, most: int = 3, n_heads: int | None = None) -> Problem:
+        """The problem cut to its first tasks (and as many heads unless given), where cost grows fast with size."""
+        tasks = range(min(self.problem.n_tasks, most))
+        heads = min(self.problem.n_heads, most) if n_heads is None else n_heads
+        return self.problem.subset(tasks, n_heads=heads)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The claim holds where ``measured`` stays below ``bound`` by more than ``error``."""
+
+    evidence: Evidence
+    measured: float
+    bound: float
+    error: float
+    what: str
+    seed: int | None = None
+
+
+@cache
+def _holds(check: Callable[[], bool]) -> bool:
+    """The outcome of one step's check; derivations share steps, so each is run once per session."""
+    return bool(check())
+
+
+def proof(derivation: Derivation, what: str = "steps of the proof that fail") -> Finding:
+    """The checks of a derivation as a finding: the number of failed steps must be zero."""
+    checks = [step.check for step in derivation if step.check is not None]
+    if not checks:
+        raise ValueError(f"no step of {derivation.title} carries a check: that is no symbolic evidence")
+    return Finding("symbolic", float(sum(not _holds(check) for check in checks)), NONE_FAILS, 0.0, what)

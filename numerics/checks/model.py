@@ -1,0 +1,127 @@
+"""Owns checks against the sampled model: moments of softmax heads, the population loss, the Bayes risk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sympy import Expr, Integer, N, S
+
+from ...theory import notation as n
+from ...theory.attention import output_moments
+from ...theory.bayes import bayes_risk
+from ...theory.flow import gradient_flow
+from ...theory.indexed import Definition, substitute, unroll
+from ...theory.limits import task_allocation_limit
+from ...theory.loss import PARAMETERS, population_loss
+from ..attention import sampled_risk
+from ..codegen import compile_system
+from ..problem import FloatArray
+from .finding import Finding, Setting
+
+# Standard errors that a Monte-Carlo deviation may have: 4 leave a false alarm in 16,000.
+STANDARD_ERRORS = 4.0
+
+
+def softmax_moments(setting: Setting) -> Finding:
+    """Sampled mean and covariance of two heads' outputs against the formulas at order 1/L."""
+    length, dim, noise = 200, 3, 0.5
+    samples = 20_000 if setting.quick else 100_000
+    rng = np.random.default_rng(setting.seed)
+    beta = np.array([0.9, -0.6, 0.3])
+    tilts = np.array([[0.5, 0.2, -0.1], [0.1, -0.4, 0.3]])
+    outputs = np.empty((samples, 2))
+    for start in range(0, samples, 1000):
+        size = min(1000, samples - start)
+        context = rng.standard_normal((size, length, dim))
+        labels = context @ beta + math.sqrt(noise) * rng.standard_normal((size, length))
+        weights = np.exp(context @ tilts.T)
+        outputs[start : start + size] = (weights * labels[:, :, None]).sum(axis=1) / weights.sum(axis=1)
+    values = {
+        "L": length,
+        "sigma2": noise,
+        "inner_a_a": (tilts @ tilts.T).tolist(),
+        "inner_beta_a": [(tilts @ beta).tolist()],
+        "norm2_beta": [float(beta @ beta)],
+    }
+    moments = output_moments()
+
+    def predicted(expression: Expr, head: int, other: int) -> float:
+        return float(N(unroll(substitute(expression, {n.i: S.One, n.h: Integer(head), n.k: Integer(other)}), values)))
+
+    deviations = []
+    for head in (1, 2):
+        sample = outputs[:, head - 1]
+        mean = predicted(moments.mean, head, head) + predicted(moments.bias, head, head)
+        deviations.append((abs(sample.mean() - mean), sample.std() / math.sqrt(samples), abs(mean)))
+    centred = outputs - outputs.mean(axis=0)
+    for head, other in ((1, 1), (1, 2), (2, 2)):
+        product = centred[:, head - 1] * centred[:, other - 1]
+        covariance = predicted(moments.covariance, head, other)
+        scale = math.sqrt(predicted(moments.covariance, head, head) * predicted(moments.covariance, other, other))
+        deviations.append((abs(product.mean() - covariance), product.std() / math.sqrt(samples), scale))
+    # Relative to each moment's own size; what the expansion leaves out is of relative order 1/L.
+    measured = max(deviation / scale for deviation, _, scale in deviations)
+    error = max(STANDARD_ERRORS * spread / scale for _, spread, scale in deviations)
+    return Finding("monte_carlo", measured, 0.1, error, "largest relative deviation of a moment", setting.seed)
+
+
+def population_loss_sampled(setting: Setting) -> Finding:
+    """Sampled risk of the real attention against the leading loss; the first-order loss tells what it leaves out."""
+    problem = setting.small(2, n_heads=2)
+    count = problem.n_tasks
+    limit = task_allocation_limit()
+    omega = np.zeros((count, 2))
+    mu = np.zeros((count, 2))
+    # Weights on the way to the allocation: both heads carry every task, at exponents where 1/L corrections are small.
+    exact = problem.exact_values()
+    for task in range(count):
+        peak, gain = (
+            float(N(unroll(substitute(form.expression, {n.i: Integer(task + 1)}), exact, PARAMETERS)))
+            for form in (limit.omega, limit.mu)
+        )
+        omega[task] = 0.15 * peak
+        mu[task] = 0.4 * gain
+        omega[task, task % 2] = 0.6 * peak
+        mu[task, task % 2] = 0.8 * gain
+    leading = _loss(problem.float_values(), mu, omega)
+    derivation = population_loss().derivation
+    (first_order,) = derivation["first-order loss of task i"].formula
+    (interaction,) = derivation["expectation over the query"].formula
+    exact_interaction = Definition(n.interaction[n.h, n.k], interaction[1])
+    values = {**exact, "mu": mu.tolist(), "omega": omega.tolist()}
+    corrected = sum(
+        float(N(unroll(substitute(first_order, {n.i: Integer(task + 1)}), values, (*PARAMETERS, exact_interaction))))
+        for task in range(count)
+    )
+    risk = sampled_risk(problem, mu, omega, n_samples=2_000 if setting.quick else 20_000, seed=setting.seed)
+    measured = abs(risk.value - leading) / leading
+    bound = 2 * abs(corrected - leading) / leading + 0.02
+    error = STANDARD_ERRORS * risk.standard_error / leading
+    return Finding("monte_carlo", measured, bound, error, "relative deviation of the sampled risk", setting.seed)
+
+
+def _loss(values: Mapping[str, Any], mu: FloatArray, omega: FloatArray) -> float:
+    kernel = compile_system(gradient_flow("merged")).loss.bind({**values, "H": mu.shape[1]})
+    return float(kernel(np.concatenate([mu.ravel(), omega.ravel()])))
+
+
+def bayes_risk_sampled(setting: Setting) -> Finding:
+    """Exact posterior risk of sampled contexts, at dimensions where the proportional limit is close."""
+    problem = setting.small(3)
+    grow = max(1, math.ceil(100 / min(problem.dims)))
+    large = problem.replace(dims=[dim * grow for dim in problem.dims], context_length=problem.context_length * grow)
+    rng = np.random.default_rng(setting.seed)
+    draws = np.zeros(10 if setting.quick else 40)
+    noise = float(large.noise_variance)
+    for place in range(len(draws)):
+        for dim, power in zip(large.dims, large.signal_power, strict=True):
+            context = rng.standard_normal((large.context_length, dim))
+            precision = context.T @ context / noise + dim / float(power) * np.eye(dim)
+            draws[place] += np.trace(np.linalg.inv(precision))
+    predicted = bayes_risk().evaluate(large)
+    measured = abs(draws.mean() / predicted - 1)
+    error = STANDARD_ERRORS * draws.std(ddof=1) / math.sqrt(len(draws)) / predicted
+    return Finding("monte_carlo", measured, 0.015, error, "relative deviation of the posterior risk", setting.seed)

@@ -1,0 +1,31 @@
+"""Owns which check belongs to which statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from . import flow, model, statics
+from .finding import Finding, Setting
+
+CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
+    "softmax-moments": model.softmax_moments,
+    "population-loss": model.population_loss_sampled,
+    "gradient": flow.gradient,
+    "merged-flow": flow.merged_flow,
+    "balanced-flow": flow.balanced_flow,
+    "log-coordinates": flow.log_coordinates,
+    "energy-identity": flow.energy,
+    "permutation-equivariance": flow.permutation_equivariance,
+    "warm-up": flow.warm_up_order,
+    "mu-elimination": statics.mu_elimination,
+    "multi-head-optimum": statics.optimum_theorem,
+    "universal-bound": statics.universal_bound,
+    "single-head-optimum": statics.single_head,
+    "task-allocation-limit": statics.allocation_stationary,
+    "convergence": flow.convergence,
+    "factor-e": statics.factor_e_bound,
+    "separation": statics.strict_separation,
+    "separation-limit": statics.separation_for_long_contexts,
+    "ordering": statics.ordering,
+    "bayes-risk": model.bayes_risk_sampled,
+}

@@ -1,0 +1,249 @@
+"""Owns checks of optimum, limits and bounds on a problem."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import mpmath
+import numpy as np
+from scipy.optimize import minimize
+from sympy import E, Expr, Float, Integer, N
+
+from ...theory import notation as n
+from ...theory.approaching_weights import approaching_directions
+from ...theory.bounds import factor_e, separation, single_head_optimum, universal_lower_bound
+from ...theory.closed_form import to_float
+from ...theory.flow import gradient_flow
+from ...theory.indexed import Definition, substitute, unroll
+from ...theory.limits import task_allocation_limit
+from ...theory.loss import PARAMETERS
+from ...theory.optimum import eliminate_mu, multi_head_optimum
+from ...theory.optimum_proof import expressed
+from ..codegen import compile_system, formula
+from ..problem import FloatArray, Problem
+from .finding import NONE_FAILS, Finding, Setting, proof
+
+FLOAT_ERROR = 1e-14
+DIGITS = 50
+
+
+def mu_elimination(setting: Setting) -> Finding:
+    """The least loss over μ, found by linear algebra on the generated gradient, is the profile loss."""
+    problem = setting.small(4)
+    omega = _random_omega(problem, setting.seed)
+    direct = _least_loss(problem, omega)
+    measured = abs(direct / profile_loss(problem, omega) - 1)
+    return Finding("float", measured, 1e-8, 1e-10, "relative deviation of the least loss over μ", setting.seed)
+
+
+def optimum_theorem(setting: Setting) -> Finding:
+    """The proof's steps; then no random weights lie below the infimum, and the explicit family comes close."""
+    problem = setting.small(4, n_heads=min(setting.problem.n_heads, 5))
+    steps = proof(multi_head_optimum().derivation)
+    infimum = multi_head_optimum().evaluate(problem)
+    rng_seeds = range(setting.seed, setting.seed + (20 if setting.quick else 200))
+    below = sum(profile_loss(problem, _random_omega(problem, seed)) < infimum * (1 - 1e-9) for seed in rng_seeds)
+    reached = abs(_approached(problem) / infimum - 1)
+    failures = steps.measured + below + float(reached > 1e-6)
+    what = "failed proof steps, weights below the infimum, or a family that does not close in"
+    return Finding("symbolic", failures, NONE_FAILS, 0.0, what, setting.seed)
+
+
+def universal_bound(setting: Setting) -> Finding:
+    """The proof's steps; then no problem of any number of heads has an infimum below the bound."""
+    steps = proof(universal_lower_bound().derivation)
+    bound = universal_lower_bound().exact(setting.problem)
+    heads = range(1, min(setting.problem.n_tasks, 6) + 2)
+    tolerance = Float(10) ** -40
+    gaps = (N(multi_head_optimum().exact(setting.problem, count) - bound, DIGITS) for count in heads)
+    below = sum(bool(gap < -tolerance) for gap in gaps)
+    return Finding("symbolic", steps.measured + float(below), NONE_FAILS, 0.0, "failed proof steps or optima below the bound")
+
+
+def single_head(setting: Setting) -> Finding:
+    """The least profile loss of one head over ω, by numerical minimisation from several starts."""
+    problem = setting.small(4, n_heads=1)
+    exact = single_head_optimum().evaluate(problem)
+    scale = np.sqrt(np.array(problem.dims, dtype=float))
+    rng = np.random.default_rng(setting.seed)
+
+    def objective(scaled: FloatArray) -> float:
+        return profile_loss(problem, (scaled / scale)[:, None])
+
+    starts = rng.uniform(0.2, 1.0, (4 if setting.quick else 12, problem.n_tasks))
+    # A task that one head leaves out sits at ω = 0, on the boundary.
+    bounds = [(0.0, None)] * problem.n_tasks
+    options: Any = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 500}
+    best = min(minimize(objective, start, method="L-BFGS-B", bounds=bounds, options=options).fun for start in starts)
+    return Finding("float", abs(best / exact - 1), 1e-6, 1e-9, "relative deviation of the found minimum", setting.seed)
+
+
+def allocation_stationary(setting: Setting) -> Finding:
+    """At 50 digits: no gradient on task, the loss is the closed form, a positive μ-gradient off task."""
+    small = setting.small(3)
+    problem = small.replace(n_heads=small.n_tasks)
+    limit = task_allocation_limit()
+    count = problem.n_tasks
+    values: dict[str, Any] = dict(problem.exact_values())
+
+    def at(form_expression: Expr, task: int) -> Expr:
+        return unroll(substitute(form_expression, {n.i: Integer(task + 1)}), problem.exact_values(), PARAMETERS)
+
+    for name, form in (("mu", limit.mu), ("omega", limit.omega)):
+        values[name] = tuple(
+            tuple(at(form.expression, task) if task == head else 0 for head in range(count)) for task in range(count)
+        )
+    flow = gradient_flow("balanced")
+    definitions = (*PARAMETERS, *flow.definitions)
+    residuals = [abs(N(unroll(flow.loss, values, definitions) - limit.loss.exact(problem), DIGITS))]
+    for place, partial in enumerate(flow.gradient):
+        for task in range(count):
+            for head in range(count):
+                where = {n.i: Integer(task + 1), n.h: Integer(head + 1)}
+                value = N(unroll(substitute(partial, where), values, definitions), DIGITS)
+                if task == head or place == 1:
+                    residuals.append(abs(value))
+                elif value <= 0:
+                    residuals.append(abs(value) + 1)
+    return Finding("high_precision", float(max(residuals)), 1e-35, 1e-40, "largest residual at 50 digits")
+
+
+def factor_e_bound(setting: Setting) -> Finding:
+    """The proof's steps, and the ratio for this problem (at H = I) against e, both exact."""
+    steps = proof(factor_e().derivation)
+    problem = _with_enough_heads(setting.problem)
+    ratio = task_allocation_limit().loss.exact(problem) / universal_lower_bound().exact(problem)
+    measured = to_float(ratio) if steps.measured == 0 else math.inf
+    return Finding("symbolic", measured, float(E), FLOAT_ERROR, "limit over universal bound; the bound is e")
+
+
+def strict_separation(setting: Setting) -> Finding:
+    """The proof's steps, and the ratio of limit to single-head optimum for this problem (at H = I)."""
+    steps = proof(separation().derivation)
+    if setting.problem.n_tasks < 2:
+        return steps
+    problem = _with_enough_heads(setting.problem)
+    ratio = task_allocation_limit().loss.exact(problem) / single_head_optimum().exact(problem)
+    measured = to_float(ratio) if steps.measured == 0 else math.inf
+    return Finding("symbolic", measured, 1.0, FLOAT_ERROR, "limit over single-head optimum")
+
+
+def separation_for_long_contexts(setting: Setting) -> Finding:
+    """The exact ratio at growing L: its deviation from the limit falls like 1/L."""
+    problem = _with_enough_heads(setting.problem)
+    limit = separation().limit.exact(problem)
+    deviations = []
+    for length in (10**9, 10**12):
+        long = problem.replace(context_length=length)
+        ratio = single_head_optimum().exact(long) / task_allocation_limit().loss.exact(long)
+        deviations.append(abs(N(ratio / limit - 1, DIGITS)))
+    if deviations[0] == 0:
+        return Finding("high_precision", 0.0, 1e-2, 1e-6, "the ratio equals its limit at every L")
+    order = float(-mpmath.log10(deviations[1] / deviations[0]) / 3)
+    return Finding("high_precision", abs(order - 1), 1e-2, 1e-6, "deviation of the order in 1/L from one")
+
+
+def ordering(setting: Setting) -> Finding:
+    """Bound ≤ optimum ≤ limit ≤ single head for this problem, exactly (at H = I where H < I)."""
+    problem = _with_enough_heads(setting.problem)
+    chain = [
+        universal_lower_bound().exact(problem),
+        multi_head_optimum().exact(problem),
+        task_allocation_limit().loss.exact(problem),
+        single_head_optimum().exact(problem),
+    ]
+    worst = max(float(N(low / high - 1, DIGITS)) for low, high in pairwise(chain))
+    return Finding("high_precision", worst, 1e-30, 1e-40, "largest excess of a lower over the next higher loss")
+
+
+def profile_loss(problem: Problem, omega: FloatArray) -> float:
+    """The loss with μ eliminated, ``omega`` (I, H): the derived formula with C⁻¹ by linear algebra."""
+    inverse = np.linalg.pinv(_interaction(problem, omega), hermitian=True)
+    elimination = eliminate_mu()
+    profile = formula(elimination.loss, (Definition(expressed[n.i], elimination.expressed),))
+    return profile({**problem.float_values(), "H": omega.shape[1], "omega": omega, "C_inverse": inverse})
+
+
+def _interaction(problem: Problem, omega: FloatArray) -> FloatArray:
+    """The interaction matrix C of the heads."""
+    kernel = compile_system(gradient_flow("merged")).named(("C",))
+    bound = kernel.bind({**problem.float_values(), "H": omega.shape[1]})
+    heads = omega.shape[1]
+    return bound(np.concatenate([np.zeros(omega.size), omega.ravel()])).reshape(heads, heads)
+
+
+def _least_loss(problem: Problem, omega: FloatArray) -> float:
+    """Minimise over μ: the gradient is affine in each task's row, so H + 1 evaluations give its matrix."""
+    system = compile_system(gradient_flow("merged"))
+    velocity, loss = (kernel.bind(problem.float_values()) for kernel in (system.velocity, system.loss))
+    shape = omega.shape
+
+    def slope(mu: FloatArray) -> FloatArray:
+        return -velocity(np.concatenate([mu.ravel(), omega.ravel()]))[: mu.size].reshape(shape)
+
+    constant = slope(np.zeros(shape))
+    columns = []
+    for head in range(shape[1]):
+        unit = np.zeros(shape)
+        unit[:, head] = 1.0
+        columns.append(slope(unit) - constant)
+    mu = np.stack(
+        [
+            np.linalg.solve(np.stack([column[task] for column in columns], axis=1), -constant[task])
+            for task in range(shape[0])
+        ]
+    )
+    return float(loss(np.concatenate([mu.ravel(), omega.ravel()])))
+
+
+def _approached(problem: Problem) -> float:
+    """The profile loss of the explicit weights that approach the optimum (attained for one head), at 50 digits."""
+    heads = min(problem.n_heads, problem.n_tasks + 1)
+    shares = multi_head_optimum().solve(problem, heads).shares
+    dims = [Integer(dim) for dim in problem.dims]
+    with mpmath.workdps(DIGITS):
+        if heads == 1:
+            omega = mpmath.matrix([mpmath.sqrt(mpmath.e * _mp(x) / int(d)) for x, d in zip(shares, dims, strict=True)])
+        else:
+            directions = approaching_directions(problem.dims, shares, heads)
+            omega = mpmath.mpf(10) ** -6 * mpmath.matrix(
+                [[_mp(directions[task, head]) for head in range(heads)] for task in range(problem.n_tasks)]
+            )
+        flow = gradient_flow("merged")
+        interaction = next(item for item in flow.definitions if item.base == n.interaction)
+        values = {
+            **problem.exact_values(),
+            "H": heads,
+            "omega": [[omega[task, head] for head in range(heads)] for task in range(problem.n_tasks)],
+        }
+        matrix = mpmath.matrix(
+            [
+                [_mp(unroll(interaction.at(Integer(a + 1), Integer(b + 1)), values)) for b in range(heads)]
+                for a in range(heads)
+            ]
+        )
+        inverse = mpmath.inverse(matrix)
+        values["C_inverse"] = [[inverse[a, b] for b in range(heads)] for a in range(heads)]
+        elimination = eliminate_mu()
+        values["x"] = [
+            _mp(unroll(substitute(elimination.expressed, {n.i: Integer(task + 1)}), values))
+            for task in range(problem.n_tasks)
+        ]
+        return float(_mp(unroll(elimination.loss, values, PARAMETERS)))
+
+
+def _mp(number: object) -> mpmath.mpf:
+    return mpmath.mpf(str(N(number, DIGITS)))
+
+
+def _random_omega(problem: Problem, seed: int) -> FloatArray:
+    rng = np.random.default_rng(seed)
+    scale = np.sqrt(np.array(problem.dims, dtype=float))[:, None]
+    omega: FloatArray = rng.standard_normal((problem.n_tasks, problem.n_heads)) / scale
+    return omega / math.sqrt(problem.n_tasks)
+
+
+def _with_enough_heads(problem: Problem) -> Problem:
+    return problem if problem.n_heads >= problem.n_tasks else problem.replace(n_heads=problem.n_tasks)

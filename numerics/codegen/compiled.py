@@ -1,0 +1,186 @@
+"""Owns the compiled system: velocity, loss and Jacobian of a ReducedSystem as generated functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sympy import Dummy, Indexed, KroneckerDelta, Mul
+
+from ...theory.indexed import directional_derivative
+from ...theory.indexed.monomial import Term
+from ...theory.indexed.nodes import indices_of, substitute
+from ...theory.indexed.normal import terms
+from ...theory.system import ReducedSystem
+from .kernel import Kernel, Layout
+from .lower import Lowering
+from .program import Target, plan
+from .ranges import axis_ranges
+
+Expr = Any
+Floats = NDArray[np.float64]
+
+
+class CompiledSystem:
+    """Generated code of one ReducedSystem; each function is made when first asked for."""
+
+    def __init__(self, system: ReducedSystem) -> None:
+        self.system = system
+        self.ranges = axis_ranges(system)
+        self._named: dict[tuple[str, ...], Kernel] = {}
+
+    @cached_property
+    def velocity(self) -> Kernel:
+        """Flat state → flat time derivative."""
+        lowering = Lowering(self.system, self.ranges)
+        outputs = {f"{variable.base.label}_dot": self.ranges[variable.base] for variable in self.system.state}
+        targets = [
+            Target(name, lowering.expression(rhs, variable.indices), tuple(variable.indices))
+            for name, variable, rhs in zip(outputs, self.system.state, self.system.velocity, strict=True)
+        ]
+        return self._kernel("velocity", lowering, targets, outputs, _blocks(outputs))
+
+    @cached_property
+    def loss(self) -> Kernel:
+        """Flat state → the loss (an array of shape ())."""
+        lowering = Lowering(self.system, self.ranges)
+        target = Target("loss", lowering.expression(self.system.loss, ()), ())
+        return self._kernel("loss", lowering, [target], {"loss": ()}, _scalar)
+
+    def named(self, names: tuple[str, ...]) -> Kernel:
+        """Flat state → the flat values of the named definitions or state variables, one after the other."""
+        if names not in self._named:
+            self._named[names] = self._named_kernel(names)
+        return self._named[names]
+
+    def _named_kernel(self, names: tuple[str, ...]) -> Kernel:
+        lowering = Lowering(self.system, self.ranges)
+        heads = {str(item.base.label): item.head for item in self.system.definitions if isinstance(item.head, Indexed)}
+        heads |= {str(variable.base.label): variable for variable in self.system.state}
+        if missing := [name for name in names if name not in heads]:
+            raise KeyError(f"{missing[0]} is neither a state variable nor a definition of this system")
+        outputs = {f"{name}_out": self.ranges[heads[name].base] for name in names}
+        targets = [
+            Target(out, lowering.expression(heads[name], heads[name].indices), tuple(heads[name].indices))
+            for out, name in zip(outputs, names, strict=True)
+        ]
+        return self._kernel(" and ".join(names), lowering, targets, outputs, _blocks(outputs))
+
+    @cached_property
+    def jacobian(self) -> Kernel:
+        """Flat state → the matrix of ∂velocity_a/∂state_b."""
+        lowering = Lowering(self.system, self.ranges)
+        outputs: dict[str, tuple[Expr, ...]] = {}
+        targets: list[Target] = []
+        views: dict[str, tuple[int, int, str]] = {}
+        system = self.system
+        pairs = product(enumerate(zip(system.state, system.velocity, strict=True)), enumerate(system.state))
+        for (row, (variable, rhs)), (column, other) in pairs:
+            aims = tuple(Dummy(index.name, integer=True) for index in other.indices)
+            for deltas, parts in _by_deltas(_derivative(system, rhs, other, aims), aims).items():
+                tied = dict(deltas)
+                labels = tuple(tied.get(label, label) for label in (*variable.indices, *aims))
+                letters = dict(zip(dict.fromkeys(labels), "abcdefgh", strict=False))
+                value = lowering.sum_of(parts, tuple(letters))
+                # The output is viewed in the value's own axis order, so that it can be computed there.
+                order = value.labels if set(value.labels) == set(letters) else tuple(letters)
+                block = "".join(letters[label] for label in labels)
+                name = f"J{row}{column}_{block}"
+                ranges = dict(zip(labels, (*self.ranges[variable.base], *self.ranges[other.base]), strict=True))
+                outputs[name] = tuple(ranges[label] for label in order)
+                views[name] = (row, column, f"{block}->{''.join(letters[label] for label in order)}")
+                targets.append(Target(name, value, order, adds=bool(deltas)))
+        targets.sort(key=lambda target: target.adds)  # whole blocks are written, diagonals added to them
+        layout = _matrix_blocks([self.ranges[variable.base] for variable in system.state], views)
+        return self._kernel("Jacobian", lowering, targets, outputs, layout)
+
+    def _kernel(
+        self,
+        name: str,
+        lowering: Lowering,
+        targets: Sequence[Target],
+        outputs: Mapping[str, tuple[Expr, ...]],
+        layout: Layout,
+    ) -> Kernel:
+        return Kernel(name, plan(targets, lowering.names(), outputs), lowering.state_nodes(), layout)
+
+
+@lru_cache(maxsize=64)
+def compile_system(system: ReducedSystem) -> CompiledSystem:
+    """The generated code of a system (made once per session)."""
+    return CompiledSystem(system)
+
+
+def _derivative(system: ReducedSystem, rhs: Expr, variable: Indexed, aims: Sequence[Dummy]) -> tuple[Term, ...]:
+    def unit(*indices: Expr) -> Expr:
+        return Mul(*(KroneckerDelta(a, b) for a, b in zip(indices, aims, strict=True)))
+
+    return terms(directional_derivative(rhs, {variable.base: unit}, system.definitions))
+
+
+def _by_deltas(parts: Sequence[Term], aims: Sequence[Dummy]) -> dict[tuple[tuple[Dummy, Expr], ...], list[Term]]:
+    """Terms grouped by which of the aimed indices they tie to an index of the row, deltas removed."""
+    groups: dict[tuple[tuple[Dummy, Expr], ...], list[Term]] = {}
+    for term in parts:
+        tied: dict[Dummy, Expr] = {}
+        rest = []
+        for atom, power in term.factors:
+            if isinstance(atom, KroneckerDelta):
+                first, second = indices_of(atom)
+                aim, index = (first, second) if first in aims else (second, first)
+                tied[aim] = index
+            else:
+                rest.append((atom, power))
+        factors = tuple((substitute(atom, tied), power) for atom, power in rest)
+        key = tuple(sorted(tied.items(), key=lambda pair: aims.index(pair[0])))
+        moved = Term(term.coefficient, term.bounds, factors, substitute(term.exponent, tied))
+        groups.setdefault(key, []).append(moved)
+    return groups
+
+
+def _shape(axes: tuple[Expr, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(sizes[str(axis)] for axis in axes)
+
+
+def _scalar(_: Mapping[str, int]) -> tuple[Floats, dict[str, Floats]]:
+    result = np.zeros(())
+    return result, {"loss": result}
+
+
+def _blocks(outputs: Mapping[str, tuple[Expr, ...]]) -> Layout:
+    """A flat result cut into the outputs, one after the other."""
+
+    def layout(sizes: Mapping[str, int]) -> tuple[Floats, dict[str, Floats]]:
+        shapes = {name: _shape(axes, sizes) for name, axes in outputs.items()}
+        cuts = np.cumsum([0, *(prod(shape) for shape in shapes.values())])
+        result = np.zeros(cuts[-1])
+        arrays = {
+            name: result[start:stop].reshape(shape)
+            for (name, shape), start, stop in zip(shapes.items(), cuts, cuts[1:], strict=False)
+        }
+        return result, arrays
+
+    return layout
+
+
+def _matrix_blocks(
+    axes: Sequence[tuple[Expr, ...]], views: Mapping[str, tuple[int, int, str]]
+) -> Layout:
+    """A square matrix; the outputs are its blocks, or the diagonals of blocks that the deltas select."""
+
+    def layout(sizes: Mapping[str, int]) -> tuple[Floats, dict[str, Floats]]:
+        shapes = [_shape(entry, sizes) for entry in axes]
+        cuts = np.cumsum([0, *map(prod, shapes)])
+        result = np.zeros((cuts[-1], cuts[-1]))
+        arrays = {}
+        for name, (row, column, subscripts) in views.items():
+            block = result[cuts[row] : cuts[row + 1], cuts[column] : cuts[column + 1]]
+            arrays[name] = np.einsum(subscripts, block.reshape(*shapes[row], *shapes[column]))
+        return result, arrays
+
+    return layout

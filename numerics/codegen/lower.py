@@ -1,0 +1,160 @@
+"""Owns lowering: index expressions become operations on whole arrays, definitions and shared parts once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sympy import Indexed, KroneckerDelta, S, Symbol, log
+
+from ...theory.indexed import Definition
+from ...theory.indexed.monomial import Term
+from ...theory.indexed.nodes import indices_of
+from ...theory.indexed.factoring import common_factor
+from ...theory.indexed.normal import terms
+from ...theory.system import ReducedSystem
+from .contraction import product
+from .graph import Graph, Node, Value
+from .ranges import Ranges
+
+Expr = Any
+
+_POWERS = {-1: "reciprocal", 2: "square"}
+
+
+class Lowering:
+    """Lowers the expressions of one system into one graph."""
+
+    def __init__(self, system: ReducedSystem, ranges: Ranges) -> None:
+        self.graph = Graph()
+        self.ranges = ranges
+        self._variables = system.state
+        self._state = set(system.state_bases)
+        definitions = (*system.parameter_definitions, *system.definitions)
+        self._definitions = {definition.base: definition for definition in definitions}
+        self._opened: dict[Any, Value] = {}
+
+    def state_nodes(self) -> tuple[Node, ...]:
+        """The state variables' arrays, in order."""
+        return tuple(
+            self.graph.leaf(str(variable.base.label), self.ranges[variable.base], "run") for variable in self._variables
+        )
+
+    def names(self) -> dict[int, str]:
+        """Names for the arrays of definitions, by node number."""
+        return {
+            value.node.number: str(getattr(base, "label", base))
+            for base, value in self._opened.items()
+            if value.node.operation not in ("leaf", "number")
+        }
+
+    def expression(self, expression: Expr, wanted: Sequence[Symbol]) -> Value:
+        """The array of an expression whose free indices are among ``wanted``."""
+        return self.sum_of(terms(expression), wanted)
+
+    def sum_of(self, parts: Sequence[Term], wanted: Sequence[Symbol]) -> Value:
+        """A sum of terms: scalars that all share are multiplied in once, at the end."""
+        if not parts:
+            return self.graph.number(S.Zero)
+        if len(parts) == 1:
+            return self._term(parts[0], wanted)
+        common, rest = _common_scalar(tuple(parts))
+        signed = [(bool(term.coefficient < 0), _magnitude(term)) for term in rest]
+        signed.sort(key=lambda pair: pair[0])  # a positive term first: then the rest is added or subtracted
+        total: Value | None = None
+        for negative, term in signed:
+            value = self._term(term, wanted)
+            if total is None:
+                total = self._negated(value) if negative else value
+            else:
+                total = self.graph.elementwise("subtract" if negative else "add", total, value)
+        assert total is not None
+        if common == 1:
+            return total
+        return self.graph.elementwise("multiply", total, self.expression(common, ()))
+
+    def _negated(self, value: Value) -> Value:
+        return self.graph.elementwise("multiply", value, self.graph.number(S.NegativeOne))
+
+    def _term(self, term: Term, wanted: Sequence[Symbol]) -> Value:
+        values = [] if term.coefficient == 1 else [self.graph.number(term.coefficient)]
+        for atom, power in term.factors:
+            values.append(self._power(self._atom(atom, wanted, term), power))
+        if term.exponent != 0:
+            inner = self.expression(term.exponent, (*wanted, *(index for index, _ in term.bounds)))
+            values.append(self.graph.unary("exp", inner))
+        if not values:
+            return self.graph.number(S.One)
+        return product(self.graph, values, wanted)
+
+    def _atom(self, atom: Expr, wanted: Sequence[Symbol], term: Term) -> Value:
+        if isinstance(atom, Indexed):
+            return self._indexed(atom)
+        if isinstance(atom, Symbol):
+            if atom in self._definitions:
+                return self._definition(self._definitions[atom], ())
+            return Value(self.graph.leaf(atom.name, (), "bind"), ())
+        if atom.is_number:
+            return self.graph.number(atom)
+        labels = (*wanted, *(index for index, _ in term.bounds))
+        if isinstance(atom, KroneckerDelta):
+            return self._identity(atom, term)
+        if isinstance(atom, log):
+            return self.graph.unary("log", self.expression(atom.args[0], labels))
+        return self.expression(atom, labels)
+
+    def _indexed(self, atom: Indexed) -> Value:
+        if any(not isinstance(index, Symbol) for index in atom.indices):
+            raise TypeError(f"{atom} has a fixed index: generated code works on whole arrays")
+        if atom.base in self._definitions:
+            return self._definition(self._definitions[atom.base], atom.indices)
+        stage = "run" if atom.base in self._state else "bind"
+        node = self.graph.leaf(str(atom.base.label), self.ranges[atom.base], stage)
+        return Value(node, tuple(atom.indices))
+
+    def _definition(self, definition: Definition, indices: Iterable[Symbol]) -> Value:
+        if definition.base not in self._opened:
+            self._opened[definition.base] = self.expression(definition.body, definition.indices)
+        value = self._opened[definition.base]
+        renamed = dict(zip(definition.indices, indices, strict=True))
+        return Value(value.node, tuple(renamed[label] for label in value.labels))
+
+    def _identity(self, delta: Expr, term: Term) -> Value:
+        """δ between two indices as an identity matrix (only where it could not be collapsed)."""
+        known: Mapping[Symbol, Expr] = dict(term.bounds)
+        first, second = indices_of(delta)
+        axes = (known.get(first, known.get(second)), known.get(second, known.get(first)))
+        if None in axes:
+            raise TypeError(f"the range of {delta} cannot be told")
+        return Value(self.graph.leaf(f"eye({axes[0]}, {axes[1]})", axes, "bind"), (first, second))
+
+    def _power(self, value: Value, power: Expr) -> Value:
+        if power == 1:
+            return value
+        if power == S.Half:
+            return self.graph.unary("sqrt", value)
+        if power.is_Integer and int(power) in _POWERS:
+            return self.graph.unary(_POWERS[int(power)], value)
+        return self.graph.unary("power", value, str(power))
+
+
+def _common_scalar(parts: tuple[Term, ...]) -> tuple[Expr, list[Term]]:
+    """The number and scalar symbols that all terms share, and the terms without them."""
+    scalars = []
+    for part in parts:
+        kept = tuple((atom, power) for atom, power in part.factors if isinstance(atom, Symbol) or atom.is_number)
+        scalars.append(Term(part.coefficient, (), kept))
+    common, _ = common_factor(tuple(scalars))
+    inverse = terms(1 / common)[0]
+    rest = []
+    for part in parts:
+        powers = dict(part.factors)
+        for atom, power in inverse.factors:
+            powers[atom] = powers.get(atom, S.Zero) + power
+        factors = tuple((atom, power) for atom, power in powers.items() if power != 0)
+        rest.append(Term(part.coefficient * inverse.coefficient, part.bounds, factors, part.exponent))
+    return common, rest
+
+
+def _magnitude(term: Term) -> Term:
+    return Term(abs(term.coefficient), term.bounds, term.factors, term.exponent)

@@ -1,0 +1,172 @@
+"""Owns the comparison: limit, optimum, bounds, Bayes risk and a trajectory side by side for one problem."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..theory.bayes import bayes_risk
+from ..theory.bounds import single_head_optimum, universal_lower_bound
+from ..theory.choices import checked_closure
+from ..theory.errors import HypothesisError, InputError
+from ..theory.limits import task_allocation_limit
+from ..theory.optimum import multi_head_optimum
+from .problem import Problem
+
+if TYPE_CHECKING:
+    from .trajectory import Trajectory
+
+Kind = Literal["closed_form", "numeric", "flow"]
+
+# Rounding of a closed form that is evaluated at 30 digits: one unit in the last place of a float.
+ROUNDING = 2.0**-52
+
+TITLES: Mapping[str, str] = {
+    "universal_lower_bound": "universal lower bound",
+    "multi_head_optimum": "optimum over all weights",
+    "task_allocation_limit": "task-allocation limit",
+    "flow": "flow at its end",
+    "single_head_optimum": "single-head optimum",
+    "bayes": "Bayes risk",
+}
+
+
+@dataclass(frozen=True)
+class LossEntry:
+    """One loss: its value with an interval that holds the true one.
+
+    ``attained`` says whether some weights have this loss (an infimum may only be approached); where
+    ``applicable`` is false, ``value`` is None and ``reason`` says why.
+    """
+
+    value: float | None
+    lower: float | None
+    upper: float | None
+    kind: Kind
+    attained: bool | None
+    applicable: bool
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Losses of one problem by name, ratios between them, and what the trajectory did."""
+
+    problem: Problem
+    closure: str
+    losses: dict[str, LossEntry]
+    ratios: dict[str, float | None]
+    allocation: tuple[int | None, ...] | None
+    shared: bool | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as the JSON object of the command line."""
+        from .. import __version__
+
+        return {
+            "schema": 1,
+            "version": __version__,
+            "problem": self.problem.to_dict(),
+            "closure": self.closure,
+            "losses": {name: asdict(entry) for name, entry in self.losses.items()},
+            "ratios": self.ratios,
+            "allocation": None if self.allocation is None else list(self.allocation),
+            "shared": self.shared,
+        }
+
+    def text(self) -> str:
+        """The table as text."""
+        width = max(len(TITLES[name]) for name in self.losses)
+        lines = []
+        for name, entry in self.losses.items():
+            shown = f"{entry.value:.10g}" if entry.value is not None else "—"
+            note = {True: "", False: " (approached, not attained)", None: ""}[entry.attained]
+            note += f" ({entry.reason})" if entry.reason else ""
+            lines.append(f"{TITLES[name]:<{width}}  {shown:<14}{note}".rstrip())
+        ratios = [f"{name} = {value:.6g}" for name, value in self.ratios.items() if value is not None]
+        return "\n".join([*lines, *(["", *ratios] if ratios else [])]) + "\n"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(TITLES[name])}</td>"
+            f"<td>{'—' if entry.value is None else format(entry.value, '.10g')}</td>"
+            f"<td>{escape(entry.kind.replace('_', ' '))}</td><td>{escape(entry.reason or '')}</td></tr>"
+            for name, entry in self.losses.items()
+        )
+        return f"<table><tr><th>loss</th><th>value</th><th>kind</th><th>note</th></tr>{rows}</table>"
+
+
+def compare(problem: Problem, run: Trajectory | None = None, closure: str = "leading") -> Comparison:
+    """Put the limit, the optimum, the bounds and (if given) a trajectory side by side.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    run
+        A trajectory of the same problem; without one the flow's entry is not applicable.
+    closure
+        ``"leading"``.
+
+    Raises ``InputError`` for an unknown closure, or a trajectory of another problem or closure.
+    """
+    checked_closure(closure)
+    if run is not None and (run.problem != problem or run.closure != closure):
+        raise InputError("the trajectory belongs to another problem or closure than the one compared")
+    losses = {
+        "universal_lower_bound": _closed_form(lambda: universal_lower_bound().evaluate(problem), attained=False),
+        "multi_head_optimum": _closed_form(
+            lambda: multi_head_optimum().evaluate(problem), attained=problem.n_heads == 1
+        ),
+        "task_allocation_limit": _closed_form(lambda: task_allocation_limit().loss.evaluate(problem), attained=True),
+        "flow": _flow(run),
+        "single_head_optimum": _closed_form(lambda: single_head_optimum().evaluate(problem), attained=True),
+        "bayes": _closed_form(
+            lambda: bayes_risk().evaluate(problem), attained=None, reason="proportional limit d_i, L → ∞ at fixed d_i/L"
+        ),
+    }
+    value = {name: entry.value for name, entry in losses.items()}
+    ratios = {
+        "task_allocation_limit/universal_lower_bound": _ratio(value, "task_allocation_limit", "universal_lower_bound"),
+        "task_allocation_limit/multi_head_optimum": _ratio(value, "task_allocation_limit", "multi_head_optimum"),
+        "single_head_optimum/task_allocation_limit": _ratio(value, "single_head_optimum", "task_allocation_limit"),
+        "flow/task_allocation_limit": _ratio(value, "flow", "task_allocation_limit"),
+        "flow/multi_head_optimum": _ratio(value, "flow", "multi_head_optimum"),
+    }
+    return Comparison(
+        problem,
+        closure,
+        losses,
+        ratios,
+        None if run is None else run.allocation.heads,
+        None if run is None else run.allocation.shared,
+    )
+
+
+def _closed_form(evaluate: Callable[[], float], attained: bool | None, reason: str | None = None) -> LossEntry:
+    try:
+        value = evaluate()
+    except HypothesisError as excluded:
+        return LossEntry(None, None, None, "closed_form", None, False, str(excluded))
+    return LossEntry(value, value * (1 - ROUNDING), value * (1 + ROUNDING), "closed_form", attained, True, reason)
+
+
+def _flow(run: Trajectory | None) -> LossEntry:
+    if run is None:
+        return LossEntry(None, None, None, "flow", None, False, "no trajectory was given")
+    value = float(run.data["loss"][-1])
+    error = abs(value) * run.error_estimate
+    if not (math.isfinite(value) and math.isfinite(error)):
+        return LossEntry(None, None, None, "flow", None, False, "the trajectory's final loss is not finite")
+    return LossEntry(value, value - error, value + error, "flow", True, True, None)
+
+
+def _ratio(values: Mapping[str, float | None], above: str, below: str) -> float | None:
+    numerator, denominator = values[above], values[below]
+    return None if numerator is None or denominator is None else numerator / denominator

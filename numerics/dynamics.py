@@ -1,0 +1,123 @@
+"""Owns a flow ready for solvers: its generated kernels bound to one problem, in logarithmic time.
+
+Solvers see ``s = log(1 + t/t_unit)`` and ``dy/ds = (t_unit + t) dy/dt``.  After emergence the flow creeps
+algebraically (the gap closes like t⁻²), so a solver's step grows in proportion to t: in s it is constant.
+``t_unit`` is the time in which the fastest weight changes by a factor e at the start: before it s is
+proportional to t, after it to log t, and no other choice of the unit of time changes what the solver sees.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+
+from ..theory.coordinates import to_log
+from ..theory.errors import InputError
+from ..theory.flow import gradient_flow
+from .codegen import BoundKernel, compile_system
+from .initial import InitialState
+from .problem import FloatArray, Problem
+
+
+class Dynamics:
+    """A flow of one problem in the coordinates that solvers use.
+
+    The flat state ``y`` of length 2IH is (log μ, log ω) for ``balanced`` and (μ, ω) for ``merged``, each row by
+    row.  Time t = learning rate × steps; the loss has no ½.  All numbers come from the generated kernels.  Not
+    safe to share between threads.
+    """
+
+    def __init__(self, problem: Problem, parametrisation: str, closure: str) -> None:
+        plain = gradient_flow(parametrisation, closure)
+        self.log = parametrisation == "balanced"
+        compiled = compile_system(to_log(plain) if self.log else plain)
+        values = problem.float_values()
+        self.shape = (problem.n_tasks, problem.n_heads)
+        self.velocity = compiled.velocity.bind(values)
+        self._values = values
+        self._compiled = compiled
+        self._loss = compiled.loss.bind(values)
+        self._weights = compiled.named(("mu", "omega")).bind(values)
+        self._pairs = compile_system(plain).named(("C",)).bind(values)
+
+    @cached_property
+    def jacobian(self) -> BoundKernel:
+        """∂velocity/∂y; made when first asked for, because explicit methods never need the matrix."""
+        return self._compiled.jacobian.bind(self._values)
+
+    @property
+    def size(self) -> int:
+        """Length 2IH of the flat state."""
+        return 2 * self.shape[0] * self.shape[1]
+
+    def flat(self, initial: InitialState) -> FloatArray:
+        """The flat state of an initial state."""
+        weights = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
+        return np.log(weights) if self.log else weights
+
+    def weights(self, y: FloatArray) -> FloatArray:
+        """μ and ω of one flat state: shape (2, I, H)."""
+        return self._weights(y).reshape(2, *self.shape)
+
+    def loss(self, y: FloatArray) -> float:
+        """The loss of one flat state."""
+        return float(self._loss.evaluate(y))
+
+    def rate(self, y: FloatArray) -> float:
+        """The largest relative rate of change at ``y``, per unit of time (0 at a fixed point)."""
+        speed = float(np.abs(self.velocity.evaluate(y)).max())
+        largest = 1.0 if self.log else float(np.abs(y).max())
+        return speed / largest if largest else speed
+
+    def check(self, initial: InitialState) -> None:
+        """Raise `InputError`, naming heads and tasks (counted from 1), if the loss cannot be computed here."""
+        weights = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
+        if where := self.overflow(weights):
+            raise InputError(f"the initial omega is too large: the exponent {where}")
+        y = self.flat(initial)
+        if not (math.isfinite(self.loss(y)) and np.isfinite(self.velocity.evaluate(y)).all()):
+            raise InputError(
+                "the initial mu and omega are too large: the velocity of the flow overflows float64"
+            )
+
+    def overflow(self, weights: FloatArray) -> str:
+        """Which exponent Σ_j d_j ω_j^h ω_j^k overflows at flat (μ, ω), and the tasks that make it; else ''."""
+        n_tasks, n_heads = self.shape
+        pairs = self._pairs(weights).reshape(n_heads, n_heads)
+        if np.isfinite(pairs).all():
+            return ""
+        # Exponents are quadratic in ω: at reduced ω the logarithm of the kernel shows them without overflow.
+        omega = weights[self.size // 2 :].reshape(self.shape)
+        shrink = 1 / (float(np.abs(omega).max()) * math.sqrt(float(np.sum(self._values["d"]))))
+        shares = np.empty((n_tasks, n_heads, n_heads))
+        for task in range(n_tasks):
+            alone = np.zeros((2, *self.shape))
+            alone[1, task] = omega[task] * shrink
+            shares[task] = np.log(self._pairs(alone.ravel())).reshape(n_heads, n_heads)
+        total = shares.sum(axis=0)
+        first, second = (int(index) for index in np.unravel_index(int(total.argmax()), total.shape))
+        share = shares[:, first, second]
+        tasks = [
+            str(task + 1) for task in np.argsort(-share, kind="stable") if share[task] > 0.1 * share.max()
+        ]
+        shown = ", ".join(tasks[:5]) + (", …" if len(tasks) > 5 else "")
+        heads = f"head {first + 1}" if first == second else f"heads {first + 1} and {second + 1}"
+        size = float(total[first, second]) / shrink / shrink
+        return (
+            f"Σ_j d_j ω_j^h ω_j^k of {heads} is {size:.4g} (exp overflows above 709), "
+            f"mostly from task{'s' if len(tasks) > 1 else ''} {shown}"
+        )
+
+    def distances(self, y: FloatArray, reference: FloatArray) -> tuple[float, float]:
+        """How far ``y`` is from ``reference``: (error of the loss, error of loss and weights).
+
+        The loss counts relative to itself, μ and ω relative to their largest entry; the second is the largest.
+        """
+        loss, weights = self.loss(reference), self.weights(reference)
+        by_loss = abs(self.loss(y) - loss) / loss
+        scale = np.abs(weights).max(axis=(1, 2))
+        moved = np.abs(self.weights(y) - weights).max(axis=(1, 2))
+        by_weights = np.divide(moved, scale, out=np.where(moved > 0, np.inf, 0.0), where=scale > 0)
+        return by_loss, max(by_loss, float(by_weights.max()))

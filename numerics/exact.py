@@ -1,0 +1,170 @@
+"""Owns the way into numbers: what a user wrote becomes an exact, checked value and is written back as it was.
+
+A decimal is kept as it was written: the float 0.1 is 1/10, not the binary fraction nearest to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Set
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from numbers import Integral, Rational
+from typing import TypeAlias
+
+import numpy as np
+
+from ..theory.errors import InputError, InputTypeError
+
+ExactLike: TypeAlias = int | float | str | Decimal | Fraction | np.integer | np.floating
+
+_LARGEST_INTEGER = 2**53  # the largest up to which float64 holds every integer
+
+
+def shown(value: object) -> str:
+    """``value`` as an error message shows it: short, and numbers as they were written."""
+    try:
+        text = str(value).lower() if isinstance(value, Decimal | Fraction | np.generic) else repr(value)
+    except ValueError:  # Python refuses to write out integers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _wrong_kind(name: str, expected: str, value: object) -> InputTypeError:
+    return InputTypeError(f"{name} must be {expected}, got {shown(value)} ({type(value).__name__})")
+
+
+def positive_integer(name: str, value: object) -> int:
+    """``value`` as an int ≥ 1; ``name`` is what the error calls it.
+
+    Raises
+    ------
+    InputTypeError
+        For anything but an integer (10.0 and True are none).
+    InputError
+        Below 1 or beyond 2**53.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+        raise _wrong_kind(name, "an integer", value)
+    number = int(value)
+    if not 1 <= number <= _LARGEST_INTEGER:
+        raise InputError(f"{name} must be an integer from 1 to 2**53, got {shown(number)}")
+    return number
+
+
+def positive_fraction(name: str, value: object) -> Fraction:
+    """``value`` as an exact number > 0 within the range of float64.
+
+    Raises
+    ------
+    InputTypeError
+        For anything but an int, float, str, Decimal, Fraction or a NumPy or SymPy number of these kinds.
+    InputError
+        If it is not positive, not finite, not a number (a str), or outside the range of float64.
+    """
+    if isinstance(value, bool | np.bool_):
+        raise _wrong_kind(name, "a number", value)
+    if isinstance(value, Rational):  # int, Fraction, NumPy's integers
+        number = Fraction(int(value.numerator), int(value.denominator))
+    elif isinstance(value, str | Decimal | float | np.floating):
+        number = _parsed(name, value)
+    else:
+        raise _wrong_kind(name, "a number", value)
+    if number <= 0:
+        raise InputError(f"{name} must be positive, got {shown(value)}")
+    try:
+        representable = float(number) > 0
+    except OverflowError:
+        representable = False
+    if not representable:
+        raise InputError(f"{name} must lie within the range of float64, got {shown(value)}")
+    return number
+
+
+def _parsed(name: str, value: str | Decimal | float | np.floating) -> Fraction:
+    try:
+        if isinstance(value, str) and "/" in value:
+            return Fraction(value)
+        decimal = Decimal(str(value).strip())
+    except (InvalidOperation, ValueError, ZeroDivisionError):
+        raise InputError(f"{name} must be a number such as 0.1 or 1/3, got {shown(value)}") from None
+    if not decimal.is_finite():
+        raise InputError(f"{name} must be finite, got {shown(value)}")
+    if decimal and abs(decimal.adjusted()) > 400:  # as a Fraction this could fill the memory
+        raise InputError(f"{name} must lie within the range of float64, got {shown(value)}")
+    return Fraction(decimal)
+
+
+def items(name: str, values: object) -> list[object]:
+    """The elements of a non-empty ordered collection; a str, a mapping, a set or a single number is none."""
+    if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
+        raise _wrong_kind(name, "a list with one entry per task", values)
+    try:
+        found = list(values)
+    except TypeError:  # a 0-dimensional array claims to be iterable
+        raise _wrong_kind(name, "a list with one entry per task", values) from None
+    if not found:
+        raise InputError(f"{name} must have one entry per task, got an empty list")
+    return found
+
+
+def as_float(name: str, value: object, *, least: float = -math.inf, positive: bool = False) -> float:
+    """``value`` as a finite float, at least ``least`` or positive: for knobs, which need not be exact.
+
+    Raises
+    ------
+    InputTypeError, InputError
+        For the wrong kind and the wrong value.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(
+        value, int | float | Decimal | Fraction | np.integer | np.floating
+    ):
+        raise _wrong_kind(name, "a number", value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise InputError(f"{name} must be finite, got {shown(value)}")
+    if positive and number <= 0:
+        raise InputError(f"{name} must be positive, got {shown(value)}")
+    if number < least:
+        raise InputError(f"{name} must be at least {least:g}, got {shown(value)}")
+    return number
+
+
+def float_literal(value: float) -> str:
+    """``value`` as Python and TOML read it back exactly: positional from 1e-4 to 1e4, scientific elsewhere.
+
+    Examples
+    --------
+    >>> [float_literal(x) for x in (1.0, 0.03, 1e4, 2.5e-7)]
+    ['1.0', '0.03', '1e4', '2.5e-7']
+    """
+    if value == 0 or 1e-4 <= abs(value) < 1e4:
+        return repr(float(value))
+    return np.format_float_scientific(value, trim="-", exp_digits=1).replace("e+", "e")
+
+
+def plain(value: Fraction) -> float | str:
+    """``value`` as a float if its shortest decimal is exactly it, else as the string ``"p/q"``.
+
+    Examples
+    --------
+    >>> plain(Fraction("0.1")), plain(Fraction(1, 3))
+    (0.1, '1/3')
+    """
+    number = float(value)
+    return number if Fraction(str(number)) == value else str(value)
+
+
+def literal(value: Fraction) -> str:
+    """`plain` as Python and TOML source.
+
+    Examples
+    --------
+    >>> print(literal(Fraction("0.1")), literal(Fraction(1, 3)))
+    0.1 "1/3"
+    """
+    written = plain(value)
+    return f'"{written}"' if isinstance(written, str) else float_literal(written)

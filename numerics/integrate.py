@@ -1,0 +1,297 @@
+"""Owns the verb ``integrate``: from a problem and an initial state to a checked Trajectory."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from ..theory.choices import checked_closure, checked_parametrisation
+from ..theory.errors import InputError, InputTypeError, IntegrationError
+from .dynamics import Dynamics
+from .exact import as_float, shown
+from .initial import InitialState
+from .panels import nodes
+from .problem import FloatArray, Problem
+from .recorder import Comparison, Recorder
+from .solvers import Method, Segment, Stepper, Stopped, choose_method
+from .stop import IntegrationInterrupted, StopReason
+from .trajectory import Stats as Stats
+from .trajectory import Trajectory as Trajectory
+
+SMALLEST_RTOL: Final = 1e-12
+LARGEST_RTOL: Final = 1e-2
+_TIGHTER: Final = 100.0  # with 10, LSODA's two errors were alike enough in 1 of 100 problems to hide the truth
+_TIGHTEST: Final = 1e-13  # below, rounding errors rule
+_ROUNDING: Final = 64 * np.finfo(np.float64).eps  # two integrations can agree by more than either is right
+
+
+def integrate(
+    problem: Problem,
+    initial: InitialState,
+    parametrisation: str = "balanced",
+    closure: str = "leading",
+    t_final: float = 1e4,
+    times: Iterable[float] | None = None,
+    rtol: float = 1e-8,
+    method: str = "auto",
+    progress: bool = False,
+) -> Trajectory:
+    """Integrate the gradient flow from ``initial`` to ``t_final``.
+
+    The flow is integrated twice, with rtol/10 and with rtol; the first is the result, its distance from the second
+    the result's ``error_estimate``.  ``balanced`` runs in log μ and log ω, ``merged`` in μ and ω, both in log time.
+
+    Parameters
+    ----------
+    problem
+        The numbers of the problem.
+    initial
+        Where the flow starts; arrays of shape (I, H).
+    parametrisation, closure
+        Which flow; see `headflow.theory.choices`.
+    t_final
+        How long to integrate, > 0, in units of learning rate × steps.
+    times
+        Times from 0 to ``t_final`` that become rows of the result besides its own; any order.
+    rtol
+        Relative tolerance, from 1e-12 to 1e-2.
+    method
+        "auto" (LSODA; explicit steps first where the state is large), "LSODA", "BDF", "Radau" or "DOP853".
+    progress
+        Show a bar on stderr, if that is a terminal and it takes more than two seconds.
+
+    Raises
+    ------
+    InputTypeError, InputError
+        For a value of the wrong kind or one that is not allowed, and for an initial state at which the velocity
+        overflows.
+    IntegrationError
+        If ``t_final`` cannot be reached: with the reason, a remedy and the partial trajectory.
+    IntegrationInterrupted
+        On Ctrl-C, a `KeyboardInterrupt` with the partial trajectory.
+
+    Examples
+    --------
+    >>> problem = Problem(
+    ...     dims=[10, 10], signal_power=[1, 1], noise_variance=0.1, context_length=100, n_heads=2
+    ... )
+    >>> run = integrate(problem, InitialState.random(problem, scale=0.03), t_final=1e3)
+    >>> print(run.allocation)
+    task 1 on head 1; task 2 on head 2
+    >>> run.error_estimate < 1e-5
+    True
+    """
+    if not isinstance(problem, Problem):
+        raise InputTypeError(f"problem must be a Problem, got {shown(problem)} ({type(problem).__name__})")
+    if not isinstance(initial, InitialState):
+        raise InputTypeError(
+            f"initial must be an InitialState, got {shown(initial)} ({type(initial).__name__})"
+        )
+    initial.check(problem, checked_parametrisation(parametrisation))
+    run = _Run(
+        problem,
+        initial,
+        parametrisation,
+        checked_closure(closure),
+        t_final=as_float("t_final", t_final, positive=True),
+        rtol=_checked_rtol(rtol),
+        method=method,
+        progress=progress,
+    )
+    run.times = _checked_times(times, run.t_final)
+    with np.errstate(all="ignore"):
+        return run.trajectory()
+
+
+def _checked_rtol(rtol: float) -> float:
+    value = as_float("rtol", rtol, positive=True)
+    if not SMALLEST_RTOL <= value <= LARGEST_RTOL:
+        raise InputError(f"rtol must lie between {SMALLEST_RTOL:g} and {LARGEST_RTOL:g}, got {shown(rtol)}")
+    return value
+
+
+def _checked_times(times: Iterable[float] | None, t_final: float) -> tuple[float, ...]:
+    if times is None:
+        return ()
+    if isinstance(times, str | bytes) or not isinstance(times, Iterable):
+        raise InputTypeError(f"times must be a list of numbers, got {shown(times)} ({type(times).__name__})")
+    found = sorted({as_float(f"times[{n}]", value, least=0) for n, value in enumerate(times)})
+    if found and found[-1] > t_final:
+        raise InputError(f"times must lie between 0 and t_final = {t_final:g}, got {found[-1]:g}")
+    return tuple(found)
+
+
+class _Bar(Protocol):
+    def update(self, n: float) -> object: ...
+
+
+class _Run:
+    """The arguments of one call of `integrate`, and the work."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        initial: InitialState,
+        parametrisation: str,
+        closure: str,
+        *,
+        t_final: float,
+        rtol: float,
+        method: str,
+        progress: bool,
+    ) -> None:
+        self.what: dict[str, Any] = {
+            "problem": problem,
+            "initial": initial,
+            "parametrisation": parametrisation,
+            "closure": closure,
+            "t_final": t_final,
+            "rtol": rtol,
+        }
+        self.t_final = t_final
+        self.rtol = rtol
+        self.progress = progress
+        self.times: tuple[float, ...] = ()
+        self.method: Method = choose_method(method, 2 * problem.n_tasks * problem.n_heads)
+        self.dynamics = Dynamics(problem, parametrisation, closure)
+        with np.errstate(all="ignore"):
+            self.dynamics.check(initial)
+            self.start = self.dynamics.flat(initial)
+            rate = self.dynamics.rate(self.start)
+        longest, shortest = t_final, t_final * 1e-300
+        self.unit = min(max(1 / rate, shortest), longest) if rate > 0 else longest
+        self.end = math.log1p(t_final / self.unit)
+        self.steppers: list[Stepper] = []
+
+    def trajectory(self) -> Trajectory:
+        began = time.perf_counter()
+        asked = [self._log_time(t) for t in self.times]
+        recorder = Recorder(self.dynamics, self.start, self.end, asked, self.rtol)
+        comparison: Comparison | None = None
+        stop, detail = StopReason.REACHED_T_FINAL, ""
+        rows: _Rows | None = None
+        try:
+            with self._bar() as bar:
+                self._integrate(max(self.rtol / _TIGHTER, _TIGHTEST), recorder, bar)
+                recorder.finish()
+                rows = _Rows(self, recorder)
+                comparison = Comparison(self.dynamics, rows.s, rows.states)
+                self._integrate(self.rtol, comparison, bar)
+        except Stopped as stopped:
+            stop, detail = stopped.reason, stopped.detail
+        except KeyboardInterrupt as interrupt:
+            partial = self._partial(recorder, rows, StopReason.INTERRUPTED, "", began)
+            reached = f"{StopReason.INTERRUPTED.sentence[:-1]} at t = {partial.t[-1]:.6g}."
+            raise IntegrationInterrupted(reached, StopReason.INTERRUPTED.remedy, partial) from interrupt
+        if stop is not StopReason.REACHED_T_FINAL:
+            partial = self._partial(recorder, rows, stop, detail, began)
+            reached = f"{stop.sentence} That was at t = {self._reached():.6g}."
+            raise IntegrationError(f"{reached} {detail}".rstrip(), stop.remedy, partial)
+        assert rows is not None
+        assert comparison is not None
+        return self._finished(rows, recorder, comparison.errors, stop, detail, began)
+
+    def _integrate(self, rtol: float, keeper: Recorder | Comparison, bar: _Bar | None) -> None:
+        stepper = Stepper(self.dynamics, self.method, rtol, self.start, self.unit, self.end)
+        self.steppers.append(stepper)
+        for segment in stepper.segments():
+            keeper.add(segment)
+            if bar is not None:
+                bar.update(segment.end - segment.start)
+
+    def _partial(
+        self, recorder: Recorder, rows: _Rows | None, stop: StopReason, detail: str, began: float
+    ) -> Trajectory:
+        if rows is None:
+            recorder.finish()
+            rows = _Rows(self, recorder)
+        return self._finished(rows, recorder, np.full((len(rows.s), 2), np.inf), stop, detail, began)
+
+    def _finished(
+        self,
+        rows: _Rows,
+        recorder: Recorder,
+        errors: FloatArray,
+        stop: StopReason,
+        detail: str,
+        began: float,
+    ) -> Trajectory:
+        errors = errors + _ROUNDING
+        return Trajectory(
+            **self.what,
+            times=self.times,
+            method=self.method.name,
+            method_reason=self.method.reason,
+            stop=stop,
+            stop_detail=detail,
+            stats=Stats(
+                evaluations=sum(stepper.counter.evaluations for stepper in self.steppers),
+                jacobians=sum(stepper.counter.jacobians for stepper in self.steppers),
+                steps=sum(stepper.counter.steps for stepper in self.steppers),
+                seconds=time.perf_counter() - began,
+            ),
+            t_unit=self.unit,
+            t=rows.t,
+            loss=np.array([self.dynamics.loss(y) for y in rows.states]),
+            error=errors[:, 1],
+            loss_error=errors[:, 0],
+            interpolation_error=recorder.interpolation_error,
+            states_flat=rows.states,
+            is_node=rows.is_node,
+            edges=np.array(recorder.edges),
+        )
+
+    def _log_time(self, t: float) -> float:
+        return self.end if t == self.t_final else min(math.log1p(t / self.unit), self.end)
+
+    def _reached(self) -> float:
+        return self.unit * math.expm1(self.steppers[-1].position)
+
+    def _bar(self) -> AbstractContextManager[_Bar | None]:
+        if not self.progress:
+            return nullcontext(None)
+        from tqdm import tqdm
+
+        return tqdm(
+            total=2 * self.end,
+            desc="integrate",
+            file=sys.stderr,
+            disable=None,  # off unless stderr is a terminal
+            delay=2,
+            leave=False,
+            bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed} < {remaining}",
+        )
+
+
+class _Rows:
+    """The recorded states in the order of time, one row per time."""
+
+    def __init__(self, run: _Run, recorder: Recorder) -> None:
+        points = [np.zeros(1)]
+        edges = recorder.edges
+        points += [nodes(left, right)[1:] for left, right in zip(edges, edges[1:], strict=False)]
+        s = np.concatenate(points)
+        t = run.unit * np.expm1(s)
+        t[s == run.end] = run.t_final
+        # Rounding: a time asked for wins over a panel point that is, as a number, the same time.
+        count = len(recorder.asked_states)
+        extra = np.array(run.times[:count])
+        states = np.concatenate([*recorder.states, *(y[None, :] for y in recorder.asked_states)])
+        all_s = np.concatenate([s, [run._log_time(float(value)) for value in extra]])
+        all_t = np.concatenate([t, extra])
+        is_node = np.concatenate([np.ones(len(s)), np.zeros(count)])
+        fresh = np.concatenate([np.ones(len(s), bool), ~np.isin(extra, t)])
+        order = np.argsort(all_t[fresh], kind="stable")
+        self.s: FloatArray = all_s[fresh][order]
+        self.t: FloatArray = all_t[fresh][order]
+        self.states: FloatArray = states[fresh][order]
+        self.is_node: FloatArray = is_node[fresh][order]
+
+
+__all__ = ["LARGEST_RTOL", "SMALLEST_RTOL", "Segment", "Stats", "Trajectory", "integrate"]

@@ -1,0 +1,80 @@
+"""Owns how a trajectory is stored between its steps: panels of log time with Chebyshev–Lobatto points.
+
+A panel holds the state at 8 points (neighbours share one), and interpolates by the polynomial of degree 7 through
+them (Berrut and Trefethen, Barycentric Lagrange interpolation, SIAM Rev. 46, 2004).  Panels are halved where
+that polynomial does not reproduce the solver's own dense output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from .problem import FloatArray
+
+DEGREE: Final = 7
+_NODES: Final[FloatArray] = -np.cos(np.pi * np.arange(DEGREE + 1) / DEGREE)
+_WEIGHTS: Final[FloatArray] = (-1.0) ** np.arange(DEGREE + 1) * np.where(
+    np.arange(DEGREE + 1) % DEGREE == 0, 0.5, 1.0
+)
+_PROBES: Final = (_NODES[:-1] + _NODES[1:])[[0, 1, 3, 5]] / 2
+_DEEPEST = 16
+
+
+def nodes(left: float, right: float) -> FloatArray:
+    """The 8 points of a panel, ends included exactly."""
+    points = left + (right - left) * (1 + _NODES) / 2
+    points[0], points[-1] = left, right
+    return points
+
+
+def interpolate(left: float, right: float, values: FloatArray, s: float) -> FloatArray:
+    """The state at ``s`` from a panel's values, shape (8, n)."""
+    offset = s - nodes(left, right)
+    if not offset.all():
+        return values[int(np.flatnonzero(offset == 0)[0])].copy()
+    factors = _WEIGHTS / offset
+    result: FloatArray = factors @ values / factors.sum()
+    return result
+
+
+class PanelTree:
+    """Cuts one panel until its polynomial reproduces a given function.
+
+    Parameters
+    ----------
+    function
+        Log time → flat state.
+    distance
+        (state, reference) → their distance.
+    tolerance
+        Largest allowed distance at the points of control.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[float], FloatArray],
+        distance: Callable[[FloatArray, FloatArray], float],
+        tolerance: float,
+    ) -> None:
+        self.function = function
+        self.distance = distance
+        self.tolerance = tolerance
+
+    def cut(
+        self, left: float, right: float, most: int, parent: float = np.inf, depth: int = 0
+    ) -> list[tuple[float, float, FloatArray, float]]:
+        """Panels (left, right, values, error) that cover the interval, at most ``most`` of them."""
+        values = np.array([self.function(s) for s in nodes(left, right)])
+        probes = left + (right - left) * (1 + _PROBES) / 2
+        error = max(self.distance(interpolate(left, right, values, s), self.function(s)) for s in probes)
+        # Halving a panel of a smooth function divides the error by 2⁸.  Where it does not, the jumps between
+        # the solver's own interpolants are what is left, and no panel follows those.
+        floor = error < 1e3 * self.tolerance and error > parent / 4
+        middle = (left + right) / 2
+        if error <= self.tolerance or floor or most < 2 or depth == _DEEPEST or not left < middle < right:
+            return [(left, right, values, error)]
+        first = self.cut(left, middle, most - 1, error, depth + 1)
+        return first + self.cut(middle, right, most - len(first), error, depth + 1)

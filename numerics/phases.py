@@ -1,0 +1,211 @@
+"""Owns the phases of training as they are read off a trajectory: emergence, its width, convergence, escape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from scipy.optimize import brentq
+
+from .problem import FloatArray
+
+if TYPE_CHECKING:
+    from .trajectory import Trajectory
+
+_HALF_WINDOW: Final = 0.1  # in log t, of the slope
+_PER_DECADE: Final = 40  # places where the slope is looked at
+_CLEARANCE: Final = 20.0  # how often the error fits into a gap whose slope is believed
+_ATTESTED: Final = 2.0  # the factor in t over which the slope must have been seen to hold
+
+
+@dataclass(frozen=True)
+class Phases:
+    """When training passed its stations; times in learning rate × steps, None with a reason where there is none.
+
+    Attributes
+    ----------
+    limit
+        The loss that the allocation at the end of the trajectory tends to.
+    emergence
+        T_0, the first t at which half of the drop from 𝓛(0) to the limit is done; equal to t_50.
+    t_25, t_50, t_75
+        When a quarter, half and three quarters of the drop are done.
+    width
+        t_75 − t_25.
+    convergence_onset
+        The first t from which on the slope d log(𝓛 − limit)/d log t stays within 10 % of −2.
+    escape
+        The first t after emergence with 𝓛 < limit − 3·error.
+    reasons
+        For each quantity that is None, why.
+    """
+
+    limit: float | None = None
+    emergence: float | None = None
+    t_25: float | None = None
+    t_50: float | None = None
+    t_75: float | None = None
+    width: float | None = None
+    convergence_onset: float | None = None
+    escape: float | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The quantities by name, None where there is none, and ``reasons``."""
+        values = {name: getattr(self, name) for name in QUANTITIES}
+        return {**values, "reasons": dict(self.reasons)}
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{name.replace('_', ' ')}: "
+            + (self.reasons[name] if getattr(self, name) is None else f"{getattr(self, name):.6g}")
+            for name in QUANTITIES
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            "<tr><th>{}</th><td>{}</td></tr>".format(*line.split(": ", 1)) for line in str(self).split("\n")
+        )
+        return f"<table>{rows}</table>"
+
+
+QUANTITIES: Final = tuple(item.name for item in fields(Phases) if item.name != "reasons")
+
+
+def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = None) -> Phases:
+    """The phases of a trajectory.
+
+    Parameters
+    ----------
+    trajectory
+        Any; most quantities need one that has reached its allocation.
+    limit_of
+        (problem, groups) → the loss of that allocation; default `headflow.numerics.reference.realised_limit`.
+    """
+    if limit_of is None:
+        from .reference import realised_limit as limit_of
+    allocation = trajectory.allocation
+    if not allocation.complete:
+        one = allocation.undecided[0]
+        reason = (
+            f"at t = {trajectory.t[-1]:.6g} no head does 90 % of the work of task {one + 1} "
+            f"(the largest share is {allocation.shares[one]:.3g}), so there is no allocation to have a limit"
+        )
+        return Phases(reasons=dict.fromkeys(QUANTITIES, reason))
+    limit = limit_of(trajectory.problem, allocation.groups)
+    found: dict[str, float] = {"limit": limit}
+    reasons: dict[str, str] = {}
+    _emergence(trajectory, limit, found, reasons)
+    for name, search in (("convergence_onset", _convergence_onset), ("escape", _escape)):
+        result = search(trajectory, limit, found.get("emergence"))
+        if isinstance(result, str):
+            reasons[name] = result
+        else:
+            found[name] = result
+    return Phases(**found, reasons=reasons)
+
+
+def _emergence(
+    trajectory: Trajectory, limit: float, found: dict[str, float], reasons: dict[str, str]
+) -> None:
+    start = float(trajectory.loss[0])
+    names = ("t_25", "t_50", "t_75")
+    if start <= limit:
+        reason = f"the flow starts at the loss {start:.6g}, not above the limit {limit:.6g}"
+        reasons |= dict.fromkeys((*names, "emergence", "width"), reason)
+        return
+    for name, share in zip(names, (0.25, 0.5, 0.75), strict=True):
+        level = start - share * (start - limit)
+        time = _first_below(trajectory, level)
+        if time is None:
+            reasons[name] = (
+                f"the loss has not fallen by {share:.0%} of the way to the limit by t = {trajectory.t[-1]:.6g}"
+            )
+        else:
+            found[name] = time
+    if "t_50" in found:
+        found["emergence"] = found["t_50"]
+    else:
+        reasons["emergence"] = reasons["t_50"]
+    if "t_75" in found:
+        found["width"] = found["t_75"] - found["t_25"]
+    else:
+        reasons["width"] = reasons["t_75"]
+
+
+def _first_below(trajectory: Trajectory, level: float, after: float = 0.0) -> float | None:
+    """The first t ≥ ``after`` with loss < ``level``, by root finding between stored rows."""
+    rows = np.flatnonzero((trajectory.loss < level) & (trajectory.t >= after))
+    if not len(rows):
+        return None
+    row = int(rows[0])
+    left, right = max(after, float(trajectory.t[max(row - 1, 0)])), float(trajectory.t[row])
+    if trajectory.loss_at(left) <= level or trajectory.loss_at(right) >= level:
+        return left if trajectory.loss_at(left) <= level else right
+    root: float = brentq(lambda t: trajectory.loss_at(t) - level, left, right, xtol=1e-12 * right, rtol=1e-14)
+    return root
+
+
+def _convergence_onset(trajectory: Trajectory, limit: float, emergence: float | None) -> float | str:
+    if emergence is None:
+        return "there is no emergence before it"
+    last = _last_believable(trajectory, limit)
+    stretch = math.exp(_HALF_WINDOW)
+    believed = last == float(trajectory.t[-1])
+    why_last = (
+        f"the trajectory ends at t = {last:.6g}"
+        if believed
+        else f"after t = {last:.6g} the gap to the limit is below {_CLEARANCE:g} × its error"
+    )
+    begin, end = max(emergence, float(trajectory.t[1])) * stretch, last / stretch
+    if end <= begin:
+        return f"there is no slope to see: {why_last}"
+    times = np.geomspace(begin, end, 2 + int(_PER_DECADE * math.log10(end / begin)))
+    slopes = np.array([_slope(trajectory, limit, float(t)) for t in times])
+    wrong = np.flatnonzero(~(np.abs(slopes + 2) <= 0.2))
+    if len(wrong) and wrong[-1] == len(times) - 1:
+        return f"the slope of the gap is {slopes[-1]:.3g} at t = {end:.6g}, not within 10 % of −2, and {why_last}"
+    onset = float(times[0])
+    if len(wrong):
+        left, right = float(times[wrong[-1]]), float(times[wrong[-1] + 1])
+        for _ in range(40):
+            middle = math.sqrt(left * right)
+            left, right = (
+                (left, middle) if abs(_slope(trajectory, limit, middle) + 2) <= 0.2 else (middle, right)
+            )
+        onset = right
+    if end < _ATTESTED * onset:
+        return f"a slope near −2 is seen only from t = {onset:.6g} to {end:.6g}: {why_last}"
+    return onset
+
+
+def _slope(trajectory: Trajectory, limit: float, t: float) -> float:
+    """d log(𝓛 − limit)/d log t as a central difference; not a number where the gap is not positive."""
+    stretch = math.exp(_HALF_WINDOW)
+    before = trajectory.loss_at(t / stretch) - limit
+    after = trajectory.loss_at(min(t * stretch, float(trajectory.t[-1]))) - limit
+    return math.log(after / before) / (2 * _HALF_WINDOW) if before > 0 and after > 0 else math.nan
+
+
+def _last_believable(trajectory: Trajectory, limit: float) -> float:
+    """The last t up to which the gap exceeds the loss's error by the clearance."""
+    # Errors made early die out as the flow converges: at a row the largest error from there on counts.
+    error: FloatArray = np.maximum.accumulate(trajectory.loss_error[::-1])[::-1] * trajectory.loss
+    doubtful = np.flatnonzero(trajectory.loss - limit <= _CLEARANCE * error)
+    late = doubtful[trajectory.t[doubtful] > 0]
+    return float(trajectory.t[-1] if not len(late) else trajectory.t[max(int(late[0]) - 1, 0)])
+
+
+def _escape(trajectory: Trajectory, limit: float, emergence: float | None) -> float | str:
+    if emergence is None:
+        return "there is no emergence before it"
+    if not math.isfinite(trajectory.error_estimate):
+        return "the error of the trajectory is not known"
+    level = limit - 3 * trajectory.error_estimate * limit
+    time = _first_below(trajectory, level, after=emergence)
+    if time is None:
+        return f"the loss stays above the limit, within its error, up to t = {trajectory.t[-1]:.6g}"
+    return time

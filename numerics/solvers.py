@@ -1,0 +1,240 @@
+"""Owns stepping: SciPy's own solver classes, driven one step at a time, with every way to end named."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from scipy.integrate import BDF, DOP853, LSODA, OdeSolver, Radau
+
+from ..theory.choices import unknown
+from ..theory.errors import InputError, InputTypeError
+from .dynamics import Dynamics
+from .problem import FloatArray
+from .stop import StopReason
+
+_SOLVERS: Final[dict[str, type[OdeSolver]]] = {"LSODA": LSODA, "BDF": BDF, "Radau": Radau, "DOP853": DOP853}
+METHODS: Final = ("auto", *_SOLVERS)
+
+MAX_EVALUATIONS = 1_000_000  # of the velocity, in one integration: nothing runs for ever
+_LARGE_STATE = 1_000  # from here on the linear algebra of an implicit step outweighs many explicit steps
+_LARGEST_MATRIX = 8_000  # the Jacobian and its factors then take 1 GB
+_EXPLICIT_EVALUATIONS = 100_000  # what "auto" spends on explicit steps before it turns to implicit ones
+_RETRIES = 12  # each from the last good step, with a first step ten times shorter
+
+
+@dataclass(frozen=True)
+class Method:
+    """The solvers to use, one after the other, and why.
+
+    ``stages`` holds (name of the solver, the number of evaluations after which the next one takes over).
+    """
+
+    name: str
+    reason: str
+    stages: tuple[tuple[str, int], ...]
+
+
+def choose_method(method: object, size: int) -> Method:
+    """The solvers for a state of length ``size``.
+
+    Raises
+    ------
+    InputTypeError, InputError
+        If ``method`` is no string, is none of `METHODS`, or needs a matrix that does not fit.
+    """
+    if not isinstance(method, str):
+        raise InputTypeError(f"method must be a string, got {method!r} ({type(method).__name__})")
+    name = {known.lower(): known for known in METHODS}.get(method.lower())
+    if name is None:
+        raise InputError(unknown("method", method, METHODS))
+    if name in ("LSODA", "BDF", "Radau") and size > 2 * _LARGEST_MATRIX:
+        raise InputError(
+            f"the method {name} needs a Jacobian matrix of {size} × {size}, too large; use the method auto or DOP853"
+        )
+    if name != "auto":
+        return Method(name, "as asked for", ((name, MAX_EVALUATIONS),))
+    if size < _LARGE_STATE:
+        return Method(
+            "LSODA",
+            "auto: the flow turns stiff, and LSODA needs the fewest evaluations",
+            (("LSODA", MAX_EVALUATIONS),),
+        )
+    if size <= _LARGEST_MATRIX:
+        reason = (
+            f"auto: at {size} variables explicit steps are cheaper than one factorised Jacobian, "
+            f"and LSODA takes over after {_EXPLICIT_EVALUATIONS} evaluations"
+        )
+        return Method(
+            "DOP853, LSODA", reason, (("DOP853", _EXPLICIT_EVALUATIONS), ("LSODA", MAX_EVALUATIONS))
+        )
+    return Method(
+        "DOP853", f"auto: a Jacobian of {size} × {size} is too large", (("DOP853", MAX_EVALUATIONS),)
+    )
+
+
+@dataclass
+class Counter:
+    """What an integration has cost so far; ``seconds`` is wall time."""
+
+    evaluations: int = 0
+    jacobians: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One accepted step from ``start`` to ``end`` in log time; ``dense`` interpolates between."""
+
+    start: float
+    end: float
+    dense: Callable[[float], FloatArray]
+
+
+class Stopped(Exception):
+    """The stepping ended early: why, and what is known about it."""
+
+    def __init__(self, reason: StopReason, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class _NonFinite(Exception):
+    """A trial state at which velocity or Jacobian is not finite."""
+
+
+class Stepper:
+    """Steps a flow in log time from s = 0 to ``end``.
+
+    Parameters
+    ----------
+    dynamics
+        The flow.
+    method
+        From `choose_method`.
+    rtol
+        Relative tolerance of each step, for log weights also the absolute one.
+    start
+        Flat state at s = 0.
+    unit
+        t_unit, in units of time (learning rate × steps).
+    end
+        log(1 + t_final/t_unit).
+    """
+
+    def __init__(
+        self, dynamics: Dynamics, method: Method, rtol: float, start: FloatArray, unit: float, end: float
+    ) -> None:
+        self.dynamics = dynamics
+        self.method = method
+        self.rtol = rtol
+        # In log coordinates an absolute error is the relative error of a weight.  Signed weights start near a
+        # saddle: what counts there is small even against the small start.
+        self.atol = rtol if dynamics.log else rtol * max(1e-3 * float(np.abs(start).max()), 1e-200)
+        self.unit = unit
+        self.end = end
+        self.counter = Counter()
+        self._s = 0.0
+        self._y = start
+        self._trouble: FloatArray | None = None
+
+    @property
+    def position(self) -> float:
+        """How far it has come in log time."""
+        return self._s
+
+    def segments(self) -> Iterator[Segment]:
+        """The accepted steps in order.
+
+        Raises
+        ------
+        Stopped
+            When the end cannot be reached.
+        """
+        began = time.perf_counter()
+        with warnings.catch_warnings():  # SciPy warns where we raise
+            warnings.simplefilter("ignore")
+            for name, allowance in self.method.stages:
+                for segment in self._stage(name, allowance):
+                    self.counter.steps += 1
+                    self.counter.seconds = time.perf_counter() - began
+                    yield segment
+                if self._s == self.end:
+                    return
+        raise Stopped(StopReason.TOO_MANY_EVALUATIONS, f"It is {self.counter.evaluations}.")
+
+    def _stage(self, name: str, allowance: int) -> Iterator[Segment]:
+        first_step: float | None = None
+        for _ in range(_RETRIES):
+            before = self._s
+            try:
+                yield from self._solve(name, allowance, first_step)
+                return
+            except _NonFinite:
+                shorter = (
+                    (self.end - self._s) / 100 if first_step is None or self._s > before else first_step / 10
+                )
+                first_step = min(shorter, self.end - self._s)
+        self._give_up()
+
+    def _solve(self, name: str, allowance: int, first_step: float | None) -> Iterator[Segment]:
+        explicit = name == "DOP853"
+        options: dict[str, Any] = {} if explicit else {"jac": self._jacobian}
+        # LSODA accepts a step whose error is not a number; the others shorten it by themselves.
+        velocity = self._finite_velocity if name == "LSODA" else self._velocity
+        solver = _SOLVERS[name](
+            velocity,
+            self._s,
+            self._y,
+            self.end,
+            rtol=self.rtol,
+            atol=self.atol,
+            first_step=first_step,
+            **options,
+        )
+        stuck = 0
+        while self._s < self.end and self.counter.evaluations < allowance:
+            solver.step()
+            if solver.status == "failed" or stuck > 20 or not np.isfinite(solver.y).all():
+                self._give_up()
+            stuck = stuck + 1 if solver.t <= self._s else 0
+            if stuck:
+                continue
+            segment = Segment(self._s, float(solver.t), solver.dense_output())
+            self._s, self._y, self._trouble = segment.end, solver.y.copy(), None
+            yield segment
+
+    def _give_up(self) -> None:
+        where = ""
+        if self._trouble is not None:
+            where = self.dynamics.overflow(self.dynamics.weights(self._trouble).ravel())
+            raise Stopped(StopReason.OVERFLOW, f"A step led to where {where}." if where else "")
+        raise Stopped(StopReason.STEP_TOO_SMALL)
+
+    def _velocity(self, s: float, y: FloatArray) -> FloatArray:
+        self.counter.evaluations += 1
+        result: FloatArray = self.dynamics.velocity.evaluate(y) * (self.unit * math.exp(s))
+        if not math.isfinite(float(result.sum())):
+            self._trouble = np.array(y)
+        return result
+
+    def _finite_velocity(self, s: float, y: FloatArray) -> FloatArray:
+        result = self._velocity(s, y)
+        if not math.isfinite(float(result.sum())):
+            raise _NonFinite
+        return result
+
+    def _jacobian(self, s: float, y: FloatArray) -> FloatArray:
+        self.counter.jacobians += 1
+        result: FloatArray = self.dynamics.jacobian.evaluate(y) * (self.unit * math.exp(s))
+        if not math.isfinite(float(result.sum())):
+            self._trouble = np.array(y)
+            raise _NonFinite
+        return result

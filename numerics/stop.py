@@ -1,0 +1,71 @@
+"""Owns why an integration ended: the reasons, each a sentence with a remedy, and the interruption by the user."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class StopReason(Enum):
+    """Why an integration ended; the value is the word that files and JSON use.
+
+    Examples
+    --------
+    >>> print(StopReason.TOO_MANY_EVALUATIONS.sentence)
+    The limit on the number of evaluations of the velocity was reached.
+    >>> StopReason("reached_t_final").completed
+    True
+    """
+
+    sentence: str
+    remedy: str
+
+    REACHED_T_FINAL = ("reached_t_final", "The integration reached t_final.", "")
+    STEP_TOO_SMALL = (
+        "step_too_small",
+        "The solver found no step, however small, that meets the tolerance.",
+        "Try another method (BDF or Radau), a larger rtol, or a smaller t_final.",
+    )
+    OVERFLOW = (
+        "overflow",
+        "The exponent of a head pair overflowed: exp(Σ_j d_j ω_j^h ω_j^k) exceeds float64.",
+        "Start from smaller omega, or try the method Radau, which takes shorter steps when this happens.",
+    )
+    TOO_MANY_EVALUATIONS = (
+        "too_many_evaluations",
+        "The limit on the number of evaluations of the velocity was reached.",
+        "Use an implicit method (LSODA, BDF or Radau), a larger rtol, or a smaller t_final.",
+    )
+    INTERRUPTED = (
+        "interrupted",
+        "The integration was interrupted.",
+        "The trajectory up to there is kept; run again with a smaller t_final to finish sooner.",
+    )
+
+    def __new__(cls, word: str, sentence: str, remedy: str) -> StopReason:
+        member = object.__new__(cls)
+        member._value_ = word
+        member.sentence = sentence
+        member.remedy = remedy
+        return member
+
+    @property
+    def completed(self) -> bool:
+        """Whether t_final was reached."""
+        return self is StopReason.REACHED_T_FINAL
+
+
+class IntegrationInterrupted(KeyboardInterrupt):
+    """The user's interruption (Ctrl-C), with what was computed until then.
+
+    A `KeyboardInterrupt`, so that a loop that passes over failed problems does not swallow it; ``partial`` is
+    the trajectory up to where it stopped, or None when there is none.
+    """
+
+    def __init__(self, reason: str, remedy: str = "", partial: object = None) -> None:
+        super().__init__(reason, remedy, partial)
+        self.reason = reason
+        self.remedy = remedy
+        self.partial = partial
+
+    def __str__(self) -> str:
+        return f"{self.reason} {self.remedy}".rstrip()

@@ -1,0 +1,286 @@
+"""Owns the result of an integration: labelled rows, the state at any time, and what can be read off them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..theory.errors import InputError
+from .allocation import Allocation
+from .dynamics import Dynamics
+from .exact import as_float
+from .initial import InitialState
+from .panels import DEGREE, interpolate
+from .phases import Phases, phases_of
+from .problem import FloatArray, Problem
+from .stop import StopReason
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """The weights at one time.
+
+    Attributes
+    ----------
+    t
+        Time = learning rate × steps.
+    mu, omega
+        Output-value and key-query eigenvalues, read-only arrays of shape (I, H).
+    loss
+        The population loss, without ½.
+    """
+
+    t: float
+    mu: FloatArray
+    omega: FloatArray
+    loss: float
+
+    @property
+    def allocation(self) -> Allocation:
+        """Which head has which task."""
+        return Allocation.of(self.mu, self.omega)
+
+    def to_json(self) -> dict[str, Any]:
+        """t, mu, omega (nested lists) and loss."""
+        return {"t": self.t, "mu": self.mu.tolist(), "omega": self.omega.tolist(), "loss": self.loss}
+
+
+@dataclass(frozen=True)
+class Stats:
+    """The cost of both integrations together; ``seconds`` is wall time."""
+
+    evaluations: int
+    jacobians: int
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory:
+    """A gradient flow from its initial state to where it stopped; made by `headflow.integrate`.
+
+    Time t = learning rate × steps; the loss has no ½ and a noise-free query target.
+
+    Attributes
+    ----------
+    problem, initial, parametrisation, closure
+        What was integrated.
+    t_final, times, rtol
+        As asked for; ``times`` is () if none were.
+    method, method_reason
+        The solver or solvers used, and why.
+    stop, stop_detail
+        Why it ended; with details where it ended early.
+    stats
+        The cost.
+    t_unit
+        The unit of log time s = log(1 + t/t_unit); see `headflow.numerics.dynamics`.
+    t, loss
+        Times of the rows and the loss there, shape (N,); rows lie evenly in log time, closer where the state
+        moves fast, and include 0, ``t_final`` and ``times``.
+    error, loss_error
+        Estimated relative errors per row, shape (N,): of loss, μ and ω together, and of the loss alone.
+    error_estimate
+        The largest entry of ``error``: how far this trajectory, computed with rtol/10, is from a second one
+        computed with rtol, so that it bounds the error of this one; infinite if there is no second one.  The loss
+        counts relative to itself, μ and ω relative to their largest entry at that time.
+    interpolation_error
+        The same distance between `at` and the solver's own dense output, the largest that was seen.
+    """
+
+    problem: Problem
+    initial: InitialState
+    parametrisation: str
+    closure: str
+    t_final: float
+    times: tuple[float, ...]
+    rtol: float
+    method: str
+    method_reason: str
+    stop: StopReason
+    stop_detail: str
+    stats: Stats
+    t_unit: float
+    t: FloatArray
+    loss: FloatArray
+    error: FloatArray
+    loss_error: FloatArray
+    interpolation_error: float
+    # The solver's flat states: (log μ, log ω) or (μ, ω) per row; which rows are panel points; the panels' ends.
+    states_flat: FloatArray = field(repr=False)
+    is_node: FloatArray = field(repr=False)
+    edges: FloatArray = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {item.name: getattr(self, item.name) for item in fields(self)}  # generated code stays behind
+
+    @cached_property
+    def _dynamics(self) -> Dynamics:
+        return Dynamics(self.problem, self.parametrisation, self.closure)
+
+    @cached_property
+    def _panel_states(self) -> FloatArray:
+        return self.states_flat[self.is_node.astype(bool)]
+
+    @property
+    def error_estimate(self) -> float:
+        """See the class."""
+        return float(self.error.max())
+
+    @property
+    def completed(self) -> bool:
+        """Whether t_final was reached."""
+        return self.stop.completed
+
+    @cached_property
+    def weights(self) -> FloatArray:
+        """μ and ω of every row: shape (2, N, I, H)."""
+        with np.errstate(all="ignore"):
+            found = np.array([self._dynamics.weights(y) for y in self.states_flat]).swapaxes(0, 1)
+        found.flags.writeable = False
+        return found
+
+    @property
+    def mu(self) -> FloatArray:
+        """μ of every row, shape (N, I, H)."""
+        return self.weights[0]
+
+    @property
+    def omega(self) -> FloatArray:
+        """ω of every row, shape (N, I, H)."""
+        return self.weights[1]
+
+    def at(self, t: float) -> State:
+        """The state at time ``t``, anywhere from 0 to the last row.
+
+        Between rows it interpolates to degree 7 in log time; `interpolation_error` says how well.
+
+        Raises
+        ------
+        InputTypeError, InputError
+            If ``t`` is no number or lies outside.
+        """
+        time = self._inside(t)
+        y = self._flat(time)
+        with np.errstate(all="ignore"):
+            mu, omega = self._dynamics.weights(y)
+            loss = self._dynamics.loss(y)
+        mu.flags.writeable = omega.flags.writeable = False
+        return State(time, mu, omega, loss)
+
+    def loss_at(self, t: float) -> float:
+        """The loss at time ``t``; as `at`, without making a state."""
+        with np.errstate(all="ignore"):
+            return self._dynamics.loss(self._flat(self._inside(t)))
+
+    def _inside(self, t: float) -> float:
+        time = as_float("t", t)
+        if not 0 <= time <= self.t[-1]:
+            raise InputError(f"t must lie in the trajectory, from 0 to {self.t[-1]:.17g}, got {time:.17g}")
+        return time
+
+    def _flat(self, t: float) -> FloatArray:
+        row = int(np.searchsorted(self.t, t))
+        if self.t[row] == t:
+            return self.states_flat[row]
+        s = math.log1p(t / self.t_unit)
+        panel = min(max(int(np.searchsorted(self.edges, s)) - 1, 0), len(self.edges) - 2)
+        values = self._panel_states[panel * DEGREE : (panel + 1) * DEGREE + 1]
+        return interpolate(float(self.edges[panel]), float(self.edges[panel + 1]), values, s)
+
+    def _row(self, row: int) -> State:
+        return State(float(self.t[row]), self.mu[row], self.omega[row], float(self.loss[row]))
+
+    @property
+    def final(self) -> State:
+        """The last state."""
+        return self._row(len(self.t) - 1)
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states at the ``times`` asked for, as far as they were reached."""
+        rows = np.searchsorted(self.t, [time for time in self.times if time <= self.t[-1]])
+        return tuple(self._row(int(row)) for row in rows)
+
+    @cached_property
+    def allocation(self) -> Allocation:
+        """Which head has which task at the end."""
+        return self.final.allocation
+
+    @cached_property
+    def phases(self) -> Phases:
+        """When training passed its stations."""
+        return phases_of(self)
+
+    @cached_property
+    def data(self) -> xarray.Dataset:
+        """The rows as labelled data: mu, omega (t, task, head); loss, error, loss_error (t).  Labels are 0-based."""
+        from .trajectory_file import dataset
+
+        return dataset(self)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """One row per time, task and head (0-based): mu, omega, and the loss and errors of that time."""
+        return self.data.to_dataframe()
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``headflow integrate --json`` prints; a number that does not exist is None, with a reason."""
+        from .trajectory_file import as_json
+
+        return as_json(self)
+
+    def save(self, path: str | PathLike[str], force: bool = False) -> None:
+        """Write a NetCDF 3 file that `load` reads and that other programs can read too.
+
+        Raises
+        ------
+        InputError
+            If the file exists and ``force`` is not set, or cannot be written; nothing is left half-written.
+        """
+        from .trajectory_file import save
+
+        save(self, path, force=force)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Trajectory:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or it holds no trajectory of this package.
+        """
+        from .trajectory_file import load
+
+        return load(path)
+
+    def __repr__(self) -> str:
+        return (
+            f"Trajectory({self.problem.n_tasks} tasks, {self.problem.n_heads} heads, {self.parametrisation}, "
+            f"{len(self.t)} rows to t = {self.t[-1]:.6g}, loss {self.loss[-1]:.6g}, {self.stop.value})"
+        )
+
+    def _repr_html_(self) -> str:
+        from .trajectory_file import summary
+
+        cells = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in summary(self))
+        return f"<table>{cells}</table>"
+
+    def stats_json(self) -> dict[str, Any]:
+        """The cost by name."""
+        return asdict(self.stats)

@@ -1,0 +1,224 @@
+"""Owns a trajectory's forms outside Python objects: labelled dataset, JSON, NetCDF 3 file, summary."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import os
+import tempfile
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from platform import python_version
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import xarray
+
+from ..theory.errors import InputError
+from .initial import InitialState, RandomStart
+from .problem import Problem
+from .stop import StopReason
+
+if TYPE_CHECKING:
+    from .trajectory import Trajectory
+
+_KIND: Final = "headflow trajectory"
+_SCHEMA: Final = 1
+
+
+def dataset(trajectory: Trajectory) -> xarray.Dataset:
+    """`Trajectory.data`."""
+    unit = {"units": "learning rate × steps"}
+    per_weight = ("t", "task", "head")
+    relative = "estimated relative error of "
+    return xarray.Dataset(
+        {
+            "mu": (per_weight, trajectory.mu, {"long_name": "output-value eigenvalue"}),
+            "omega": (per_weight, trajectory.omega, {"long_name": "key-query eigenvalue"}),
+            "loss": (("t",), trajectory.loss, {"long_name": "population loss (no ½)"}),
+            "error": (("t",), trajectory.error, {"long_name": relative + "loss, mu and omega"}),
+            "loss_error": (("t",), trajectory.loss_error, {"long_name": relative + "the loss"}),
+        },
+        coords={
+            "t": ("t", trajectory.t, {"long_name": "time", **unit}),
+            "task": ("task", np.arange(trajectory.problem.n_tasks), {"long_name": "task, from 0"}),
+            "head": ("head", np.arange(trajectory.problem.n_heads), {"long_name": "head, from 0"}),
+        },
+        attrs={"provenance": json.dumps(provenance(trajectory), allow_nan=False)},
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("headflow")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"
+
+
+def provenance(trajectory: Trajectory) -> dict[str, Any]:
+    """Everything that made the trajectory: numbers, defaults, seed, solver, versions."""
+    import scipy
+    import sympy
+
+    start = trajectory.initial
+    return {
+        "kind": _KIND,
+        "schema": _SCHEMA,
+        "version": _version(),
+        "problem": trajectory.problem.to_dict(),
+        "closure": trajectory.closure,
+        "parametrisation": trajectory.parametrisation,
+        "initial": {
+            "mu": start.mu.tolist(),
+            "omega": start.omega.tolist(),
+            "draw": asdict(start.provenance) if isinstance(start.provenance, RandomStart) else None,
+        },
+        "t_final": trajectory.t_final,
+        "times": list(trajectory.times),
+        "rtol": trajectory.rtol,
+        "method": trajectory.method,
+        "method_reason": trajectory.method_reason,
+        "status": trajectory.stop.value,
+        "status_detail": trajectory.stop_detail,
+        "stats": trajectory.stats_json(),
+        "t_unit": trajectory.t_unit,
+        "interpolation_error": trajectory.interpolation_error,
+        "versions": {
+            "python": python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "sympy": sympy.__version__,
+        },
+    }
+
+
+def as_json(trajectory: Trajectory) -> dict[str, Any]:
+    """`Trajectory.to_json`."""
+    final = trajectory.final
+    reasons: dict[str, str] = {}
+    if not math.isfinite(trajectory.error_estimate):
+        reasons["error_estimate"] = "the second integration that it is taken from was not finished"
+    for task in trajectory.allocation.undecided:
+        share = trajectory.allocation.shares[task]
+        reasons[f"allocation[{task}]"] = (
+            f"the largest share of one head in the task's output is {share:.3g} < 0.9"
+        )
+    result: dict[str, Any] = {
+        "schema": _SCHEMA,
+        "version": _version(),
+        "problem": trajectory.problem.to_dict(),
+        "closure": trajectory.closure,
+        "parametrisation": trajectory.parametrisation,
+        "initial": trajectory.initial.to_dict(),
+        "t_final": trajectory.t_final,
+        "rtol": trajectory.rtol,
+        "method": trajectory.method,
+        "method_reason": trajectory.method_reason,
+        "status": trajectory.stop.value,
+        "status_detail": trajectory.stop_detail,
+        **final.to_json(),
+        "allocation": trajectory.allocation.to_json(),
+        "shared": trajectory.allocation.shared,
+        "phases": trajectory.phases.to_json(),
+        "error_estimate": None if reasons.get("error_estimate") else trajectory.error_estimate,
+        "stats": trajectory.stats_json(),
+        "reasons": reasons,
+    }
+    if trajectory.times:
+        result["states"] = [state.to_json() for state in trajectory.states]
+    return result
+
+
+def save(trajectory: Trajectory, path: str | PathLike[str], force: bool) -> None:
+    """`Trajectory.save`."""
+    target = Path(path)
+    if target.is_dir():
+        raise InputError(f"{target} is a directory, not a file to write")
+    if target.exists() and not force:
+        raise InputError(f"{target} exists; it is overwritten only with force (--force)")
+    stored = dataset(trajectory).assign(
+        state=(("t", "variable"), trajectory.states_flat, {"long_name": "what the solver integrates"}),
+        is_node=(("t",), trajectory.is_node, {"long_name": "1 for a point of an interpolation panel"}),
+        edges=(("edge",), trajectory.edges, {"long_name": "ends of the panels in log(1 + t/t_unit)"}),
+    )
+    scratch = None
+    try:
+        handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        os.close(handle)
+        stored.to_netcdf(scratch, format="NETCDF3_64BIT", engine="scipy")
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(scratch, 0o666 & ~mask)  # a scratch file is private; the result is not
+        os.replace(scratch, target)
+        scratch = None
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        if scratch is not None:
+            os.unlink(scratch)
+
+
+def load(path: str | PathLike[str]) -> Trajectory:
+    """`Trajectory.load`."""
+    from .trajectory import Stats, Trajectory
+
+    source = Path(path)
+    try:
+        with xarray.open_dataset(source, engine="scipy") as opened:
+            stored = opened.load()
+        made = json.loads(stored.attrs["provenance"])
+        if made["kind"] != _KIND or made["schema"] != _SCHEMA:
+            raise KeyError("kind")
+        start = made["initial"]
+        draw = "explicit" if start["draw"] is None else RandomStart(**start["draw"])
+        return Trajectory(
+            problem=Problem(**made["problem"]),
+            initial=InitialState(mu=start["mu"], omega=start["omega"], provenance=draw),
+            parametrisation=made["parametrisation"],
+            closure=made["closure"],
+            t_final=made["t_final"],
+            times=tuple(made["times"]),
+            rtol=made["rtol"],
+            method=made["method"],
+            method_reason=made["method_reason"],
+            stop=StopReason(made["status"]),
+            stop_detail=made["status_detail"],
+            stats=Stats(**made["stats"]),
+            t_unit=made["t_unit"],
+            interpolation_error=made["interpolation_error"],
+            states_flat=_floats(stored, "state"),
+            **{
+                name: _floats(stored, name)
+                for name in ("t", "loss", "error", "loss_error", "is_node", "edges")
+            },
+        )
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror or error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{source} holds no trajectory of headflow") from error
+
+
+def _floats(stored: xarray.Dataset, name: str) -> Any:
+    return np.array(stored[name].values, dtype=np.float64)
+
+
+def summary(trajectory: Trajectory) -> list[tuple[str, str]]:
+    """(name, value) pairs in words, as HTML text, heads and tasks from 1."""
+    stats = trajectory.stats
+    pairs = [
+        ("flow", f"{trajectory.parametrisation}, closure {trajectory.closure}"),
+        ("problem", repr(trajectory.problem)),
+        ("ended", f"{trajectory.stop.sentence} {trajectory.stop_detail}".strip()),
+        ("time", f"{trajectory.t[-1]:.6g} (learning rate × steps)"),
+        ("loss", f"{trajectory.loss[0]:.6g} → {trajectory.loss[-1]:.10g}"),
+        ("error estimate", f"{trajectory.error_estimate:.1e} (relative)"),
+        ("allocation", str(trajectory.allocation)),
+        *((line.split(": ", 1)[0], line.split(": ", 1)[1]) for line in str(trajectory.phases).split("\n")),
+        ("method", f"{trajectory.method} ({trajectory.method_reason})"),
+        ("cost", f"{stats.evaluations} evaluations, {stats.jacobians} Jacobians, {stats.seconds:.2g} s"),
+    ]
+    return [(html.escape(name), html.escape(value)) for name, value in pairs]
