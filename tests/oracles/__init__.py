@@ -1,0 +1,1 @@
+"""Independent oracles for the tests; they never import headflow."""

@@ -1,0 +1,184 @@
+"""Verification: every statement has a check, every check passes on the reference case and can fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from headflow import Problem, compare, verify
+from headflow.errors import InputError
+from headflow.numerics.checks import CHECKS, Finding, Setting, flow, model, statics
+from headflow.numerics.verify import judged
+from headflow.theory.derivation import Derivation, Step
+from headflow.theory.statements import statement, statements
+from sympy import Rational, Symbol
+
+REFERENCE = Problem(dims=[10, 10, 10], signal_power=[1, 1, 1], noise_variance=0.1, context_length=100, n_heads=3)
+MIXED = Problem(dims=[5, 10, 20], signal_power=[4, 1, 0.1], noise_variance=0.1, context_length=100, n_heads=2)
+ONE = Problem(dims=[8], signal_power=[1], noise_variance=0.2, context_length=60, n_heads=1)
+
+
+def test_every_statement_has_a_check_and_every_check_a_statement():
+    assert set(CHECKS) == {entry.id for entry in statements()}
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return verify(REFERENCE, quick=True)
+
+
+def test_the_reference_case_holds(quick):
+    assert {verdict.id: verdict.verdict for verdict in quick.verdicts} == dict.fromkeys(CHECKS, "holds")
+    assert quick.exit_code == 0
+    for verdict in quick.verdicts:
+        assert verdict.margin == verdict.bound - verdict.measured > verdict.error
+
+
+def test_json_is_complete(quick):
+    loaded = json.loads(json.dumps(quick.to_json(), allow_nan=False))
+    assert loaded["schema"] == 1
+    wanted = {"id", "title", "source", "hypotheses", "verdict", "evidence", "measured", "bound", "margin", "error", "seed"}
+    assert all(wanted <= set(row) for row in loaded["verdicts"])
+    assert all(verdict.id in quick.text() for verdict in quick.verdicts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", [MIXED, ONE, REFERENCE.replace(n_heads=5)], ids=["mixed", "one", "idle"])
+def test_other_problems_hold(problem):
+    found = {verdict.id: verdict.verdict for verdict in verify(problem).verdicts}
+    assert found == dict.fromkeys(CHECKS, "holds")
+
+
+def test_chosen_claims_and_unknown_ones():
+    assert [verdict.id for verdict in verify(REFERENCE, ["factor-e", "ordering"]).verdicts] == ["factor-e", "ordering"]
+    with pytest.raises(InputError, match="unknown claim"):
+        verify(REFERENCE, ["no-such"])
+
+
+@pytest.mark.parametrize(
+    ("measured", "error", "outcome", "code"),
+    [(0.5, 0.1, "holds", 0), (0.95, 0.1, "inconclusive", 3), (1.5, 0.1, "fails", 1), (float("nan"), 0.1, "inconclusive", 3)],
+)
+def test_a_verdict_needs_margin_beyond_error(measured, error, outcome, code):
+    verdict = judged(statement("factor-e"), Finding("float", measured, 1.0, error, "a number"))
+    assert verdict.verdict == outcome
+    assert {"holds": 0, "fails": 1, "inconclusive": 3}[verdict.verdict] == code
+
+
+def scaled(form, factor):
+    return dataclasses.replace(form, expression=factor * form.expression)
+
+
+class TestChecksCanFail:
+    """A planted wrong constant is refuted by the statement's own check."""
+
+    setting = Setting(REFERENCE, seed=0, quick=True)
+
+    def outcome(self, name):
+        return judged(statement(name), CHECKS[name](self.setting)).verdict
+
+    def test_allocation_limit(self, monkeypatch):
+        right = statics.task_allocation_limit()
+        wrong = dataclasses.replace(right, mu=scaled(right.mu, 1 + Symbol("L") ** -30))
+        monkeypatch.setattr(statics, "task_allocation_limit", lambda: wrong)
+        assert self.outcome("task-allocation-limit") == "holds"  # 1e-60 is below the digits used
+        wrong = dataclasses.replace(right, mu=scaled(right.mu, 1 + Symbol("L") ** -3))
+        monkeypatch.setattr(statics, "task_allocation_limit", lambda: wrong)
+        assert self.outcome("task-allocation-limit") == "fails"
+
+    def test_ordering_and_separation(self, monkeypatch):
+        right = statics.task_allocation_limit()
+        wrong = dataclasses.replace(right, loss=scaled(right.loss, 3))
+        monkeypatch.setattr(statics, "task_allocation_limit", lambda: wrong)
+        assert self.outcome("ordering") == "fails"
+        assert self.outcome("separation") == "fails"
+        assert self.outcome("factor-e") == "fails"
+
+    def test_single_head(self, monkeypatch):
+        right = statics.single_head_optimum()
+        wrong = type("Wrong", (), {"evaluate": lambda self, problem: 1.001 * right.evaluate(problem)})()
+        monkeypatch.setattr(statics, "single_head_optimum", lambda: wrong)
+        assert self.outcome("single-head-optimum") == "fails"
+
+    def test_optimum(self, monkeypatch):
+        right = statics.multi_head_optimum()
+
+        class Wrong:
+            derivation, solve = right.derivation, staticmethod(right.solve)
+
+            def evaluate(self, problem, n_heads=None):
+                return 1.0001 * right.evaluate(problem, n_heads)
+
+        monkeypatch.setattr(statics, "multi_head_optimum", Wrong)
+        assert self.outcome("multi-head-optimum") == "fails"
+
+    def test_a_broken_proof_step(self, monkeypatch):
+        right = statics.factor_e()
+        broken = Step("broken", Symbol("x"), "A step that does not hold.", check=lambda: False)
+        derivation = Derivation("Broken", (*right.derivation.steps, broken))
+        monkeypatch.setattr(statics, "factor_e", lambda: dataclasses.replace(right, derivation=derivation))
+        assert self.outcome("factor-e") == "fails"
+
+    def test_elimination(self, monkeypatch):
+        right = statics.eliminate_mu()
+        wrong = dataclasses.replace(right, loss=right.loss * (1 + Symbol("L") ** -3))
+        monkeypatch.setattr(statics, "eliminate_mu", lambda: wrong)
+        assert self.outcome("mu-elimination") == "fails"
+
+    def test_warm_up(self, monkeypatch):
+        right = flow.warm_up_flow()
+        wrong = dataclasses.replace(right, velocity=(2 * right.velocity[0], right.velocity[1]))
+        monkeypatch.setattr(flow, "warm_up_flow", lambda: wrong)
+        assert self.outcome("warm-up") == "fails"
+
+    def test_bayes(self, monkeypatch):
+        right = model.bayes_risk()
+        monkeypatch.setattr(model, "bayes_risk", lambda: scaled(right, Rational(21, 20)))
+        assert self.outcome("bayes-risk") == "fails"
+
+    def test_moments(self, monkeypatch):
+        right = model.output_moments()
+        monkeypatch.setattr(model, "output_moments", lambda: dataclasses.replace(right, covariance=2 * right.covariance))
+        assert self.outcome("softmax-moments") == "fails"
+
+    def test_gradient(self, monkeypatch):
+        right = flow.gradient_flow("merged")
+        wrong = dataclasses.replace(right, gradient=(2 * right.gradient[0], right.gradient[1]))
+        monkeypatch.setattr(flow, "gradient_flow", lambda _: wrong)
+        assert self.outcome("gradient") == "fails"
+
+    def test_convergence(self, monkeypatch):
+        monkeypatch.setattr(flow, "realised_limit", lambda problem, groups: 0.5)
+        assert self.outcome("convergence") == "inconclusive"
+
+
+class TestCompare:
+    def test_reference_case(self):
+        losses = compare(REFERENCE).losses
+        assert losses["task_allocation_limit"].value == pytest.approx(0.6905507363762284, rel=2**-52)
+        assert losses["universal_lower_bound"].value == pytest.approx(0.29729729729729726, rel=2**-52)
+        assert losses["multi_head_optimum"].value == pytest.approx(0.42489, abs=5e-6)
+        assert losses["single_head_optimum"].value == pytest.approx(1.41858, abs=5e-6)
+        assert not losses["multi_head_optimum"].attained
+        assert losses["single_head_optimum"].attained
+        assert losses["flow"].reason == "no trajectory was given"
+
+    def test_too_few_heads(self):
+        entry = compare(MIXED).losses["task_allocation_limit"]
+        assert (entry.applicable, entry.value) == (False, None)
+        assert "H = 2, I = 3" in entry.reason
+
+    def test_json_and_text(self):
+        comparison = compare(MIXED)
+        loaded = json.loads(json.dumps(comparison.to_json(), allow_nan=False))
+        names = {"task_allocation_limit", "multi_head_optimum", "universal_lower_bound", "single_head_optimum", "bayes", "flow"}
+        assert set(loaded["losses"]) == names
+        fields = {"value", "lower", "upper", "kind", "attained", "applicable", "reason"}
+        assert all(set(entry) == fields for entry in loaded["losses"].values())
+        assert "single-head optimum" in comparison.text()
+        assert "<table>" in comparison._repr_html_()
+
+    def test_unknown_closure(self):
+        with pytest.raises(InputError, match="unknown closure"):
+            compare(REFERENCE, closure="leadin")
