@@ -1,0 +1,39 @@
+"""headflow: the training dynamics of multi-head softmax attention, derived, integrated and checked.
+
+``theory`` derives with SymPy for any number of tasks and heads, ``numerics`` turns the results into numbers,
+and the names below are the front door.  Everything is imported on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from . import errors as errors
+    from . import numerics as numerics
+    from . import theory as theory
+    from .numerics.compare import compare as compare
+    from .numerics.initial import InitialState as InitialState
+    from .numerics.trajectory import Trajectory as Trajectory
+    from .numerics.integrate import integrate as integrate
+    from .numerics.problem import Problem as Problem
+    from .numerics.verify import verify as verify
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "InitialState": ".numerics.initial",
+    "Problem": ".numerics.problem",
+    "Trajectory": ".numerics.trajectory",
+    "compare": ".numerics.compare",
+    "errors": ".errors",
+    "integrate": ".numerics.integrate",
+    "numerics": ".numerics",
+    "theory": ".theory",
+    "verify": ".numerics.verify",
+}
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_attributes(__name__, _NAMES)

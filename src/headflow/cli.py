@@ -1,0 +1,51 @@
+"""Owns the command ``headflow``: from words to a verb, and from what went wrong to an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from .errors import HeadflowError, IntegrationError
+from .grammar import parse
+
+DONE, FAILED, BAD_INPUT, INCONCLUSIVE, NOT_COMPUTED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+# Verb → the module whose ``run(arguments) -> int`` does it; only that one is imported.
+_MODULES = {
+    "derive": ".verb_derive",
+    "integrate": ".verb_integrate",
+    "compare": ".verb_compare",
+    "verify": ".verb_verify",
+    "report": ".verb_report",
+    "init": ".verb_init",
+    "cite": ".verb_cite",
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line ``words`` (default: the program's) and return the exit code.
+
+    0 done and every claim holds, 1 a claim fails, 2 bad input, 3 nothing fails but something is inconclusive,
+    4 the computation failed, 130 interrupted.  What went wrong is one sentence on standard error.
+    """
+    try:
+        arguments = parse(sys.argv[1:] if words is None else words)
+        code: int = import_module(_MODULES[arguments.verb], __package__).run(arguments)
+        return code
+    except SystemExit as done:  # argparse has printed help or the version
+        return done.code if isinstance(done.code, int) else DONE
+    except IntegrationError as error:
+        return _complain(str(error), NOT_COMPUTED)
+    except HeadflowError as error:
+        return _complain(str(error), BAD_INPUT)
+    except MemoryError:
+        return _complain("there is not enough memory for a problem of this size", NOT_COMPUTED)
+    except KeyboardInterrupt as error:
+        return _complain(str(error) or "interrupted", INTERRUPTED)
+
+
+def _complain(sentence: str, code: int) -> int:
+    if sys.stderr is not None:
+        print(f"headflow: {' '.join(sentence.split())}", file=sys.stderr)
+    return code

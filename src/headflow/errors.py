@@ -1,0 +1,9 @@
+"""Owns the public name of the error tree; the classes live in ``headflow.theory.errors``."""
+
+from __future__ import annotations
+
+from .theory.errors import HeadflowError as HeadflowError
+from .theory.errors import HypothesisError as HypothesisError
+from .theory.errors import InputError as InputError
+from .theory.errors import InputTypeError as InputTypeError
+from .theory.errors import IntegrationError as IntegrationError

@@ -1,0 +1,129 @@
+"""Owns derivations and statements as one document, in each of the formats that ``derive`` knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .page import Section, page
+
+if TYPE_CHECKING:
+    from .theory.derivation import Derivation
+    from .theory.statement import Statement
+
+
+@dataclass(frozen=True)
+class Exposition:
+    """What theory has to say on a topic, in order."""
+
+    title: str
+    derivations: tuple[Derivation, ...]
+    statements: tuple[Statement, ...]
+
+    def text(self) -> str:
+        """Unicode text for a terminal."""
+        return "\n\n".join(part.text().rstrip() for part in self._parts()) + "\n"
+
+    def markdown(self) -> str:
+        """Markdown with mathematics between double dollar signs."""
+        return "\n\n".join(part.markdown().rstrip() for part in self._parts()) + "\n"
+
+    def latex(self) -> str:
+        """A complete LaTeX document."""
+        from .theory.printing import latex_document
+
+        sections = [(derivation.title, derivation.latex()) for derivation in self.derivations]
+        if self.statements:
+            sections.append(("Statements", "\n".join(map(_statement_latex, self.statements))))
+        return latex_document(self.title, sections)
+
+    def html(self) -> str:
+        """A complete, self-contained page."""
+        return page(self.title, "Derived by headflow, step by step.", self.html_sections())
+
+    def html_sections(self) -> list[Section]:
+        """The parts of a page."""
+        found = []
+        if self.derivations:
+            derivations = "\n".join(derivation.html() for derivation in self.derivations)
+            found.append(Section("derivations", "Derivations", derivations))
+        if self.statements:
+            statements = "\n".join(statement.html() for statement in self.statements)
+            found.append(Section("statements", "Statements", statements))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """``derivations`` and ``statements``, as far as there are any; runs the checks of all steps."""
+        content: dict[str, Any] = {}
+        if self.derivations:
+            content["derivations"] = [_derivation_json(derivation) for derivation in self.derivations]
+        if self.statements:
+            content["statements"] = [_statement_json(statement) for statement in self.statements]
+        return content
+
+    def _parts(self) -> Sequence[Derivation | Statement]:
+        return (*self.derivations, *self.statements)
+
+
+def exposition(topic: str, parametrisation: str, closure: str) -> Exposition:
+    """What theory has to say on one of the topics of ``derive``."""
+    from .theory.catalogue import derivations
+    from .theory.statements import statements
+
+    title = {
+        "all": "Training dynamics of multi-head softmax attention",
+        "statements": "Statements",
+    }.get(topic, f"Derivation: {topic}")
+    return Exposition(
+        title,
+        derivations(topic, parametrisation, closure) if topic != "statements" else (),
+        statements() if topic in ("statements", "all") else (),
+    )
+
+
+def _statement_latex(statement: Statement) -> str:
+    """The statement without its proof: the derivations of the document hold the steps."""
+    from .theory.printing import aligned_latex, latex_prose
+
+    assumed = latex_prose(" ".join(f"Assume {hypothesis}." for hypothesis in statement.hypotheses))
+    return (
+        f"\\subsection{{{latex_prose(statement.title)}}}\n"
+        f"\\emph{{{latex_prose(f'{statement.status}; {statement.source}')}}}\n\n{assumed}\n"
+        f"\\[\n{aligned_latex(statement.claim)}\n\\]\n"
+    )
+
+
+def _derivation_json(derivation: Derivation) -> dict[str, Any]:
+    from .theory.printing import aligned_latex, aligned_text
+
+    report = derivation.check()
+    outcome = dict.fromkeys(report.passed, True) | dict.fromkeys(report.failed, False)
+    return {
+        "title": derivation.title,
+        "assumptions": list(derivation.assumptions),
+        "steps": [
+            {
+                "label": step.label,
+                "why": step.why,
+                "latex": aligned_latex(step.formula),
+                "text": aligned_text(step.formula),
+                "checked": outcome.get(step.label),
+            }
+            for step in derivation.steps
+        ],
+    }
+
+
+def _statement_json(statement: Statement) -> dict[str, Any]:
+    from .theory.printing import aligned_latex, aligned_text
+
+    return {
+        "id": statement.id,
+        "title": statement.title,
+        "source": statement.source,
+        "status": statement.status,
+        "hypotheses": list(statement.hypotheses),
+        "latex": aligned_latex(statement.claim),
+        "text": aligned_text(statement.claim),
+    }

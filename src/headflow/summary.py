@@ -1,0 +1,103 @@
+"""Owns how results are put into words: numbers, the flow in a few lines, the answer in a few sentences."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from .plotting import power_of_ten
+
+if TYPE_CHECKING:
+    from .numerics.compare import Comparison
+    from .numerics.trajectory import Trajectory
+    from .numerics.verify import Verification
+
+_PHASES = {
+    "emergence": "emergence T₀",
+    "width": "its width (t₇₅ − t₂₅)",
+    "convergence_onset": "convergence from",
+    "escape": "escape from the limit",
+}
+
+
+def number(value: float | None, digits: int = 6) -> str:
+    """A number as tables show it; a dash where there is none.
+
+    >>> number(0.69055073, 4), number(1290.4, 3), number(1e4), number(-2.5e-7), number(None)
+    ('0.6906', '1290', '10⁴', '−2.5·10⁻⁷', '—')
+    """
+    if value is None or not math.isfinite(value):
+        return "—"
+    sign = "−" if value < 0 else ""
+    rounded = abs(float(f"{value:.{digits}g}"))
+    if rounded and not 1e-3 <= rounded < 1e4:
+        return sign + power_of_ten(rounded)
+    return f"{sign}{rounded:.{max(digits, 4)}g}"
+
+
+def flow_summary(trajectory: Trajectory) -> list[str]:
+    """What a trajectory did, line by line."""
+    problem, phases = trajectory.problem, trajectory.phases
+    end = number(float(trajectory.t[-1]))
+    lines = [
+        f"flow      {trajectory.parametrisation}, closure {trajectory.closure}, "
+        f"{problem.n_tasks} tasks, {problem.n_heads} heads",
+        f"time      0 to {end} = learning rate × steps; {trajectory.stop.sentence}",
+        f"loss      {number(float(trajectory.loss[0]), 8)} → {number(float(trajectory.loss[-1]), 8)}, "
+        f"relative error {number(trajectory.error_estimate, 2)}",
+        *allocation_summary(trajectory),
+    ]
+    for name, title in _PHASES.items():
+        value = getattr(phases, name)
+        lines.append(f"{title}: {phases.reasons[name] if value is None else number(value, 5)}")
+    return lines
+
+
+def allocation_summary(trajectory: Trajectory) -> list[str]:
+    """Which head ended with which task, and the loss that this allocation tends to."""
+    allocation, limit = trajectory.allocation, trajectory.phases.limit
+    return [
+        f"heads     {allocation}{'; heads are shared' if allocation.shared else ''}",
+        *([f"limit     {number(limit, 10)}, of this allocation"] if limit is not None else []),
+    ]
+
+
+def answer(trajectory: Trajectory, comparison: Comparison, verification: Verification) -> list[str]:
+    """The result of the main job in a few sentences."""
+    problem, phases = trajectory.problem, trajectory.phases
+    heads = f"{problem.n_heads} head{'s' if problem.n_heads > 1 else ''}"
+    end = float(trajectory.loss[-1])
+    flow = (
+        f"The loss falls from {number(float(trajectory.loss[0]), 4)} to {number(end)} "
+        f"at t = {number(float(trajectory.t[-1]))}. "
+    )
+    if phases.limit is None:
+        flow += "The flow has not settled on an allocation of tasks to heads."
+    else:
+        kind = "Tasks share a head" if trajectory.allocation.shared else "Each task has a head of its own"
+        where = str(trajectory.allocation).replace(";", ",")
+        if problem.n_tasks > 4:
+            where = f"{problem.n_tasks} tasks on {len(trajectory.allocation.groups)} heads"
+        flow += f"{kind} ({where}), and the limit of this allocation is {number(phases.limit)}."
+    losses = comparison.losses
+    best, bound, single = (
+        losses[name].value for name in ("multi_head_optimum", "universal_lower_bound", "single_head_optimum")
+    )
+    levels = (
+        f"The best any weights with {heads} can do is {number(best)}; the bound for any number of heads "
+        f"is {number(bound)}, the best of a single head {number(single)}."
+    )
+    return [flow, levels, verdict_sentence(verification)]
+
+
+def verdict_sentence(verification: Verification) -> str:
+    """How many statements hold, fail, or stay open."""
+    counts = Counter(str(verdict.verdict) for verdict in verification.verdicts)
+    total = sum(counts.values())
+    if counts["holds"] == total:
+        return f"All {total} statements hold."
+    parts = [f"{counts['holds']} hold"]
+    parts += [f"{counts['fails']} fail"] if counts["fails"] else []
+    parts += [f"{counts['inconclusive']} are inconclusive"] if counts["inconclusive"] else []
+    return f"Of {total} statements {', '.join(parts)}."

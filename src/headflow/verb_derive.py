@@ -1,0 +1,20 @@
+"""Owns ``headflow derive``: formulas and statements, with every step, in the format asked for."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from .exposition import exposition
+from .output import emit, json_object, json_text
+
+
+def run(arguments: Namespace) -> int:
+    """Print; the exit code is 0."""
+    topic, parametrisation, closure = arguments.topic, arguments.parametrisation, arguments.closure
+    found = exposition(topic, parametrisation, closure)
+    if arguments.json:
+        chosen = {"parametrisation": parametrisation, "topic": topic}
+        emit(json_text(json_object(None, closure, **chosen, **found.to_json())))
+    else:
+        emit(getattr(found, arguments.format)())
+    return 0
