@@ -65,6 +65,9 @@ class SingleHeadOptimum:
     def latex(self) -> str:
         return self.form.latex()
 
+    def __str__(self) -> str:
+        return self.form.text()
+
     def _repr_latex_(self) -> str:
         return self.form._repr_latex_()
 

@@ -36,6 +36,12 @@ class TaskAllocationLimit:
     def latex(self) -> str:
         return "\n".join(part.latex() for part in (self.omega, self.mu, self.loss))
 
+    def text(self) -> str:
+        return "\n".join(part.text() for part in (self.omega, self.mu, self.loss))
+
+    def __str__(self) -> str:
+        return self.text()
+
     def _repr_latex_(self) -> str:
         return f"$${self.loss.latex()}$$"
 

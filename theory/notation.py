@@ -105,6 +105,8 @@ LATEX_NAMES = {
     "beta": r"\beta",
     "loss": r"\mathcal{L}",
     "nu": r"\nu",
+    "infinity": r"\infty",
+    "infimum": r"\inf\mathcal{L}",
 }
 TEXT_NAMES = {
     "sigma2": "σ²",
@@ -117,6 +119,8 @@ TEXT_NAMES = {
     "beta": "β",
     "loss": "𝓛",
     "nu": "ν",
+    "infinity": "∞",
+    "infimum": "inf 𝓛",
 }
 # Spectral variables carry the task below and the head above, as in the papers: mu_i^h.
 # So do scores s, attention weights p (token below) and outputs f of a head.

@@ -24,7 +24,7 @@ from .scalars import only, plain_symbols, positive_solution, summand
 from .water_filling import WaterFilling, water_filling
 
 budget = Symbol("R_H", positive=True)
-infimum = Symbol("inf_loss", positive=True)
+infimum = Symbol("infimum", positive=True)
 water_level = Symbol("nu", positive=True)
 
 

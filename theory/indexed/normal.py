@@ -251,22 +251,18 @@ def _collapsed(term: Term, delta: Expr) -> list[Term] | None:
     if not removable and not occurs:
         return None
     bounds = tuple(pair for pair in term.bounds if not (removable and pair[0] == second))
-    product = [Term(term.coefficient, bounds, () if removable else ((delta, S.One),), S.Zero)]
     changed = {second: first}
-    simple = tuple(
-        (substitute(atom, changed), power) for atom, power in rest if not atom.args or _is_plain(atom)
-    )
-    product[0] = Term(
-        term.coefficient, bounds, product[0].factors + simple, substitute(term.exponent, changed)
-    )
+    factors = () if removable else ((delta, S.One),)
+    factors += tuple((substitute(atom, changed), power) for atom, power in rest if _is_plain(atom))
+    product = [Term(term.coefficient, bounds, factors, substitute(term.exponent, changed))]
     for atom, power in rest:
-        if atom.args and not _is_plain(atom):  # an atom of several indices may have become another
+        if not _is_plain(atom):  # with two indices made one, a composite atom may be another
             product = multiply(product, _power(substitute(atom, changed), power))
     return [part for one in product for part in simplified(one)]
 
 
 def _is_plain(atom: Expr) -> bool:
-    return isinstance(atom, Indexed | KroneckerDelta)
+    return isinstance(atom, Indexed | KroneckerDelta) or not atom.args
 
 
 def _collect(raw: Iterable[Term]) -> tuple[Term, ...]:

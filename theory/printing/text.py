@@ -89,7 +89,7 @@ def _below(node: Node | None) -> str:
     if node is None:
         return ""
     text = text_of(node)
-    return f"_{text}" if text.isalnum() else f"_{{{text}}}"
+    return f"_{text}" if text.isalnum() or len(text) == 1 else f"_{{{text}}}"
 
 
 def _above(node: Node | None) -> str:
