@@ -44,9 +44,7 @@ class Allocation:
         largest = products[np.arange(len(best)), best]
         shares = np.divide(largest, total, out=np.zeros_like(total), where=total > 0)
         return cls(
-            heads=tuple(
-                int(head) if share >= CLEAR else None for head, share in zip(best, shares, strict=True)
-            ),
+            heads=tuple(int(head) if share >= CLEAR else None for head, share in zip(best, shares, strict=True)),
             shares=tuple(float(share) for share in shares),
         )
 

@@ -24,9 +24,9 @@ from .problem import FloatArray, Problem
 class Dynamics:
     """A flow of one problem in the coordinates that solvers use.
 
-    The flat state ``y`` of length 2IH is (log μ, log ω) for ``balanced`` and (μ, ω) for ``merged``, each row by
-    row.  Time t = learning rate × steps; the loss has no ½.  All numbers come from the generated kernels.  Not
-    safe to share between threads.
+    The flat state ``y`` of length 2IH is (log μ, log ω) for ``balanced`` and (μ, ω) for ``merged``, each row
+    by row.  Time t = learning rate × steps; the loss has no ½.  All numbers come from the generated kernels.
+    Not safe to share between threads.
     """
 
     def __init__(self, problem: Problem, parametrisation: str, closure: str) -> None:
@@ -72,18 +72,16 @@ class Dynamics:
         return speed / largest if largest else speed
 
     def check(self, initial: InitialState) -> None:
-        """Raise `InputError`, naming heads and tasks (counted from 1), if the loss cannot be computed here."""
+        """Raise `InputError`, naming heads and tasks (counted from 1), where the flow overflows."""
         weights = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
         if where := self.overflow(weights):
             raise InputError(f"the initial omega is too large: the exponent {where}")
         y = self.flat(initial)
         if not (math.isfinite(self.loss(y)) and np.isfinite(self.velocity.evaluate(y)).all()):
-            raise InputError(
-                "the initial mu and omega are too large: the velocity of the flow overflows float64"
-            )
+            raise InputError("the initial mu and omega are too large: the velocity of the flow overflows float64")
 
     def overflow(self, weights: FloatArray) -> str:
-        """Which exponent Σ_j d_j ω_j^h ω_j^k overflows at flat (μ, ω), and the tasks that make it; else ''."""
+        """Which exponent overflows at flat (μ, ω), how large it is and which tasks make it; else ''."""
         n_tasks, n_heads = self.shape
         pairs = self._pairs(weights).reshape(n_heads, n_heads)
         if np.isfinite(pairs).all():
@@ -99,9 +97,7 @@ class Dynamics:
         total = shares.sum(axis=0)
         first, second = (int(index) for index in np.unravel_index(int(total.argmax()), total.shape))
         share = shares[:, first, second]
-        tasks = [
-            str(task + 1) for task in np.argsort(-share, kind="stable") if share[task] > 0.1 * share.max()
-        ]
+        tasks = [str(task + 1) for task in np.argsort(-share, kind="stable") if share[task] > 0.1 * share.max()]
         shown = ", ".join(tasks[:5]) + (", …" if len(tasks) > 5 else "")
         heads = f"head {first + 1}" if first == second else f"heads {first + 1} and {second + 1}"
         size = float(total[first, second]) / shrink / shrink
@@ -113,7 +109,7 @@ class Dynamics:
     def distances(self, y: FloatArray, reference: FloatArray) -> tuple[float, float]:
         """How far ``y`` is from ``reference``: (error of the loss, error of loss and weights).
 
-        The loss counts relative to itself, μ and ω relative to their largest entry; the second is the largest.
+        The loss counts relative to itself, μ and ω relative to their largest entry; the largest is second.
         """
         loss, weights = self.loss(reference), self.weights(reference)
         by_loss = abs(self.loss(y) - loss) / loss

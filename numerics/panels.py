@@ -1,8 +1,8 @@
 """Owns how a trajectory is stored between its steps: panels of log time with Chebyshev–Lobatto points.
 
-A panel holds the state at 8 points (neighbours share one), and interpolates by the polynomial of degree 7 through
-them (Berrut and Trefethen, Barycentric Lagrange interpolation, SIAM Rev. 46, 2004).  Panels are halved where
-that polynomial does not reproduce the solver's own dense output.
+A panel holds the state at 8 points (neighbours share one), and interpolates by the polynomial of degree 7
+through them (Berrut and Trefethen, Barycentric Lagrange interpolation, SIAM Rev. 46, 2004).  Panels are halved
+where that polynomial does not reproduce the solver's own dense output.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from .problem import FloatArray
 
 DEGREE: Final = 7
 _NODES: Final[FloatArray] = -np.cos(np.pi * np.arange(DEGREE + 1) / DEGREE)
-_WEIGHTS: Final[FloatArray] = (-1.0) ** np.arange(DEGREE + 1) * np.where(
-    np.arange(DEGREE + 1) % DEGREE == 0, 0.5, 1.0
-)
+_WEIGHTS: Final[FloatArray] = (-1.0) ** np.arange(DEGREE + 1) * np.where(np.arange(DEGREE + 1) % DEGREE == 0, 0.5, 1.0)
 _PROBES: Final = (_NODES[:-1] + _NODES[1:])[[0, 1, 3, 5]] / 2
 _DEEPEST = 16
 
@@ -64,17 +62,18 @@ class PanelTree:
         self.tolerance = tolerance
 
     def cut(
-        self, left: float, right: float, most: int, parent: float = np.inf, depth: int = 0
+        self, left: float, right: float, most: int, parent: float = np.inf, depth: int = 0, futile: int = 0
     ) -> list[tuple[float, float, FloatArray, float]]:
         """Panels (left, right, values, error) that cover the interval, at most ``most`` of them."""
         values = np.array([self.function(s) for s in nodes(left, right)])
         probes = left + (right - left) * (1 + _PROBES) / 2
         error = max(self.distance(interpolate(left, right, values, s), self.function(s)) for s in probes)
-        # Halving a panel of a smooth function divides the error by 2⁸.  Where it does not, the jumps between
-        # the solver's own interpolants are what is left, and no panel follows those.
-        floor = error < 1e3 * self.tolerance and error > parent / 4
+        # Halving a panel of a smooth function divides the error by 2⁸.  Where halving twice in a row does not
+        # help, jumps between the solver's own interpolants are left, and no panel follows those.
+        futile = futile + 1 if error > parent / 4 else 0
+        floor = futile >= 2 and error < 1e3 * self.tolerance
         middle = (left + right) / 2
         if error <= self.tolerance or floor or most < 2 or depth == _DEEPEST or not left < middle < right:
             return [(left, right, values, error)]
-        first = self.cut(left, middle, most - 1, error, depth + 1)
-        return first + self.cut(middle, right, most - len(first), error, depth + 1)
+        first = self.cut(left, middle, most - 1, error, depth + 1, futile)
+        return first + self.cut(middle, right, most - len(first), error, depth + 1, futile)

@@ -1,4 +1,4 @@
-"""Owns the phases of training as they are read off a trajectory: emergence, its width, convergence, escape."""
+"""Owns the phases of training, read off a trajectory: emergence, its width, convergence, escape."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ATTESTED: Final = 2.0  # the factor in t over which the slope must have been se
 
 @dataclass(frozen=True)
 class Phases:
-    """When training passed its stations; times in learning rate × steps, None with a reason where there is none.
+    """When training passed its stations, in learning rate × steps; None with a reason where there is none.
 
     Attributes
     ----------
@@ -66,9 +66,7 @@ class Phases:
         )
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            "<tr><th>{}</th><td>{}</td></tr>".format(*line.split(": ", 1)) for line in str(self).split("\n")
-        )
+        rows = "".join("<tr><th>{}</th><td>{}</td></tr>".format(*line.split(": ", 1)) for line in str(self).split("\n"))
         return f"<table>{rows}</table>"
 
 
@@ -86,7 +84,9 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
         (problem, groups) → the loss of that allocation; default `headflow.numerics.reference.realised_limit`.
     """
     if limit_of is None:
-        from .reference import realised_limit as limit_of
+        from .reference import realised_limit
+
+        limit_of = realised_limit
     allocation = trajectory.allocation
     if not allocation.complete:
         one = allocation.undecided[0]
@@ -108,9 +108,7 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
     return Phases(**found, reasons=reasons)
 
 
-def _emergence(
-    trajectory: Trajectory, limit: float, found: dict[str, float], reasons: dict[str, str]
-) -> None:
+def _emergence(trajectory: Trajectory, limit: float, found: dict[str, float], reasons: dict[str, str]) -> None:
     start = float(trajectory.loss[0])
     names = ("t_25", "t_50", "t_75")
     if start <= limit:
@@ -121,9 +119,7 @@ def _emergence(
         level = start - share * (start - limit)
         time = _first_below(trajectory, level)
         if time is None:
-            reasons[name] = (
-                f"the loss has not fallen by {share:.0%} of the way to the limit by t = {trajectory.t[-1]:.6g}"
-            )
+            reasons[name] = f"by t = {trajectory.t[-1]:.6g} the loss has not fallen {share:.0%} of the way to the limit"
         else:
             found[name] = time
     if "t_50" in found:
@@ -167,15 +163,14 @@ def _convergence_onset(trajectory: Trajectory, limit: float, emergence: float | 
     slopes = np.array([_slope(trajectory, limit, float(t)) for t in times])
     wrong = np.flatnonzero(~(np.abs(slopes + 2) <= 0.2))
     if len(wrong) and wrong[-1] == len(times) - 1:
-        return f"the slope of the gap is {slopes[-1]:.3g} at t = {end:.6g}, not within 10 % of −2, and {why_last}"
+        seen = f"the slope of the gap is {slopes[-1]:.3g} at t = {end:.6g}, not within 10 % of −2"
+        return f"{seen}, and {why_last}"
     onset = float(times[0])
     if len(wrong):
         left, right = float(times[wrong[-1]]), float(times[wrong[-1] + 1])
         for _ in range(40):
             middle = math.sqrt(left * right)
-            left, right = (
-                (left, middle) if abs(_slope(trajectory, limit, middle) + 2) <= 0.2 else (middle, right)
-            )
+            left, right = (left, middle) if abs(_slope(trajectory, limit, middle) + 2) <= 0.2 else (middle, right)
         onset = right
     if end < _ATTESTED * onset:
         return f"a slope near −2 is seen only from t = {onset:.6g} to {end:.6g}: {why_last}"

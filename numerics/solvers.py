@@ -18,7 +18,12 @@ from .dynamics import Dynamics
 from .problem import FloatArray
 from .stop import StopReason
 
-_SOLVERS: Final[dict[str, type[OdeSolver]]] = {"LSODA": LSODA, "BDF": BDF, "Radau": Radau, "DOP853": DOP853}
+_SOLVERS: Final[dict[str, Callable[..., OdeSolver[np.float64]]]] = {
+    "LSODA": LSODA,
+    "BDF": BDF,
+    "Radau": Radau,
+    "DOP853": DOP853,
+}
 METHODS: Final = ("auto", *_SOLVERS)
 
 MAX_EVALUATIONS = 1_000_000  # of the velocity, in one integration: nothing runs for ever
@@ -55,7 +60,8 @@ def choose_method(method: object, size: int) -> Method:
         raise InputError(unknown("method", method, METHODS))
     if name in ("LSODA", "BDF", "Radau") and size > 2 * _LARGEST_MATRIX:
         raise InputError(
-            f"the method {name} needs a Jacobian matrix of {size} × {size}, too large; use the method auto or DOP853"
+            f"the method {name} needs a Jacobian matrix of {size} × {size}, which is too large; "
+            "use the method auto or DOP853"
         )
     if name != "auto":
         return Method(name, "as asked for", ((name, MAX_EVALUATIONS),))
@@ -70,12 +76,8 @@ def choose_method(method: object, size: int) -> Method:
             f"auto: at {size} variables explicit steps are cheaper than one factorised Jacobian, "
             f"and LSODA takes over after {_EXPLICIT_EVALUATIONS} evaluations"
         )
-        return Method(
-            "DOP853, LSODA", reason, (("DOP853", _EXPLICIT_EVALUATIONS), ("LSODA", MAX_EVALUATIONS))
-        )
-    return Method(
-        "DOP853", f"auto: a Jacobian of {size} × {size} is too large", (("DOP853", MAX_EVALUATIONS),)
-    )
+        return Method("DOP853, LSODA", reason, (("DOP853", _EXPLICIT_EVALUATIONS), ("LSODA", MAX_EVALUATIONS)))
+    return Method("DOP853", f"auto: a Jacobian of {size} × {size} is too large", (("DOP853", MAX_EVALUATIONS),))
 
 
 @dataclass
@@ -178,9 +180,7 @@ class Stepper:
                 yield from self._solve(name, allowance, first_step)
                 return
             except _NonFinite:
-                shorter = (
-                    (self.end - self._s) / 100 if first_step is None or self._s > before else first_step / 10
-                )
+                shorter = (self.end - self._s) / 100 if first_step is None or self._s > before else first_step / 10
                 first_step = min(shorter, self.end - self._s)
         self._give_up()
 

@@ -1,4 +1,4 @@
-"""Owns why an integration ended: the reasons, each a sentence with a remedy, and the interruption by the user."""
+"""Owns why an integration ended: the reasons, each with a remedy, and the interruption by the user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class StopReason(Enum):
     --------
     >>> print(StopReason.TOO_MANY_EVALUATIONS.sentence)
     The limit on the number of evaluations of the velocity was reached.
-    >>> StopReason("reached_t_final").completed
+    >>> StopReason.named("reached_t_final").completed
     True
     """
 
@@ -47,6 +47,14 @@ class StopReason(Enum):
         member.sentence = sentence
         member.remedy = remedy
         return member
+
+    @classmethod
+    def named(cls, word: str) -> StopReason:
+        """The reason of that word; `ValueError` if there is none."""
+        for reason in cls:
+            if reason.value == word:
+                return reason
+        raise ValueError(f"no stop reason is called {word!r}")
 
     @property
     def completed(self) -> bool:

@@ -90,9 +90,9 @@ class Trajectory:
     error, loss_error
         Estimated relative errors per row, shape (N,): of loss, μ and ω together, and of the loss alone.
     error_estimate
-        The largest entry of ``error``: how far this trajectory, computed with rtol/10, is from a second one
-        computed with rtol, so that it bounds the error of this one; infinite if there is no second one.  The loss
-        counts relative to itself, μ and ω relative to their largest entry at that time.
+        The largest entry of ``error``: how far this trajectory, computed with rtol/100, is from a second one
+        computed with rtol, which bounds the error of this one with a wide margin; infinite if there is no
+        second one.  The loss counts relative to itself, μ and ω relative to their largest entry at that time.
     interpolation_error
         The same distance between `at` and the solver's own dense output, the largest that was seen.
     """
@@ -115,7 +115,7 @@ class Trajectory:
     error: FloatArray
     loss_error: FloatArray
     interpolation_error: float
-    # The solver's flat states: (log μ, log ω) or (μ, ω) per row; which rows are panel points; the panels' ends.
+    # The solver's flat states per row, (log μ, log ω) or (μ, ω); which rows are panel points; the panels' ends.
     states_flat: FloatArray = field(repr=False)
     is_node: FloatArray = field(repr=False)
     edges: FloatArray = field(repr=False)
@@ -135,7 +135,8 @@ class Trajectory:
 
     @cached_property
     def _panel_states(self) -> FloatArray:
-        return self.states_flat[self.is_node.astype(bool)]
+        found: FloatArray = self.states_flat[self.is_node.astype(bool)]
+        return found
 
     @property
     def error_estimate(self) -> float:
@@ -151,19 +152,21 @@ class Trajectory:
     def weights(self) -> FloatArray:
         """μ and ω of every row: shape (2, N, I, H)."""
         with np.errstate(all="ignore"):
-            found = np.array([self._dynamics.weights(y) for y in self.states_flat]).swapaxes(0, 1)
+            found = np.stack([self._dynamics.weights(y) for y in self.states_flat], axis=1)
         found.flags.writeable = False
         return found
 
     @property
     def mu(self) -> FloatArray:
         """μ of every row, shape (N, I, H)."""
-        return self.weights[0]
+        found: FloatArray = self.weights[0]
+        return found
 
     @property
     def omega(self) -> FloatArray:
         """ω of every row, shape (N, I, H)."""
-        return self.weights[1]
+        found: FloatArray = self.weights[1]
+        return found
 
     def at(self, t: float) -> State:
         """The state at time ``t``, anywhere from 0 to the last row.
@@ -197,7 +200,8 @@ class Trajectory:
     def _flat(self, t: float) -> FloatArray:
         row = int(np.searchsorted(self.t, t))
         if self.t[row] == t:
-            return self.states_flat[row]
+            found: FloatArray = self.states_flat[row]
+            return found
         s = math.log1p(t / self.t_unit)
         panel = min(max(int(np.searchsorted(self.edges, s)) - 1, 0), len(self.edges) - 2)
         values = self._panel_states[panel * DEGREE : (panel + 1) * DEGREE + 1]
@@ -229,7 +233,7 @@ class Trajectory:
 
     @cached_property
     def data(self) -> xarray.Dataset:
-        """The rows as labelled data: mu, omega (t, task, head); loss, error, loss_error (t).  Labels are 0-based."""
+        """The rows, labelled from 0: mu, omega (t, task, head); loss, error, loss_error (t)."""
         from .trajectory_file import dataset
 
         return dataset(self)

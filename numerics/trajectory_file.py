@@ -11,7 +11,7 @@ from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from platform import python_version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import xarray
@@ -104,9 +104,7 @@ def as_json(trajectory: Trajectory) -> dict[str, Any]:
         reasons["error_estimate"] = "the second integration that it is taken from was not finished"
     for task in trajectory.allocation.undecided:
         share = trajectory.allocation.shares[task]
-        reasons[f"allocation[{task}]"] = (
-            f"the largest share of one head in the task's output is {share:.3g} < 0.9"
-        )
+        reasons[f"allocation[{task}]"] = f"the largest share of one head in the task's output is {share:.3g} < 0.9"
     result: dict[str, Any] = {
         "schema": _SCHEMA,
         "version": _version(),
@@ -174,7 +172,7 @@ def load(path: str | PathLike[str]) -> Trajectory:
         if made["kind"] != _KIND or made["schema"] != _SCHEMA:
             raise KeyError("kind")
         start = made["initial"]
-        draw = "explicit" if start["draw"] is None else RandomStart(**start["draw"])
+        draw: RandomStart | Literal["explicit"] = "explicit" if start["draw"] is None else RandomStart(**start["draw"])
         return Trajectory(
             problem=Problem(**made["problem"]),
             initial=InitialState(mu=start["mu"], omega=start["omega"], provenance=draw),
@@ -185,16 +183,13 @@ def load(path: str | PathLike[str]) -> Trajectory:
             rtol=made["rtol"],
             method=made["method"],
             method_reason=made["method_reason"],
-            stop=StopReason(made["status"]),
+            stop=StopReason.named(made["status"]),
             stop_detail=made["status_detail"],
             stats=Stats(**made["stats"]),
             t_unit=made["t_unit"],
             interpolation_error=made["interpolation_error"],
             states_flat=_floats(stored, "state"),
-            **{
-                name: _floats(stored, name)
-                for name in ("t", "loss", "error", "loss_error", "is_node", "edges")
-            },
+            **{name: _floats(stored, name) for name in ("t", "loss", "error", "loss_error", "is_node", "edges")},
         )
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror or error}") from error

@@ -55,7 +55,7 @@ class Drawing:
     draw: Any
     definitions: bool = True
     deltas: bool = True
-    budget: int = 9
+    budget: int = 14
     bound: set[sp.Symbol] = field(default_factory=set)
 
     def choose(self, options: list[str]) -> str:
