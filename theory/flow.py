@@ -42,7 +42,8 @@ def gradient_flow(
     metric
         Optional factor per variable: ``dx/dt = −metric[x] ∂loss/∂x`` (default 1).
     definitions
-        Named sub-expressions used in the loss; they stay closed in the result.
+        Named sub-expressions used in the loss; they stay closed in the result.  Every other name is a parameter
+        (also φ, c and d_e, which ``theory.loss.PARAMETERS`` defines for attention).
 
     Raises ``InputError`` for an unknown name, ``NodeError`` (a TypeError) for a node the calculus does not know.
     Time = learning rate × steps; the loss is taken as written (no ½).
@@ -78,7 +79,6 @@ def _own_flow(
         metric=factors,
         velocity=velocity,
         definitions=definitions,
-        parameter_definitions=PARAMETERS,
         derivation=record.freeze(),
         convention="loss as given, time = learning rate × steps",
     )

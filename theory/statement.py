@@ -49,13 +49,12 @@ class Statement:
         return "\n".join(lines) + "\n"
 
     def latex(self) -> str:
-        """A theorem environment with its derivation as the proof."""
+        """A theorem environment (the steps that prove it are those of ``derivation``)."""
         assumed = latex_prose(" ".join(f"Assume {hypothesis}." for hypothesis in self.hypotheses))
-        title = latex_prose(f"{self.title} ({self.source})")
+        origin = latex_prose(f"({self.status}; {self.source})")
         return (
-            f"\\begin{{theorem}}[{title}]\\label{{{self.id}}}\n{assumed}\n"
+            f"\\begin{{theorem}}[{latex_prose(self.title)}]\\label{{{self.id}}}\n{assumed} {origin}\n"
             f"\\[\n{aligned_latex(self.claim)}\n\\]\n\\end{{theorem}}\n"
-            f"\\begin{{proof}}\n{self.derivation.latex()}\\end{{proof}}\n"
         )
 
     def markdown(self) -> str:

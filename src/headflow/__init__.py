@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from . import theory as theory
     from .numerics.compare import compare as compare
     from .numerics.initial import InitialState as InitialState
-    from .numerics.trajectory import Trajectory as Trajectory
     from .numerics.integrate import integrate as integrate
     from .numerics.problem import Problem as Problem
+    from .numerics.trajectory import Trajectory as Trajectory
     from .numerics.verify import verify as verify
 
 __version__ = "0.1.0"

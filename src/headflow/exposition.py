@@ -35,7 +35,7 @@ class Exposition:
 
         sections = [(derivation.title, derivation.latex()) for derivation in self.derivations]
         if self.statements:
-            sections.append(("Statements", "\n".join(map(_statement_latex, self.statements))))
+            sections.append(("Statements", "\n".join(statement.latex() for statement in self.statements)))
         return latex_document(self.title, sections)
 
     def html(self) -> str:
@@ -79,18 +79,6 @@ def exposition(topic: str, parametrisation: str, closure: str) -> Exposition:
         title,
         derivations(topic, parametrisation, closure) if topic != "statements" else (),
         statements() if topic in ("statements", "all") else (),
-    )
-
-
-def _statement_latex(statement: Statement) -> str:
-    """The statement without its proof: the derivations of the document hold the steps."""
-    from .theory.printing import aligned_latex, latex_prose
-
-    assumed = latex_prose(" ".join(f"Assume {hypothesis}." for hypothesis in statement.hypotheses))
-    return (
-        f"\\subsection{{{latex_prose(statement.title)}}}\n"
-        f"\\emph{{{latex_prose(f'{statement.status}; {statement.source}')}}}\n\n{assumed}\n"
-        f"\\[\n{aligned_latex(statement.claim)}\n\\]\n"
     )
 
 

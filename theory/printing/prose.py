@@ -55,10 +55,15 @@ def html_prose(words: str) -> str:
     return "".join(_math_html(run) if is_math else escape(run, quote=False) for is_math, run in _runs(words))
 
 
+def _decomposed(run: str) -> str:
+    """Accents as marks of their own; a relation such as ≠ stays one character."""
+    return "".join(unicodedata.normalize("NFD", c) if c.isalpha() else c for c in run)
+
+
 def math_prose_latex(run: str) -> str:
     """A stretch of Unicode mathematics as LaTeX mathematics."""
     latex = ""
-    for token in _TOKEN.finditer(unicodedata.normalize("NFD", run)):
+    for token in _TOKEN.finditer(_decomposed(run)):
         piece = _token_latex(token)
         swallowed = re.search(r"\\[A-Za-z]+$", latex) and piece[:1].isalpha()
         latex += (" " if swallowed else "") + piece
@@ -187,7 +192,7 @@ def _plain_latex(words: str) -> str:
 
 def _math_html(run: str) -> str:
     html = ""
-    for token in _TOKEN.finditer(unicodedata.normalize("NFD", run)):
+    for token in _TOKEN.finditer(_decomposed(run)):
         text = token[0]
         if token["mark"]:
             inner = next(token[name] for name in ("braced", "round", "bare") if token[name] is not None)
