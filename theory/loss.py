@@ -7,7 +7,7 @@ d_i/L (the papers' loss), ``finite_d`` is the leading one with the query's expec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -58,11 +58,27 @@ def population_loss(closure: str = "leading") -> PopulationLoss:
 
     Raises ``InputError`` for an unknown closure.
     """
-    checked_closure(closure)
+    assemble = _ASSEMBLE[checked_closure(closure)]
+    record = Recorder("Population loss")
+    record.include(output_moments().derivation)
+    first_order, interaction = _averaged_risk(record)
+    task_loss, definitions = assemble(record, first_order, interaction)
+    opened = inline(task_loss, tuple(item for item in definitions if item.base != n.interaction))
+    loss = n.over_tasks(task_loss)
+    expected = first_order if closure == "first_order" else leading_order(first_order, PROPORTIONAL_SCALING)
+    record(
+        "population loss",
+        (n.loss, loss),
+        "Sum over tasks, the square completed with r_i = 1 − Σ_h μ_i^h ω_i^h and φ_i = 1 + σ²/λ_i.",
+        check=lambda: difference_is_zero(opened, expected),
+    )
+    return PopulationLoss(loss, definitions, closure, record.freeze())
+
+
+def _averaged_risk(record: Recorder) -> tuple[Expr, Definition]:
+    """Task i's risk to order 1/L, averaged over regressor and query, in φ_i; and the interaction C."""
     i, h, k = n.i, n.h, n.k
     moments = output_moments()
-    record = Recorder("Population loss")
-    record.include(moments.derivation)
 
     def at_head(expression: Expr) -> Expr:
         return n.over_heads(n.mu[i, h] * expression)
@@ -90,49 +106,82 @@ def population_loss(closure: str = "leading") -> PopulationLoss:
         over_beta,
         "β_i ~ N(0, (λ_i/d_i) Id): E⟨β_i, x_q⟩² = λ_i |x_q^{(i)}|²/d_i and E|β_i|² = λ_i.",
     )
-    weight = n.omega[n.j, h] * n.omega[n.j, k]
-    per_coordinate = chi_square_generating_function(weight)
-    exact_interaction = Definition(n.interaction[h, k], exp(n.over_tasks(n.dims[n.j] * log(per_coordinate), n.j)))
+    per_coordinate = chi_square_generating_function(n.omega[n.j, h] * n.omega[n.j, k])
+    exponent = normalise(n.over_tasks(n.dims[n.j] * log(per_coordinate), n.j))
+    interaction = Definition(n.interaction[h, k], exp(exponent))
     record(
         "expectation over the query",
-        (expectation(exp(n.head_head[h, k])), exact_interaction.body),
+        (expectation(exp(n.head_head[h, k])), interaction.body),
         "⟨a_h, a_k⟩ = Σ_j ω_j^h ω_j^k |x_q^{(j)}|²: d_j independent chi-square factors (1 − 2ω_j^h ω_j^k)^{−1/2}.",
     )
-    first_order = normalise(to_expression(_average_query(term) for term in terms(over_beta)))
+    first_order = to_expression(_average_query(term) for term in terms(over_beta))
+    # φ_i = 1 + σ²/λ_i, solved for σ².
+    in_noise_factor = normalise(
+        substitute(first_order, {n.noise_variance: n.signal_power[i] * (n.noise_factor[i] - 1)})
+    )
     record(
         "first-order loss of task i",
-        first_order,
+        in_noise_factor,
         "C_hk = E e^{⟨a_h, a_k⟩}; a factor |x_q^{(i)}|² brings d_i, or d_i/(1 − 2ω_i^h ω_i^k) under the tilt.",
     )
+    return in_noise_factor, interaction
+
+
+def _residual() -> Definition:
+    return Definition(n.residual[n.i], 1 - n.over_heads(n.mu[n.i, n.h] * n.omega[n.i, n.h]))
+
+
+def _with_interaction(expression: Expr) -> Expr:
+    """The terms of a loss of task i that hold C: the variance of the output."""
+    return normalise(
+        to_expression(
+            term for term in terms(expression) if any(n.interaction in indexed_bases(atom) for atom, _ in term.factors)
+        )
+    )
+
+
+def _finite_d(record: Recorder, first_order: Expr, interaction: Definition) -> tuple[Expr, tuple[Definition, ...]]:
+    """The leading terms, with the query's expectation kept exact."""
     limit = leading_order(first_order, PROPORTIONAL_SCALING)
     record(
         "leading loss of task i",
         limit,
         "d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i: the bias and the tilt's w/(1 − 2w) are of lower order.",
     )
-    interaction = Definition(
-        n.interaction[h, k], exp(leading_order(exact_interaction.body.args[0], PROPORTIONAL_SCALING))
-    )
+    power = n.signal_power[n.i]
+    variance = normalise(_with_interaction(limit) / power)
+    return power * (n.residual[n.i] ** 2 + variance), (_residual(), interaction)
+
+
+def _leading(record: Recorder, first_order: Expr, interaction: Definition) -> tuple[Expr, tuple[Definition, ...]]:
+    """The leading terms, the query's expectation at leading order too."""
+    task_loss, (residual, _) = _finite_d(record, first_order, interaction)
+    exponent = leading_order(interaction.body.args[0], PROPORTIONAL_SCALING)
+    leading = Definition(interaction.head, exp(exponent))
     record(
         "leading interaction",
-        (interaction.head, interaction.body),
+        (leading.head, leading.body),
         "The same limit of C: −(d_j/2) log(1 − 2ω_j^h ω_j^k) → d_j ω_j^h ω_j^k.",
     )
-    # σ² by the definition of φ_i, then the bias-like terms as a square.
-    in_noise_factor = normalise(substitute(limit, {n.noise_variance: n.signal_power[i] * (n.noise_factor[i] - 1)}))
-    noise = [
-        term for term in terms(in_noise_factor) if any(n.interaction in indexed_bases(atom) for atom, _ in term.factors)
-    ]
-    residual = Definition(n.residual[i], 1 - n.over_heads(n.mu[i, h] * n.omega[i, h]))
-    task_loss = n.signal_power[i] * (n.residual[i] ** 2 + normalise(to_expression(noise) / n.signal_power[i]))
-    loss = n.over_tasks(task_loss)
-    record(
-        "population loss",
-        (n.loss, loss),
-        "Sum over tasks, the square completed with r_i = 1 − Σ_h μ_i^h ω_i^h and φ_i = 1 + σ²/λ_i.",
-        check=lambda: difference_is_zero(inline(task_loss, (residual,)), in_noise_factor),
-    )
-    return PopulationLoss(loss, (residual, interaction), closure, record.freeze())
+    return task_loss, (residual, leading)
+
+
+def _first_order(record: Recorder, first_order: Expr, interaction: Definition) -> tuple[Expr, tuple[Definition, ...]]:
+    """Every term of order 1/L: the bias b of each head besides the variance."""
+    del record
+    i, h, k = n.i, n.h, n.k
+    length, power = n.context_length, n.signal_power[i]
+    bias = Definition(n.relative_bias[i, h], n.interaction[h, h] * _tilted_second_moment(n.omega[i, h] ** 2) / length)
+    overlap = n.omega[i, h] * n.omega[i, k]
+    spread = n.noise_factor[i] + overlap * _tilted_second_moment(overlap)
+    variance = n.over_heads(n.interaction[h, k] * n.mu[i, h] * n.mu[i, k] * spread, h, k) / length
+    drift = 2 * n.residual[i] * n.over_heads(n.relative_bias[i, h] * n.mu[i, h] * n.omega[i, h])
+    # The equality with the derived ``first_order`` is the check of the step that records the loss.
+    return power * (n.residual[i] ** 2 + drift + variance), (_residual(), interaction, bias)
+
+
+_Assembly = Callable[[Recorder, Expr, Definition], tuple[Expr, tuple[Definition, ...]]]
+_ASSEMBLE: Mapping[str, _Assembly] = {"leading": _leading, "finite_d": _finite_d, "first_order": _first_order}
 
 
 def _average_regressor(term: Term) -> Term:

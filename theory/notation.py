@@ -51,6 +51,7 @@ residual = IndexedBase("r", real=True)
 interaction = SymmetricBase("C", positive=True)
 interaction_inverse = SymmetricBase("C_inverse", real=True)
 head_power = SymmetricBase("M", real=True)
+relative_bias = IndexedBase("b", real=True)
 
 # Inner products of the model, as scalars: a_h = W_X^(h) x_q is head h's tilt, beta_i task i's regressor.
 head_head = SymmetricBase("inner_a_a", real=True)
@@ -124,7 +125,7 @@ TEXT_NAMES = {
 }
 # Spectral variables carry the task below and the head above, as in the papers: mu_i^h.
 # So do scores s, attention weights p (token below) and outputs f of a head.
-TASK_BELOW_HEAD_ABOVE = frozenset({"mu", "omega", "log_mu", "log_omega", "o", "v", "k", "q", "s", "p", "f"})
+TASK_BELOW_HEAD_ABOVE = frozenset({"mu", "omega", "log_mu", "log_omega", "o", "v", "k", "q", "s", "p", "f", "b"})
 DOT = "_dot"
 GRADIENT = "g_"
 
