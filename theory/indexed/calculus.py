@@ -14,9 +14,7 @@ from .normal import normalise
 Direction = Mapping[IndexedBase, Callable[..., Expr]]
 
 
-def directional_derivative(
-    expression: Expr, direction: Direction, definitions: Iterable[Definition] = ()
-) -> Expr:
+def directional_derivative(expression: Expr, direction: Direction, definitions: Iterable[Definition] = ()) -> Expr:
     """``d/dε expression(x + ε v)`` at ε = 0, where ``direction[x](a, b)`` is ``v[a, b]``; not normalised.
 
     Definitions stay closed and are differentiated through their bodies.

@@ -25,9 +25,7 @@ class Definition:
         if not isinstance(self.head, Indexed | Symbol):
             raise TypeError(f"a definition names a symbol or an indexed symbol, got {self.head}")
         check(self.body)
-        if len(set(self.indices)) != len(self.indices) or not all(
-            isinstance(x, Symbol) for x in self.indices
-        ):
+        if len(set(self.indices)) != len(self.indices) or not all(isinstance(x, Symbol) for x in self.indices):
             raise NodeError(f"the indices of {self.head} must be distinct symbols")
         if self.base in indexed_bases(self.body) or self.head in free_symbols(self.body):
             raise ValueError(f"the definition of {self.head} refers to itself")

@@ -26,8 +26,7 @@ def common_factor(parts: tuple[Term, ...]) -> tuple[Expr, list[Term]]:
     if all(part.coefficient < 0 for part in parts):
         content = -content
     outer = [
-        {atom: power for atom, power in part.factors if not free_symbols(atom) & part.bound_indices}
-        for part in parts
+        {atom: power for atom, power in part.factors if not free_symbols(atom) & part.bound_indices} for part in parts
     ]
     shared = {
         atom: min((factors[atom] for factors in outer), key=abs)

@@ -36,9 +36,7 @@ class Term:
 def content_of(parts: Iterable[Term]) -> Rational:
     """The positive rational that divides every coefficient."""
     coefficients = [part.coefficient for part in parts]
-    return Rational(
-        gcd(*(abs(int(value.p)) for value in coefficients)), lcm(*(int(value.q) for value in coefficients))
-    )
+    return Rational(gcd(*(abs(int(value.p)) for value in coefficients)), lcm(*(int(value.q) for value in coefficients)))
 
 
 def scaled(term: Term, number: Rational) -> Term:

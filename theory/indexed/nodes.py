@@ -43,9 +43,7 @@ def bounds(total: Sum) -> tuple[tuple[Symbol, Expr], ...]:
     pairs: list[tuple[Symbol, Expr]] = []
     for limit in total.limits:
         if len(limit) != 3 or limit[1] != 1:
-            raise NodeError(
-                f"a sum over an index must run from 1 to a constant, got the limits {limit} in {total}"
-            )
+            raise NodeError(f"a sum over an index must run from 1 to a constant, got the limits {limit} in {total}")
         index, _, upper = limit
         if not isinstance(index, Symbol):
             raise NodeError(f"{index} ({type(index).__name__}) in {total} must be a symbol to be summed over")
@@ -53,7 +51,7 @@ def bounds(total: Sum) -> tuple[tuple[Symbol, Expr], ...]:
             raise NodeError(f"the upper limit {upper} of {total} must be a symbol or a positive integer")
         if upper in total.variables:
             raise NodeError(f"the limits of {total} must be constants")
-        pairs.append((fresh(index, upper) if any(index == other for other, _ in pairs) else index, upper))
+        pairs.append((fresh(index) if any(index == other for other, _ in pairs) else index, upper))
     return tuple(pairs)
 
 
@@ -61,17 +59,17 @@ def check(expression: Any) -> Expr:
     """Return ``expression`` as SymPy, or raise ``NodeError`` naming the first node outside the set.
 
     The set: numbers, symbols, Add, Mul, Pow with a rational exponent, exp, log, sqrt, Indexed with plain
-    indices, KroneckerDelta of plain indices, and Sum from 1 to a constant.
+    indices, KroneckerDelta of two plain indices of one range, and Sum from 1 to a constant.
     """
     try:
         expression = sympify(expression, strict=True)
     except SympifyError:
         raise NodeError(f"{expression!r} is not an index expression") from None
-    _check(expression, frozenset())
+    _check(expression, {})
     return expression
 
 
-def _check(expression: Any, bound: frozenset[Symbol]) -> None:
+def _check(expression: Any, ranges: Mapping[Symbol, Expr]) -> None:
     if isinstance(expression, Number | NumberSymbol):
         if expression.is_Float:
             raise NodeError(f"exact numbers only: {expression} is a float; write a Rational")
@@ -86,22 +84,23 @@ def _check(expression: Any, bound: frozenset[Symbol]) -> None:
         for entry in indices_of(expression):
             if not (isinstance(entry, Symbol) or entry.is_Integer):
                 raise NodeError(f"the index {entry} of {expression} must be a symbol or an integer")
+        uppers = {ranges[entry] for entry in indices_of(expression) if entry in ranges}
+        if isinstance(expression, KroneckerDelta) and len(uppers) > 1:
+            raise NodeError(f"{expression} ties indices that run to {' and to '.join(sorted(map(str, uppers)))}")
     elif isinstance(expression, Pow) and not isinstance(expression, exp):
         if not isinstance(expression.exp, Rational):
             raise NodeError(f"the exponent of {expression} must be an integer or a rational number")
         if expression.base.is_negative and expression.base.is_number and not expression.exp.is_Integer:
             raise NodeError(f"{expression} is a fractional power of a negative number")
-        _check(expression.base, bound)
+        _check(expression.base, ranges)
     elif isinstance(expression, Sum):
-        inner = bound | {index for index, _ in bounds(expression)}
-        if dependent := {upper for _, upper in bounds(expression)} & bound:
-            raise NodeError(
-                f"the limit {dependent.pop()} of {expression} must be a constant, not another index"
-            )
+        inner = {**ranges, **dict(bounds(expression))}
+        if dependent := {upper for _, upper in bounds(expression)} & set(ranges):
+            raise NodeError(f"the limit {dependent.pop()} of {expression} must be a constant, not another index")
         _check(expression.function, inner)
     elif isinstance(expression, Add | Mul | exp | log):
         for argument in expression.args:
-            _check(argument, bound)
+            _check(argument, ranges)
     else:
         raise NodeError(f"{type(expression).__name__} is not a node of the index calculus: {expression}")
 
@@ -116,22 +115,9 @@ def rebuild(expression: Expr, arguments: list[Expr]) -> Expr:
     return expression.func(*arguments)
 
 
-class BoundIndex(Dummy):
-    """The index of an opened sum; it knows its range, so that deltas between two ranges are not collapsed."""
-
-    __slots__ = ("upper",)
-
-
-def fresh(symbol: Symbol, upper: Expr) -> BoundIndex:
-    """A new index that equals no other, named like ``symbol``, running to ``upper``."""
-    index = BoundIndex(symbol.name, integer=True)
-    index.upper = upper
-    return index
-
-
-def range_of(index: Expr) -> Expr | None:
-    """Where an index stops, if it stems from a sum."""
-    return index.upper if isinstance(index, BoundIndex) else None
+def fresh(symbol: Symbol) -> Dummy:
+    """A new index that equals no other, named like ``symbol``."""
+    return Dummy(symbol.name, integer=True)
 
 
 def free_symbols(expression: Expr) -> set[Symbol]:
@@ -166,7 +152,7 @@ def indexed_bases(expression: Expr) -> set[IndexedBase]:
 def open_sum(total: Sum) -> tuple[Expr, tuple[tuple[Symbol, Expr], ...]]:
     """Body and bounds of a sum with its bound indices renamed to fresh ones."""
     pairs = bounds(total)
-    renamed = {index: fresh(index, upper) for index, upper in pairs}
+    renamed = {index: fresh(index) for index, _ in pairs}
     return substitute(total.function, renamed), tuple((renamed[index], upper) for index, upper in pairs)
 
 
@@ -192,7 +178,7 @@ def substitute(expression: Expr, mapping: Mapping[Symbol, Expr]) -> Expr:
         pairs = [(index, substitute(upper, mapping)) for index, upper in bounds(expression)]
         inner = {old: new for old, new in mapping.items() if old not in expression.variables}
         incoming = set().union(*(free_symbols(new) for new in inner.values()))
-        renamed = {index: fresh(index, upper) for index, upper in pairs if index in incoming}
+        renamed = {index: fresh(index) for index, _ in pairs if index in incoming}
         body = substitute(substitute(expression.function, renamed), inner)
         return close_sum(body, tuple((renamed.get(index, index), upper) for index, upper in pairs))
     if not expression.args:

@@ -14,9 +14,9 @@ from functools import lru_cache
 from sympy import Add, Dummy, Expr, Indexed, KroneckerDelta, Mul, Pow, Rational, S, Sum, Symbol, exp, log
 
 from ..notation import SymmetricBase
-from .monomial import Bounds, Term, content_of, scaled, separated, to_expression
+from .monomial import Bounds, Factors, Term, content_of, scaled, separated, to_expression
 from .naming import name_bounds
-from .nodes import check, free_symbols, fresh, indices_of, open_sum, range_of, substitute
+from .nodes import NodeError, check, free_symbols, fresh, indices_of, open_sum, substitute
 
 # A positive integer power of a sum is multiplied out up to this exponent; beyond it is an atom.
 LARGEST_EXPANDED_POWER = 6
@@ -77,9 +77,7 @@ def _exponential(argument: Expr) -> list[Term]:
         deltas = [atom for atom, _ in term.factors if isinstance(atom, KroneckerDelta)]
         if deltas and not term.bound_indices & free_symbols(deltas[0]):
             rest = tuple(pair for pair in term.factors if pair[0] != deltas[0])
-            under_delta.setdefault(deltas[0], []).append(
-                Term(term.coefficient, term.bounds, rest, term.exponent)
-            )
+            under_delta.setdefault(deltas[0], []).append(Term(term.coefficient, term.bounds, rest, term.exponent))
         elif (logarithm := _lone_logarithm(term)) is not None:
             powers.append((logarithm, term.coefficient))
         else:
@@ -169,7 +167,7 @@ def _refreshed(term: Term) -> Term:
     """The same term with bound indices that no other term has."""
     if not term.bounds:
         return term
-    renamed = {index: fresh(index, upper) for index, upper in term.bounds}
+    renamed = {index: fresh(index) for index, _ in term.bounds}
     factors = tuple((substitute(atom, renamed), power) for atom, power in term.factors)
     bounds = tuple((renamed[index], upper) for index, upper in term.bounds)
     return Term(term.coefficient, bounds, factors, substitute(term.exponent, renamed))
@@ -196,7 +194,7 @@ def simplified(term: Term) -> list[Term]:
     """Equal atoms merged, numbers in the coefficient, deltas collapsed, powers and idle sums worked out."""
     number = term.coefficient
     powers: dict[Expr, Rational] = {}
-    for atom, power in term.factors:
+    for atom, power in _identified(term.factors):
         if atom.is_Number:
             number *= Pow(atom, power)
         elif not isinstance(atom, KroneckerDelta):
@@ -229,6 +227,16 @@ def simplified(term: Term) -> list[Term]:
     return [Term(coefficient, term.bounds, factors, exponent)]
 
 
+def _identified(factors: Factors) -> Factors:
+    """The factors with atoms that differ in the names of bound indices only made the same."""
+    if sum(atom.has(Sum) for atom, _ in factors) < 2:
+        return factors
+    known: dict[str, Expr] = {}
+    return tuple(
+        (known.setdefault(serialise(atom, {}), atom) if atom.has(Sum) else atom, power) for atom, power in factors
+    )
+
+
 def _opens(atom: Expr, power: Rational) -> bool:
     """Whether a power of a composite atom, as merging leaves it, has to be multiplied out."""
     if isinstance(atom, Add | Sum):
@@ -239,12 +247,12 @@ def _opens(atom: Expr, power: Rational) -> bool:
 def _collapsed(term: Term, delta: Expr) -> list[Term] | None:
     """The term with a delta's one index put for the other, or None where there is nothing to do.
 
-    Two indices of different ranges stay; one whose range is not known has that of its partner.
+    A delta ties indices of one range: a free index has the range of its partner.
     """
     ranges = dict(term.bounds)
     first, second = sorted(indices_of(delta), key=lambda entry: (entry in ranges, entry.sort_key()))
-    if None not in (range_of(first), range_of(second)) and range_of(first) != range_of(second):
-        return None
+    if first in ranges and ranges[first] != ranges[second]:
+        raise NodeError(f"{delta} ties indices that run to {ranges[first]} and to {ranges[second]}")
     removable = second in ranges  # ``second`` is the index that goes
     rest = tuple((atom, power) for atom, power in term.factors if atom != delta)
     occurs = any(second in free_symbols(atom) for atom, _ in rest) or second in free_symbols(term.exponent)
@@ -254,11 +262,13 @@ def _collapsed(term: Term, delta: Expr) -> list[Term] | None:
     changed = {second: first}
     factors = () if removable else ((delta, S.One),)
     factors += tuple((substitute(atom, changed), power) for atom, power in rest if _is_plain(atom))
-    product = [Term(term.coefficient, bounds, factors, substitute(term.exponent, changed))]
+    # With two indices made one, a composite atom may be another.  The sums join last: an index that occurs in
+    # composite atoms only would look idle before.
+    composite = [Term()]
     for atom, power in rest:
-        if not _is_plain(atom):  # with two indices made one, a composite atom may be another
-            product = multiply(product, _power(substitute(atom, changed), power))
-    return [part for one in product for part in simplified(one)]
+        if not _is_plain(atom):
+            composite = multiply(composite, _power(substitute(atom, changed), power))
+    return multiply([Term(term.coefficient, bounds, factors, substitute(term.exponent, changed))], composite)
 
 
 def _is_plain(atom: Expr) -> bool:
