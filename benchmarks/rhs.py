@@ -35,9 +35,7 @@ SECONDS = 0.1  # of each side in each repetition
 
 def measure(size: int) -> tuple[float, float, float]:
     """Median microseconds of generated and hand-written code, and the median of their ratios."""
-    problem = Problem(
-        dims=[10] * size, signal_power=[1] * size, noise_variance=0.1, context_length=100, n_heads=size
-    )
+    problem = Problem(dims=[10] * size, signal_power=[1] * size, noise_variance=0.1, context_length=100, n_heads=size)
     generated = compile_system(to_log(gradient_flow("balanced"))).velocity.bind(problem.float_values())
     oracle = {"lam": np.ones(size), "d": np.full(size, 10.0), "sigma2": 0.1, "L": 100.0}
     hand = make_rhs(oracle, size, "balanced_log")
@@ -58,8 +56,8 @@ def measure(size: int) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, headflow {headflow.__version__}")
-    print(f"numpy {np.__version__}, scipy {scipy.__version__}, sympy {sympy.__version__}, one BLAS thread")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, one BLAS thread, Python {platform.python_version()}")
+    print(f"headflow {headflow.__version__}, numpy {np.__version__}, scipy {scipy.__version__}, sympy {sympy.__version__}")
     print(f"{'I = H':>6} {'generated':>12} {'hand-written':>13} {'ratio':>7}   (µs, medians of {REPETITIONS})")
     for size in SIZES:
         ours, theirs, ratio = measure(size)

@@ -161,7 +161,7 @@ def _flow(run: Trajectory | None) -> LossEntry:
     if run is None:
         return LossEntry(None, None, None, "flow", None, False, "no trajectory was given")
     value = float(run.data["loss"][-1])
-    error = abs(value) * run.error_estimate
+    error = abs(value) * float(run.loss_error[-1])
     if not (math.isfinite(value) and math.isfinite(error)):
         return LossEntry(None, None, None, "flow", None, False, "the trajectory's final loss is not finite")
     return LossEntry(value, value - error, value + error, "flow", True, True, None)

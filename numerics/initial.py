@@ -113,9 +113,7 @@ class InitialState:
         checked_parametrisation(parametrisation)
         needed = (problem.n_tasks, problem.n_heads)
         if self.mu.shape != needed:
-            raise InputError(
-                f"mu and omega must have the shape (I, H) = {needed} of the problem, got {self.mu.shape}"
-            )
+            raise InputError(f"mu and omega must have the shape (I, H) = {needed} of the problem, got {self.mu.shape}")
         if parametrisation == "balanced":
             for name, values in (("mu", self.mu), ("omega", self.omega)):
                 wrong = np.argwhere(values <= 0)
@@ -153,8 +151,7 @@ def _eigenvalues(name: str, values: ArrayLike) -> FloatArray:
         raise InputError(f"{name} must have rows of equal length: shape (I, H)") from None
     entries = given.ravel().tolist() if given.dtype.kind == "O" else []
     if given.dtype.kind not in "iufO" or any(
-        isinstance(entry, bool) or not isinstance(entry, int | float | Decimal | Fraction)
-        for entry in entries
+        isinstance(entry, bool) or not isinstance(entry, int | float | Decimal | Fraction) for entry in entries
     ):
         raise InputTypeError(f"{name} must be an array of real numbers, got {shown(values)}")
     if given.ndim != 2 or not given.size:

@@ -29,6 +29,7 @@ SMALLEST_RTOL: Final = 1e-12
 LARGEST_RTOL: Final = 1e-2
 _TIGHTER: Final = 100.0  # with 10, LSODA's two errors were alike enough in 1 of 100 problems to hide the truth
 _TIGHTEST: Final = 1e-13  # below, rounding errors rule
+_DISAGREEMENT: Final = 1.0  # an error as large as the largest weight: another head, or another basin
 _ROUNDING: Final = 64 * np.finfo(np.float64).eps  # two integrations can agree by more than either is right
 
 
@@ -189,11 +190,25 @@ class _Run:
             raise IntegrationInterrupted(reached, StopReason.INTERRUPTED.remedy, partial) from interrupt
         if stop is not StopReason.REACHED_T_FINAL:
             partial = self._partial(recorder, rows, stop, detail, began)
-            reached = f"{stop.sentence} That was at t = {self._reached():.6g}."
-            raise IntegrationError(f"{reached} {detail}".rstrip(), stop.remedy, partial)
+            where = f"That was at t = {self._reached():.6g}"
+            if rows is not None:
+                where += " of the second integration, from which the error would have been estimated"
+            raise IntegrationError(f"{stop.sentence} {where}. {detail}".rstrip(), stop.remedy, partial)
         assert rows is not None
         assert comparison is not None
-        return self._finished(rows, recorder, comparison.errors, stop, detail, began)
+        return self._judged(rows, recorder, comparison.errors, began)
+
+    def _judged(self, rows: _Rows, recorder: Recorder, errors: FloatArray, began: float) -> Trajectory:
+        apart = np.flatnonzero(~(errors[:, 1] < _DISAGREEMENT))
+        if not len(apart):
+            return self._finished(rows, recorder, errors, StopReason.REACHED_T_FINAL, "", began)
+        stop = StopReason.DISAGREEMENT
+        detail = f"They parted before t = {rows.t[apart[0]]:.6g}."
+        raise IntegrationError(
+            f"{stop.sentence} {detail}",
+            stop.remedy,
+            self._finished(rows, recorder, errors, stop, detail, began),
+        )
 
     def _integrate(self, rtol: float, keeper: Recorder | Comparison, bar: _Bar | None) -> None:
         stepper = Stepper(self.dynamics, self.method, rtol, self.start, self.unit, self.end)

@@ -16,7 +16,7 @@ from .problem import FloatArray
 
 DEGREE: Final = 7
 _NODES: Final[FloatArray] = -np.cos(np.pi * np.arange(DEGREE + 1) / DEGREE)
-_WEIGHTS: Final[FloatArray] = (-1.0) ** np.arange(DEGREE + 1) * np.where(np.arange(DEGREE + 1) % DEGREE == 0, 0.5, 1.0)
+_WEIGHTS: Final[FloatArray] = np.cos(np.pi * np.arange(DEGREE + 1)) * np.array([0.5, *[1.0] * (DEGREE - 1), 0.5])
 _PROBES: Final = (_NODES[:-1] + _NODES[1:])[[0, 1, 3, 5]] / 2
 _DEEPEST = 16
 
@@ -32,7 +32,8 @@ def interpolate(left: float, right: float, values: FloatArray, s: float) -> Floa
     """The state at ``s`` from a panel's values, shape (8, n)."""
     offset = s - nodes(left, right)
     if not offset.all():
-        return values[int(np.flatnonzero(offset == 0)[0])].copy()
+        found: FloatArray = values[int(np.flatnonzero(offset == 0)[0])].copy()
+        return found
     factors = _WEIGHTS / offset
     result: FloatArray = factors @ values / factors.sum()
     return result

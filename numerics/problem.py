@@ -45,9 +45,7 @@ class Problem:
 
     Examples
     --------
-    >>> problem = Problem(
-    ...     dims=[5, 20], signal_power=[4, "1/3"], noise_variance=0.1, context_length=100, n_heads=2
-    ... )
+    >>> problem = Problem(dims=[5, 20], signal_power=[4, "1/3"], noise_variance=0.1, context_length=100, n_heads=2)
     >>> problem
     Problem(dims=(5, 20), signal_power=(4.0, "1/3"), noise_variance=0.1, context_length=100, n_heads=2)
     >>> problem.n_tasks, problem.total_dim, problem.embedding_dim
@@ -69,9 +67,7 @@ class Problem:
         n_heads: SupportsIndex,
     ) -> None:
         checked: dict[str, object] = {
-            "dims": tuple(
-                positive_integer(f"dims[{i}]", value) for i, value in enumerate(items("dims", dims))
-            ),
+            "dims": tuple(positive_integer(f"dims[{i}]", value) for i, value in enumerate(items("dims", dims))),
             "signal_power": tuple(
                 positive_fraction(f"signal_power[{i}]", value)
                 for i, value in enumerate(items("signal_power", signal_power))

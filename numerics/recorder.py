@@ -5,6 +5,7 @@ Steps are forgotten as soon as the panel they lie in is complete, so memory does
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,7 +18,8 @@ from .solvers import Segment
 
 _FIRST_PANELS = 24
 _MOST_NUMBERS = 8_000_000  # in the stored states: 64 MB
-_MOST_PANELS: Final = 20_000
+_MOST_PANELS: Final = 2_000
+_MOST_STEPS: Final = 2_000  # kept at a time: a panel with more of them is closed early
 
 
 class _Window:
@@ -34,14 +36,14 @@ class _Window:
 
     def forget(self, s: float) -> None:
         """Drop the steps that end at or before ``s``, save the last one."""
-        keep = min(int(np.searchsorted(self.ends, s, side="right")), len(self.ends) - 1)
+        keep = min(bisect_right(self.ends, s), len(self.ends) - 1)
         if keep > 0:
             del self.segments[:keep], self.ends[:keep]
 
     def __call__(self, s: float) -> FloatArray:
         if s == 0.0:
             return self._start.copy()
-        place = min(int(np.searchsorted(self.ends, s)), len(self.ends) - 1)
+        place = min(bisect_left(self.ends, s), len(self.ends) - 1)
         return np.asarray(self.segments[place].dense(s), dtype=np.float64)
 
 
@@ -68,9 +70,9 @@ class Recorder:
         self._tree = PanelTree(self._window, lambda y, exact: dynamics.distances(y, exact)[1], tolerance)
         self._planned = np.linspace(0.0, end, min(_FIRST_PANELS, most // 4 + 1) + 1)
         self._spare = most - (len(self._planned) - 1)
+        self._most_steps = max(20, min(_MOST_STEPS, _MOST_NUMBERS // (DEGREE * dynamics.size)))
         self._done = 0
         self._asked = list(asked)
-        self._start = start
         self.edges: list[float] = [0.0]
         self.states: list[FloatArray] = [start[None, :]]
         self.asked_states: list[FloatArray] = []
@@ -83,6 +85,8 @@ class Recorder:
         while self._done + 1 < len(self._planned) and self._planned[self._done + 1] <= segment.end:
             self._panel(float(self._planned[self._done + 1]))
             self._done += 1
+        if len(self._window.ends) > self._most_steps:
+            self._panel(segment.end)
         self._window.forget(self.edges[-1])
 
     def finish(self) -> None:

@@ -26,7 +26,7 @@ _SOLVERS: Final[dict[str, Callable[..., OdeSolver[np.float64]]]] = {
 }
 METHODS: Final = ("auto", *_SOLVERS)
 
-MAX_EVALUATIONS = 1_000_000  # of the velocity, in one integration: nothing runs for ever
+MAX_EVALUATIONS = 500_000  # of the velocity, in one integration: nothing runs for ever
 _LARGE_STATE = 1_000  # from here on the linear algebra of an implicit step outweighs many explicit steps
 _LARGEST_MATRIX = 8_000  # the Jacobian and its factors then take 1 GB
 _EXPLICIT_EVALUATIONS = 100_000  # what "auto" spends on explicit steps before it turns to implicit ones
@@ -139,7 +139,7 @@ class Stepper:
         self.rtol = rtol
         # In log coordinates an absolute error is the relative error of a weight.  Signed weights start near a
         # saddle: what counts there is small even against the small start.
-        self.atol = rtol if dynamics.log else rtol * max(1e-3 * float(np.abs(start).max()), 1e-200)
+        self.atol = rtol if dynamics.log else rtol * max(1e-3 * float(np.abs(start).max()), 1e-290)
         self.unit = unit
         self.end = end
         self.counter = Counter()
@@ -170,7 +170,7 @@ class Stepper:
                     yield segment
                 if self._s == self.end:
                     return
-        raise Stopped(StopReason.TOO_MANY_EVALUATIONS, f"It is {self.counter.evaluations}.")
+        raise Stopped(StopReason.TOO_MANY_EVALUATIONS, f"{self.counter.evaluations} evaluations were made.")
 
     def _stage(self, name: str, allowance: int) -> Iterator[Segment]:
         first_step: float | None = None

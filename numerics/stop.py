@@ -27,13 +27,19 @@ class StopReason(Enum):
     )
     OVERFLOW = (
         "overflow",
-        "The exponent of a head pair overflowed: exp(Σ_j d_j ω_j^h ω_j^k) exceeds float64.",
-        "Start from smaller omega, or try the method Radau, which takes shorter steps when this happens.",
+        "The velocity of the flow overflowed float64, however short the step.",
+        "Start from smaller omega or smaller mu.",
     )
     TOO_MANY_EVALUATIONS = (
         "too_many_evaluations",
         "The limit on the number of evaluations of the velocity was reached.",
-        "Use an implicit method (LSODA, BDF or Radau), a larger rtol, or a smaller t_final.",
+        "Use an implicit method (LSODA, BDF or Radau), a larger rtol, or a smaller t_final; "
+        "late in a flow rounding errors can make every step short.",
+    )
+    DISAGREEMENT = (
+        "disagreement",
+        "Two integrations with different tolerances went to different places, so neither can be trusted.",
+        "Start farther from a tie between heads or from zero (another scale, jitter or seed), or lower rtol.",
     )
     INTERRUPTED = (
         "interrupted",

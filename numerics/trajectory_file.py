@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import xarray
 
+from .. import __version__
 from ..theory.errors import InputError
 from .initial import InitialState, RandomStart
 from .problem import Problem
@@ -50,15 +51,6 @@ def dataset(trajectory: Trajectory) -> xarray.Dataset:
     )
 
 
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("headflow")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "unknown"
-
-
 def provenance(trajectory: Trajectory) -> dict[str, Any]:
     """Everything that made the trajectory: numbers, defaults, seed, solver, versions."""
     import scipy
@@ -68,7 +60,7 @@ def provenance(trajectory: Trajectory) -> dict[str, Any]:
     return {
         "kind": _KIND,
         "schema": _SCHEMA,
-        "version": _version(),
+        "version": __version__,
         "problem": trajectory.problem.to_dict(),
         "closure": trajectory.closure,
         "parametrisation": trajectory.parametrisation,
@@ -107,7 +99,7 @@ def as_json(trajectory: Trajectory) -> dict[str, Any]:
         reasons[f"allocation[{task}]"] = f"the largest share of one head in the task's output is {share:.3g} < 0.9"
     result: dict[str, Any] = {
         "schema": _SCHEMA,
-        "version": _version(),
+        "version": __version__,
         "problem": trajectory.problem.to_dict(),
         "closure": trajectory.closure,
         "parametrisation": trajectory.parametrisation,

@@ -7,7 +7,7 @@ Positive expressions are drawn where a logarithm or a negative power needs them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,7 @@ class Drawing:
     draw: Any
     definitions: bool = True
     deltas: bool = True
-    budget: int = 14
-    bound: set[sp.Symbol] = field(default_factory=set)
+    budget: int = 10
 
     def choose(self, options: list[str]) -> str:
         return str(self.draw(st.sampled_from(options)))
@@ -76,11 +75,11 @@ class Drawing:
         return T if None in indices else base[tuple(indices)]
 
     def delta(self, scope: Scope) -> sp.Expr:
-        """Between indices of one range; of two ranges only where both are bound, for a free index has none."""
         names = sorted(scope, key=str)
-        first = self.draw(st.sampled_from(names)) if names else None
-        partners = [name for name in names if scope[name] == scope[first] or {name, first} <= self.bound]
-        return sp.KroneckerDelta(first, self.draw(st.sampled_from(partners))) if names else sp.S.One
+        if not names:
+            return sp.S.One
+        first = self.draw(st.sampled_from(names))
+        return sp.KroneckerDelta(first, self.index(scope[first], scope))
 
     def total(self, scope: Scope, positive: bool) -> sp.Expr:
         count = self.draw(st.integers(1, 2))
@@ -91,11 +90,7 @@ class Drawing:
             if name not in [limit[0] for limit in limits]:
                 limits.append((name, 1, upper))
                 inner[name] = upper
-        saved = set(self.bound)
-        self.bound = self.bound | {limit[0] for limit in limits}
-        body = self.expression(inner, positive)
-        self.bound = saved
-        return sp.Sum(body, *limits)
+        return sp.Sum(self.expression(inner, positive), *limits)
 
     def expression(self, scope: Scope, positive: bool = False) -> sp.Expr:
         self.budget -= 1

@@ -171,9 +171,7 @@ def test_latex_is_sound() -> None:
 def test_markdown() -> None:
     markdown = example().markdown()
     assert markdown.startswith("## Residual & slope\n\n")
-    assert (
-        "**2. square.** As given: x = y².\n\n$$\n\\begin{aligned}\nx &= y^2\n\\end{aligned}\n$$" in markdown
-    )
+    assert "**2. square.** As given: x = y².\n\n$$\n\\begin{aligned}\nx &= y^2\n\\end{aligned}\n$$" in markdown
 
 
 def test_html() -> None:
@@ -191,6 +189,4 @@ def test_jupyter_latex() -> None:
 
 def test_numbers_stay_exact() -> None:
     with pytest.raises(TypeError, match="Float"):
-        Derivation(
-            "Inexact", (Step("step", (loss, signal_power[i] * residual[i] * Float("0.5")), "Why."),)
-        ).text()
+        Derivation("Inexact", (Step("step", (loss, signal_power[i] * residual[i] * Float("0.5")), "Why."),)).text()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sympy import Function, IndexedBase, Rational, Symbol, cos, exp
+
 from headflow.errors import InputError
 from headflow.numerics import compile_system
-from headflow.theory import gradient_flow, notation as n, population_loss, to_latex, to_log, to_text
+from headflow.theory import gradient_flow, population_loss, to_latex, to_log, to_text
+from headflow.theory import notation as n
 from headflow.theory.indexed import difference_is_zero, normalise
 from headflow.theory.indexed.nodes import NodeError
-from oracles import bruteforce, hand_formulas as hand
-from sympy import Function, IndexedBase, Rational, Symbol, cos, exp
+from oracles import bruteforce
+from oracles import hand_formulas as hand
 
 SIZES = [(1, 1), (1, 4), (2, 2), (3, 3), (2, 5), (5, 2), (4, 7), (6, 9)]
 POINTS = 100
@@ -26,7 +29,14 @@ def problem(rng, n_tasks):
 
 
 def values_of(oracle, shape):
-    return {"lambda": oracle["lam"], "d": oracle["d"], "sigma2": oracle["sigma2"], "L": oracle["L"], "I": shape[0], "H": shape[1]}
+    return {
+        "lambda": oracle["lam"],
+        "d": oracle["d"],
+        "sigma2": oracle["sigma2"],
+        "L": oracle["L"],
+        "I": shape[0],
+        "H": shape[1],
+    }
 
 
 def random_points(shape):
@@ -85,9 +95,7 @@ def test_the_gradient_prints_like_the_formula():
     assert to_latex(by_mu, limits=False) == (
         r"-2 \lambda_i r_i \omega_i^h + \frac{2 \lambda_i \varphi_i}{L} \sum_{k} C_{hk} \mu_i^k"
     )
-    assert to_latex(by_omega, limits=False) == (
-        r"-2 \lambda_i r_i \mu_i^h + 2 d_i \sum_{k} M_{hk} C_{hk} \omega_i^k"
-    )
+    assert to_latex(by_omega, limits=False) == (r"-2 \lambda_i r_i \mu_i^h + 2 d_i \sum_{k} M_{hk} C_{hk} \omega_i^k")
     for partial in (by_mu, by_omega):
         assert "KroneckerDelta" not in str(partial)
         assert "δ" not in to_text(partial)
@@ -122,7 +130,12 @@ def test_the_derivation_starts_at_the_softmax_and_every_check_passes():
 
 def test_no_number_of_tasks_or_heads_is_in_the_flow():
     flow = gradient_flow("balanced")
-    ranges = {str(limit[2]) for rhs in flow.velocity for total in rhs.atoms(type(n.over_heads(n.mu[n.i, n.h]))) for limit in total.limits}
+    ranges = {
+        str(limit[2])
+        for rhs in flow.velocity
+        for total in rhs.atoms(type(n.over_heads(n.mu[n.i, n.h])))
+        for limit in total.limits
+    }
     assert ranges == {"H"}
 
 
@@ -140,7 +153,8 @@ def test_leading_is_the_limit_of_first_order():
         scaled_mu, scaled_omega = mu * np.sqrt(grow), omega / np.sqrt(grow)
         values = {**values_of(oracle, shape), "mu": scaled_mu, "omega": scaled_omega, "phi": np.full(2, 1.2)}
         found = sum(
-            bruteforce.evaluate(first_order, values, {"i": task}, [(n.interaction[n.h, n.k], interaction)]) for task in (1, 2)
+            bruteforce.evaluate(first_order, values, {"i": task}, [(n.interaction[n.h, n.k], interaction)])
+            for task in (1, 2)
         )
         gaps.append(abs(float(found) - hand.loss(scaled_mu, scaled_omega, oracle)))
     assert np.log10(gaps[0] / gaps[1]) == pytest.approx(1, abs=0.1)
@@ -170,7 +184,10 @@ class TestOwnLoss:
         w, mu = self.x, n.mu
         i, j, h, k = n.i, n.j, n.h, n.k
         loss = n.over_tasks(
-            n.over_heads(mu[j, h] * mu[j, k] * w[j, h] * w[j, k] / ((2 + w[j, h] * w[j, k]) * (2 + w[j, k] ** 2)), h, k), j
+            n.over_heads(
+                mu[j, h] * mu[j, k] * w[j, h] * w[j, k] / ((2 + w[j, h] * w[j, k]) * (2 + w[j, k] ** 2)), h, k
+            ),
+            j,
         )
         flow = gradient_flow(loss, state=[w[i, h]])
         rng = np.random.default_rng(1)
@@ -183,7 +200,9 @@ class TestOwnLoss:
         assert_close(jacobian(state), np.stack(columns, axis=1), 1e-7)
 
     def test_every_name_of_an_own_loss_is_a_parameter(self):
-        flow = gradient_flow(n.over_tasks(n.noise_to_context[n.i] * n.over_heads(self.x[n.i, n.h] ** 2)), state=[self.x[n.i, n.h]])
+        flow = gradient_flow(
+            n.over_tasks(n.noise_to_context[n.i] * n.over_heads(self.x[n.i, n.h] ** 2)), state=[self.x[n.i, n.h]]
+        )
         with pytest.raises(KeyError, match="no value for the parameter c"):
             compile_system(flow).velocity.bind({"I": 2, "H": 2})
 

@@ -13,9 +13,7 @@ from headflow import InitialState, Problem
 from headflow.errors import InputError, InputTypeError
 from headflow.numerics import RandomStart
 
-PROBLEM = Problem(
-    dims=[10, 20], signal_power=[1, 2], noise_variance=0.1, context_length=100, n_heads=3
-)  # I = 2, H = 3
+PROBLEM = Problem(dims=[10, 20], signal_power=[1, 2], noise_variance=0.1, context_length=100, n_heads=3)  # I = 2, H = 3
 
 
 def test_the_random_start_is_the_documented_draw() -> None:

@@ -7,6 +7,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sympy import E, Integer, N, Rational, eye, simplify, sympify
+
 from headflow import Problem
 from headflow.errors import HypothesisError, InputError
 from headflow.theory import (
@@ -23,10 +27,7 @@ from headflow.theory import (
 from headflow.theory.approaching_weights import projector_frame
 from headflow.theory.optimum_proof import optimum_proof
 from headflow.theory.water_filling import water_filling
-from hypothesis import given
-from hypothesis import strategies as st
 from oracles import hand_formulas as hand
-from sympy import E, Integer, N, Rational, eye, simplify, sympify
 
 REFERENCE = Problem(dims=[10, 10, 10], signal_power=[1, 1, 1], noise_variance=0.1, context_length=100, n_heads=3)
 # THEORY §4: c = (.44/3, .315, .8/9) and (.65, 1.25, 2.2, .48).
@@ -152,7 +153,12 @@ def test_formulas_print_like_the_paper():
 class TestProofs:
     @pytest.mark.parametrize(
         "derivation",
-        [optimum_proof, lambda: eliminate_mu().derivation, lambda: factor_e().derivation, lambda: separation().derivation],
+        [
+            optimum_proof,
+            lambda: eliminate_mu().derivation,
+            lambda: factor_e().derivation,
+            lambda: separation().derivation,
+        ],
     )
     def test_every_check_passes(self, derivation):
         report = derivation().check()
@@ -161,7 +167,12 @@ class TestProofs:
 
     @pytest.mark.parametrize(
         "shares",
-        [(1, 1), (Rational(1, 2), Rational(3, 4), Rational(3, 4)), (Rational(1, 3),) * 3, (0, 1, Rational(2, 5), Rational(3, 5))],
+        [
+            (1, 1),
+            (Rational(1, 2), Rational(3, 4), Rational(3, 4)),
+            (Rational(1, 3),) * 3,
+            (0, 1, Rational(2, 5), Rational(3, 5)),
+        ],
     )
     def test_projector_frame(self, shares):
         frame = projector_frame(tuple(map(sympify, shares)))

@@ -76,9 +76,7 @@ def test_definitions_do_not_see_the_indices_of_their_user() -> None:
     x, f, g = (sp.IndexedBase(name) for name in "xfg")
     values = {"x": [[1.0, 2.0], [3.0, 5.0]]}
     definitions = [(f[h, k], sp.Sum(x[h, i] * x[k, i], (i, 1, 2))), (g[i], f[i, 1] + i)]
-    found = bruteforce.evaluate_array(
-        sp.Sum(f[k, h] * x[h, i], (h, 1, 2)), [("i", 2), ("k", 2)], values, definitions
-    )
+    found = bruteforce.evaluate_array(sp.Sum(f[k, h] * x[h, i], (h, 1, 2)), [("i", 2), ("k", 2)], values, definitions)
     array = np.array(values["x"])
     assert np.allclose(found, (array @ array.T @ array).T, rtol=1e-15)
     assert bruteforce.evaluate(g[2], values, definitions=definitions) == 13 + 2
@@ -92,15 +90,7 @@ def test_bruteforce_node_types_and_errors() -> None:
     x = sp.IndexedBase("x")
     values = {"x": [0.3, -0.7], "a": 0.4, "L": 7}
     a = sp.Symbol("a")
-    expr = (
-        sp.sqrt(a)
-        + sp.sinh(x[2]) / 3
-        + sp.exp(-(a**2))
-        + sp.log(a)
-        + sp.KroneckerDelta(h, 2)
-        + sp.E
-        + sp.pi / L
-    )
+    expr = sp.sqrt(a) + sp.sinh(x[2]) / 3 + sp.exp(-(a**2)) + sp.log(a) + sp.KroneckerDelta(h, 2) + sp.E + sp.pi / L
     expected = 0.4**0.5 + math.sinh(-0.7) / 3 + math.exp(-0.16) + math.log(0.4) + 1 + math.e + math.pi / 7
     assert bruteforce.evaluate(expr, values, {"h": 2}) == pytest.approx(expected, rel=1e-15)
     with mpmath.workdps(40):
@@ -125,9 +115,7 @@ def test_hand_loss_and_gradients_against_bruteforce(definitions: list[Any], shap
     values = index_values(problem, mu0, omega0)
     expected = bruteforce.evaluate(LOSS, values, definitions=definitions)
     assert hand_formulas.loss(mu0, omega0, problem, closure) == pytest.approx(expected, rel=1e-13)
-    for name, hand in zip(
-        ("mu", "omega"), hand_formulas.gradients(mu0, omega0, problem, closure), strict=True
-    ):
+    for name, hand in zip(("mu", "omega"), hand_formulas.gradients(mu0, omega0, problem, closure), strict=True):
         numeric = bruteforce.gradient(LOSS, name, values, definitions=definitions, digits=40)
         assert np.max(np.abs(hand - numeric)) < 1e-12 * max(1.0, np.max(np.abs(numeric)))
 
@@ -155,8 +143,7 @@ def test_first_order_and_finite_d_tend_to_leading() -> None:
         omega0 = np.array([[0.1, -0.05], [0.02, 0.12]]) / math.sqrt(scale)
         mu0 = np.array([[2.0, 0.1], [0.2, 3.0]]) * math.sqrt(scale)
         values = [
-            hand_formulas.loss(mu0, omega0, problem, closure)
-            for closure in ("leading", "finite_d", "first_order")
+            hand_formulas.loss(mu0, omega0, problem, closure) for closure in ("leading", "finite_d", "first_order")
         ]
         gaps.append(max(values) - min(values))
     assert gaps[1] < 0.02 * gaps[0]
@@ -223,15 +210,11 @@ def test_bounds_are_ordered_on_random_problems() -> None:
 
 
 def test_shared_heads() -> None:
-    assert hand_formulas.shared_head_limit(REFERENCE, [[0], [1], [2]]) == pytest.approx(
-        0.6905507363762284, rel=1e-14
-    )
+    assert hand_formulas.shared_head_limit(REFERENCE, [[0], [1], [2]]) == pytest.approx(0.6905507363762284, rel=1e-14)
     c = hand_formulas.noise_ratio(REFERENCE)[0]
     pair = 2 * math.e * 2 * c / (1 + math.e * 2 * c)
     single = math.e * c / (1 + math.e * c)
-    assert hand_formulas.shared_head_limit(REFERENCE, [[0, 2], [1]]) == pytest.approx(
-        pair + single, rel=1e-14
-    )
+    assert hand_formulas.shared_head_limit(REFERENCE, [[0, 2], [1]]) == pytest.approx(pair + single, rel=1e-14)
 
 
 def test_symmetric_reduction() -> None:
@@ -251,9 +234,7 @@ def test_split_with_equal_factors_is_balanced() -> None:
     do, dv, dk, dq = hand_formulas.velocity_split(o, o, key, key, problem)
     d_mu, d_omega = hand_formulas.velocity_balanced(mu0, omega0, problem)
     assert np.allclose(do * o + o * dv, d_mu, rtol=1e-13)
-    assert np.allclose(
-        (dk * key + key * dq) / math.sqrt(hand_formulas.embedding(problem)), d_omega, rtol=1e-13
-    )
+    assert np.allclose((dk * key + key * dq) / math.sqrt(hand_formulas.embedding(problem)), d_omega, rtol=1e-13)
 
 
 # The benchmark's yardstick.
@@ -270,9 +251,7 @@ def test_hand_rhs_equals_the_formulas(shape: tuple[int, int], flow: str) -> None
         expected = hand_formulas.velocity_balanced_log(np.log(mu0), np.log(omega0), problem)
         y = np.log(np.concatenate([mu0.ravel(), omega0.ravel()]))
     else:
-        velocity = {"balanced": hand_formulas.velocity_balanced, "merged": hand_formulas.velocity_merged}[
-            flow
-        ]
+        velocity = {"balanced": hand_formulas.velocity_balanced, "merged": hand_formulas.velocity_merged}[flow]
         expected = velocity(mu0, omega0, problem)
         y = np.concatenate([mu0.ravel(), omega0.ravel()])
     found = hand_rhs.make_rhs(problem, shape[1], flow)(0.0, y)

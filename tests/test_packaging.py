@@ -45,11 +45,7 @@ def python(code: str, cwd: Path | None = None) -> subprocess.CompletedProcess[st
 
 
 def test_every_folder_with_modules_is_a_listed_package() -> None:
-    found = {
-        path.parent
-        for folder in ("theory", "numerics", "src/headflow")
-        for path in (ROOT / folder).rglob("*.py")
-    }
+    found = {path.parent for folder in ("theory", "numerics", "src/headflow") for path in (ROOT / folder).rglob("*.py")}
     assert found == set(FOLDERS.values())
     assert set(FOLDERS) == set(SETUP["options"]["packages"].split())
     assert all((folder / "__init__.py").exists() for folder in FOLDERS.values())
@@ -95,9 +91,7 @@ def test_the_readme_sets_up_with_two_commands_and_ci_runs_the_second() -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
     main_job, test = (block.splitlines() for block in blocks[:2])
     assert main_job == ["python3.11 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/headflow report"]
-    assert test == [
-        'python3.11 -m venv .venv && .venv/bin/pip install -q ".[test]" && .venv/bin/python -m pytest'
-    ]
+    assert test == ['python3.11 -m venv .venv && .venv/bin/pip install -q ".[test]" && .venv/bin/python -m pytest']
     # .ci/run takes the one line that ends so out of the README, and holds no copy of it.
     lines = [line for block in blocks for line in block.splitlines() if line.endswith("-m pytest")]
     assert lines == test
@@ -170,9 +164,7 @@ def test_lazy_names_are_typed_listed_and_there(package: str) -> None:
     names: dict[str, str] = module._NAMES
     tree = ast.parse((FOLDERS[package] / "__init__.py").read_text(encoding="utf-8"))
     (typed,) = (
-        node.body
-        for node in tree.body
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        node.body for node in tree.body if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
     )
     declared = {}
     for node in typed:

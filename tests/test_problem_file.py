@@ -35,13 +35,9 @@ def problem_files(draw: st.DrawFn) -> ProblemFile:
     problem = draw(problems())
     n_entries = problem.n_tasks * problem.n_heads
     shape = (problem.n_tasks, problem.n_heads)
-    arrays = st.lists(eigenvalues, min_size=n_entries, max_size=n_entries).map(
-        lambda values: np.reshape(values, shape)
-    )
+    arrays = st.lists(eigenvalues, min_size=n_entries, max_size=n_entries).map(lambda values: np.reshape(values, shape))
     scales = st.floats(min_value=1e-300, max_value=1e100)
-    drawn = st.builds(
-        InitialState.random, st.just(problem), scales, st.floats(0, 1e100), st.integers(0, 2**40)
-    )
+    drawn = st.builds(InitialState.random, st.just(problem), scales, st.floats(0, 1e100), st.integers(0, 2**40))
     return ProblemFile(
         problem=problem,
         parametrisation="merged",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from headflow.errors import InputError
 from headflow.theory import derivations, latex_document
 from headflow.theory.printing import check_latex
@@ -54,7 +55,8 @@ def test_derivations_make_a_sound_document():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "word"), [(("los",), "topic"), (("loss", "balance"), "parametrisation"), (("loss", "merged", "x"), "closure")]
+    ("arguments", "word"),
+    [(("los",), "topic"), (("loss", "balance"), "parametrisation"), (("loss", "merged", "x"), "closure")],
 )
 def test_unknown_choices(arguments, word):
     with pytest.raises(InputError, match=f"unknown {word}"):

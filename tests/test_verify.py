@@ -6,13 +6,14 @@ import dataclasses
 import json
 
 import pytest
+from sympy import Rational, Symbol
+
 from headflow import Problem, compare, verify
 from headflow.errors import InputError
 from headflow.numerics.checks import CHECKS, Finding, Setting, flow, model, statics
 from headflow.numerics.verify import judged
 from headflow.theory.derivation import Derivation, Step
 from headflow.theory.statements import statement, statements
-from sympy import Rational, Symbol
 
 REFERENCE = Problem(dims=[10, 10, 10], signal_power=[1, 1, 1], noise_variance=0.1, context_length=100, n_heads=3)
 MIXED = Problem(dims=[5, 10, 20], signal_power=[4, 1, 0.1], noise_variance=0.1, context_length=100, n_heads=2)
@@ -38,7 +39,19 @@ def test_the_reference_case_holds(quick):
 def test_json_is_complete(quick):
     loaded = json.loads(json.dumps(quick.to_json(), allow_nan=False))
     assert loaded["schema"] == 1
-    wanted = {"id", "title", "source", "hypotheses", "verdict", "evidence", "measured", "bound", "margin", "error", "seed"}
+    wanted = {
+        "id",
+        "title",
+        "source",
+        "hypotheses",
+        "verdict",
+        "evidence",
+        "measured",
+        "bound",
+        "margin",
+        "error",
+        "seed",
+    }
     assert all(wanted <= set(row) for row in loaded["verdicts"])
     assert all(verdict.id in quick.text() for verdict in quick.verdicts)
 
@@ -58,7 +71,12 @@ def test_chosen_claims_and_unknown_ones():
 
 @pytest.mark.parametrize(
     ("measured", "error", "outcome", "code"),
-    [(0.5, 0.1, "holds", 0), (0.95, 0.1, "inconclusive", 3), (1.5, 0.1, "fails", 1), (float("nan"), 0.1, "inconclusive", 3)],
+    [
+        (0.5, 0.1, "holds", 0),
+        (0.95, 0.1, "inconclusive", 3),
+        (1.5, 0.1, "fails", 1),
+        (float("nan"), 0.1, "inconclusive", 3),
+    ],
 )
 def test_a_verdict_needs_margin_beyond_error(measured, error, outcome, code):
     verdict = judged(statement("factor-e"), Finding("float", measured, 1.0, error, "a number"))
@@ -139,7 +157,9 @@ class TestChecksCanFail:
 
     def test_moments(self, monkeypatch):
         right = model.output_moments()
-        monkeypatch.setattr(model, "output_moments", lambda: dataclasses.replace(right, covariance=2 * right.covariance))
+        monkeypatch.setattr(
+            model, "output_moments", lambda: dataclasses.replace(right, covariance=2 * right.covariance)
+        )
         assert self.outcome("softmax-moments") == "fails"
 
     def test_gradient(self, monkeypatch):
@@ -172,7 +192,14 @@ class TestCompare:
     def test_json_and_text(self):
         comparison = compare(MIXED)
         loaded = json.loads(json.dumps(comparison.to_json(), allow_nan=False))
-        names = {"task_allocation_limit", "multi_head_optimum", "universal_lower_bound", "single_head_optimum", "bayes", "flow"}
+        names = {
+            "task_allocation_limit",
+            "multi_head_optimum",
+            "universal_lower_bound",
+            "single_head_optimum",
+            "bayes",
+            "flow",
+        }
         assert set(loaded["losses"]) == names
         fields = {"value", "lower", "upper", "kind", "attained", "applicable", "reason"}
         assert all(set(entry) == fields for entry in loaded["losses"].values())

@@ -59,7 +59,9 @@ def universal_bound(setting: Setting) -> Finding:
     tolerance = Float(10) ** -40
     gaps = (N(multi_head_optimum().exact(setting.problem, count) - bound, DIGITS) for count in heads)
     below = sum(bool(gap < -tolerance) for gap in gaps)
-    return Finding("symbolic", steps.measured + float(below), NONE_FAILS, 0.0, "failed proof steps or optima below the bound")
+    return Finding(
+        "symbolic", steps.measured + float(below), NONE_FAILS, 0.0, "failed proof steps or optima below the bound"
+    )
 
 
 def single_head(setting: Setting) -> Finding:

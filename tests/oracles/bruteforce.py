@@ -80,9 +80,7 @@ class _Evaluator:
         index = tuple(self.integer(i, scope, free) for i in node.indices)
         if name in self.values:
             array = np.asarray(self.values[name])
-            if len(index) != array.ndim or not all(
-                1 <= i <= n for i, n in zip(index, array.shape, strict=True)
-            ):
+            if len(index) != array.ndim or not all(1 <= i <= n for i, n in zip(index, array.shape, strict=True)):
                 raise IndexError(f"{name}{list(index)} lies outside 1..n of shape {array.shape}")
             return self.number(array[tuple(i - 1 for i in index)])
         if name not in self.definitions:
@@ -100,9 +98,7 @@ class _Evaluator:
             self.open.discard(key)
         return self.memo[key]
 
-    def terms(
-        self, body: sp.Expr, limits: Sequence[sp.Tuple], scope: Scope, free: Mapping[str, int]
-    ) -> list[Any]:
+    def terms(self, body: sp.Expr, limits: Sequence[sp.Tuple], scope: Scope, free: Mapping[str, int]) -> list[Any]:
         """All terms of a sum; SymPy lists the innermost limits first; they may depend on outer variables."""
         if not limits:
             return [self.node(body, scope, free)]

@@ -103,9 +103,7 @@ def search(
         # The valley towards omega = 0 is long: continue from its far end as well and keep the better value.
         for _ in range(2):
             found = minimize(objective, x0, method="L-BFGS-B", bounds=bounds, options=options)
-            x0 = np.concatenate(
-                [[low if n_heads > 1 else found.x[0]], found.x[1:] / np.linalg.norm(found.x[1:])]
-            )
+            x0 = np.concatenate([[low if n_heads > 1 else found.x[0]], found.x[1:] / np.linalg.norm(found.x[1:])])
             if best is None or found.fun < best.fun:
                 best = found
             values.append(found.fun)

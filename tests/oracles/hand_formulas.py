@@ -92,17 +92,13 @@ def gradients(mu: Array, omega: Array, problem: Problem, closure: str = "leading
     return g_mu, g_omega
 
 
-def velocity_merged(
-    mu: Array, omega: Array, problem: Problem, closure: str = "leading"
-) -> tuple[Array, Array]:
+def velocity_merged(mu: Array, omega: Array, problem: Problem, closure: str = "leading") -> tuple[Array, Array]:
     """(d mu/dt, d omega/dt) of the merged flow."""
     g_mu, g_omega = gradients(mu, omega, problem, closure)
     return -g_mu, -g_omega / np.asarray(problem["d"], float)[:, None]
 
 
-def velocity_balanced(
-    mu: Array, omega: Array, problem: Problem, closure: str = "leading"
-) -> tuple[Array, Array]:
+def velocity_balanced(mu: Array, omega: Array, problem: Problem, closure: str = "leading") -> tuple[Array, Array]:
     """(d mu/dt, d omega/dt) of the balanced flow of [C24]."""
     rate_mu, rate_omega = _balanced_rates(mu, omega, problem, closure)
     return mu * rate_mu, omega * rate_omega
@@ -139,9 +135,7 @@ class Allocation(NamedTuple):
     loss: float
 
 
-def task_allocation_limit(
-    problem: Problem, winners: list[int] | None = None, n_heads: int | None = None
-) -> Allocation:
+def task_allocation_limit(problem: Problem, winners: list[int] | None = None, n_heads: int | None = None) -> Allocation:
     """Limit of the balanced leading flow: task i alone on head winners[i] (default i), H >= I."""
     lam, d, _, _ = constants(problem)
     c = noise_ratio(problem)

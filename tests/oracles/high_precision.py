@@ -104,18 +104,11 @@ def _extrapolation_step(
             following = [a + (2 * small * b >> bits) for a, b in zip(previous, derivative, strict=True)]
             previous, current = current, following
         derivative = rhs(current)
-        new = [
-            [
-                (a + b + (small * s >> bits)) >> 1
-                for a, b, s in zip(current, previous, derivative, strict=True)
-            ]
-        ]
+        new = [[(a + b + (small * s >> bits)) >> 1 for a, b, s in zip(current, previous, derivative, strict=True)]]
         for column in range(row):
             below = (2 * (row - column)) ** 2
             scale = n * n - below
-            new.append(
-                [a + (a - b) * below // scale for a, b in zip(new[column], table[column], strict=True)]
-            )
+            new.append([a + (a - b) * below // scale for a, b in zip(new[column], table[column], strict=True)])
         if row:
             error = max(abs(a - b) for a, b in zip(new[row], new[row - 1], strict=True))
             if error <= tolerance:
@@ -182,9 +175,7 @@ def integrate_double(
         return np.concatenate([log_mu.ravel(), log_omega.ravel()])
 
     y0 = np.log(np.concatenate([mu0.ravel(), omega0.ravel()]))
-    found = solve_ivp(
-        rhs, (0.0, float(times[-1])), y0, method="DOP853", rtol=rtol, atol=rtol, t_eval=list(times)
-    )
+    found = solve_ivp(rhs, (0.0, float(times[-1])), y0, method="DOP853", rtol=rtol, atol=rtol, t_eval=list(times))
     if not found.success:
         raise RuntimeError(found.message)
     return [

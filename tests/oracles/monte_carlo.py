@@ -84,9 +84,7 @@ def attention_risk(
         for i, block in enumerate(blocks):
             if conditional:
                 miss = (combined[:, i, None, :] @ x[:, :, block])[:, 0] - x_query[:, block]
-                squared[:, i] = lam[i] / dims[i] * (miss**2).sum(axis=1) + sigma2 * (combined[:, i] ** 2).sum(
-                    axis=1
-                )
+                squared[:, i] = lam[i] / dims[i] * (miss**2).sum(axis=1) + sigma2 * (combined[:, i] ** 2).sum(axis=1)
             else:
                 beta = rng.standard_normal((n, dims[i], 1)) * np.sqrt(lam[i] / dims[i])
                 y = (x[:, :, block] @ beta)[:, :, 0] + np.sqrt(sigma2) * rng.standard_normal((n, length))

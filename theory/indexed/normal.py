@@ -260,7 +260,7 @@ def _collapsed(term: Term, delta: Expr) -> list[Term] | None:
         return None
     bounds = tuple(pair for pair in term.bounds if not (removable and pair[0] == second))
     changed = {second: first}
-    factors = () if removable else ((delta, S.One),)
+    factors: Factors = () if removable else ((delta, S.One),)
     factors += tuple((substitute(atom, changed), power) for atom, power in rest if _is_plain(atom))
     # With two indices made one, a composite atom may be another.  The sums join last: an index that occurs in
     # composite atoms only would look idle before.
