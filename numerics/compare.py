@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
+from .._version import __version__
 from ..theory.bayes import bayes_risk
 from ..theory.bounds import single_head_optimum, universal_lower_bound
 from ..theory.choices import checked_closure
@@ -64,8 +65,6 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as the JSON object of the command line."""
-        from .. import __version__
-
         return {
             "schema": 1,
             "version": __version__,

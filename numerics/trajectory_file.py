@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import xarray
 
-from .. import __version__
+from .._version import __version__
 from ..theory.errors import InputError
 from .initial import InitialState, RandomStart
 from .problem import Problem

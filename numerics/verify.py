@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Literal
 
+from .._version import __version__
 from ..theory.statement import Statement
 from ..theory.statements import statement, statements
 from .checks import CHECKS, Finding, Setting
@@ -53,8 +54,6 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """The verdicts as the JSON object of the command line; a number that is not finite is null."""
-        from .. import __version__
-
         def plain(verdict: Verdict) -> dict[str, Any]:
             row = asdict(verdict)
             for name in ("measured", "bound", "margin", "error"):

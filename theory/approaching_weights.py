@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sympy import Expr, Integer, Matrix, N, S, eye, sqrt, zeros
+from sympy import Expr, Integer, Matrix, N, Rational, S, eye, sqrt, zeros
 
 DIGITS = 40
+# What two exact numbers that are equal may seem to differ by at that many digits.
+ROUNDING = Rational(1, 10**20)
 
 
 def projector_frame(shares: Sequence[Expr]) -> Matrix:
@@ -21,7 +23,7 @@ def projector_frame(shares: Sequence[Expr]) -> Matrix:
     """
     total = N(sum(shares, S.Zero), DIGITS)
     rank = round(float(total))
-    if abs(total - rank) > 1e-20 or any(not -1e-20 <= N(x, DIGITS) <= 1 + 1e-20 for x in shares):
+    if abs(total - rank) > ROUNDING or any(not -ROUNDING <= N(x, DIGITS) <= 1 + ROUNDING for x in shares):
         raise ValueError(f"shares must lie in [0, 1] and have an integer sum, got {tuple(shares)}")
     order = sorted(range(len(shares)), key=lambda place: -N(shares[place], DIGITS))
     frame = eye(len(shares))[:, :rank]
@@ -30,8 +32,8 @@ def projector_frame(shares: Sequence[Expr]) -> Matrix:
     free = list(range(len(shares)))
     for task in order:
         wanted = shares[task]
-        above = [row for row in free if N(length[row] - wanted, DIGITS) >= 0]
-        below = [row for row in free if N(length[row] - wanted, DIGITS) <= 0]
+        above = [row for row in free if N(length[row] - wanted, DIGITS) >= -ROUNDING]
+        below = [row for row in free if N(length[row] - wanted, DIGITS) <= ROUNDING]
         upper = min(above, key=lambda row: N(length[row], DIGITS))
         lower = max(below, key=lambda row: N(length[row], DIGITS))
         if upper != lower and length[upper] != length[lower]:

@@ -141,7 +141,7 @@ def separation_for_long_contexts(setting: Setting) -> Finding:
         long = problem.replace(context_length=length)
         ratio = single_head_optimum().exact(long) / task_allocation_limit().loss.exact(long)
         deviations.append(abs(N(ratio / limit - 1, DIGITS)))
-    if deviations[0] == 0:
+    if deviations[0] < Float(10) ** -40:
         return Finding("high_precision", 0.0, 1e-2, 1e-6, "the ratio equals its limit at every L")
     order = float(-mpmath.log10(deviations[1] / deviations[0]) / 3)
     return Finding("high_precision", abs(order - 1), 1e-2, 1e-6, "deviation of the order in 1/L from one")

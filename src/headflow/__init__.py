@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._lazy import lazy_attributes
+from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import errors as errors
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from .numerics.trajectory import Trajectory as Trajectory
     from .numerics.verify import verify as verify
 
-__version__ = "0.1.0"
 
 _NAMES = {
     "InitialState": ".numerics.initial",
