@@ -10,6 +10,7 @@ import numpy as np
 from .problem import FloatArray
 
 CLEAR: Final = 0.9  # the share of a task's output from which on one head is said to have it
+IDLE: Final = 0.01  # the share below which a head is said to do nothing for a task
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Allocation:
         Per task the 0-based head with the largest μ_i^h ω_i^h, or None if its share is below 0.9.
     shares
         Per task the share of that head in Σ_h μ_i^h ω_i^h (0 where the sum is not positive).
+    working
+        Per task the 0-based heads with a share of at least 0.01.
 
     Examples
     --------
@@ -34,6 +37,7 @@ class Allocation:
 
     heads: tuple[int | None, ...]
     shares: tuple[float, ...]
+    working: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of(cls, mu: FloatArray, omega: FloatArray) -> Allocation:
@@ -43,15 +47,12 @@ class Allocation:
         best = products.argmax(axis=1)
         largest = products[np.arange(len(best)), best]
         shares = np.divide(largest, total, out=np.zeros_like(total), where=total > 0)
+        active = products >= IDLE * np.where(total > 0, total, np.inf)[:, None]
         return cls(
             heads=tuple(int(head) if share >= CLEAR else None for head, share in zip(best, shares, strict=True)),
             shares=tuple(float(share) for share in shares),
+            working=tuple(tuple(int(head) for head in np.flatnonzero(row)) for row in active),
         )
-
-    @property
-    def complete(self) -> bool:
-        """Whether every task has its head."""
-        return None not in self.heads
 
     @property
     def shared(self) -> bool:
@@ -64,6 +65,21 @@ class Allocation:
         """Per occupied head, in the heads' order, the 0-based tasks it has."""
         occupied = sorted({head for head in self.heads if head is not None})
         return tuple(tuple(task for task, head in enumerate(self.heads) if head == one) for one in occupied)
+
+    @property
+    def limit_groups(self) -> tuple[tuple[int, ...], ...] | None:
+        """The groups of tasks whose single-head optima add up to the limit, None where that is not known.
+
+        They are `groups`, and each task alone that is spread over heads which work for no other task (possible
+        for H > I: such a task has the loss that it would have on one head).
+        """
+        alone = []
+        for task in self.undecided:
+            others = {head for other, heads in enumerate(self.working) if other != task for head in heads}
+            if not self.working[task] or others & set(self.working[task]):
+                return None
+            alone.append((task,))
+        return (*self.groups, *alone)
 
     @property
     def undecided(self) -> tuple[int, ...]:

@@ -88,14 +88,16 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
 
         limit_of = realised_limit
     allocation = trajectory.allocation
-    if not allocation.complete:
+    groups = allocation.limit_groups
+    if groups is None:
         one = allocation.undecided[0]
         reason = (
             f"at t = {trajectory.t[-1]:.6g} no head does 90 % of the work of task {one + 1} "
-            f"(the largest share is {allocation.shares[one]:.3g}), so there is no allocation to have a limit"
+            f"(the largest share is {allocation.shares[one]:.3g}), and its heads work for other tasks too: "
+            "there is no allocation to have a limit"
         )
         return Phases(reasons=dict.fromkeys(QUANTITIES, reason))
-    limit = limit_of(trajectory.problem, allocation.groups)
+    limit = limit_of(trajectory.problem, groups)
     found: dict[str, float] = {"limit": limit}
     reasons: dict[str, str] = {}
     _emergence(trajectory, limit, found, reasons)

@@ -11,7 +11,9 @@ import headflow as hf
 from cases import REFERENCE, START, oracle
 from headflow.numerics.allocation import Allocation
 from headflow.numerics.phases import QUANTITIES, phases_of
+from headflow.numerics.reference import realised_limit
 from headflow.numerics.trajectory import Trajectory
+from headflow.theory import task_allocation_limit
 from oracles import hand_formulas
 
 LIMIT = 0.6905507363762284
@@ -137,7 +139,21 @@ def test_allocations() -> None:
     assert found.heads == (0, None, None)
     assert found.shares == pytest.approx((2 / 2.1, 0.5, 0.0))
     assert not found.shared
-    assert not found.complete
+    assert found.limit_groups is None
     assert found.undecided == (1, 2)
     assert found.to_json() == [0, None, None]
     assert str(found) == "task 1 on head 1; tasks 2, 3 on no single head"
+
+
+def test_a_task_spread_over_heads_of_its_own_has_the_limit_of_one_head() -> None:
+    problem = hf.Problem(dims=[6, 4], signal_power=[1, 2], noise_variance=0.1, context_length=80, n_heads=3)
+    mu = np.array([[2.0, 1.5, 0.0], [0.0, 0.0, 2.0]])
+    omega = np.array([[0.4, 0.4, 0.1], [0.1, 0.1, 0.5]])
+    found = Allocation.of(mu, omega)
+    assert found.heads == (None, 2)
+    assert found.limit_groups == ((1,), (0,))
+    assert realised_limit(problem, found.limit_groups) == pytest.approx(
+        task_allocation_limit().loss.evaluate(problem), rel=1e-15
+    )
+    mu[1, 0] = 0.5  # head 1 now works for both tasks
+    assert Allocation.of(mu, omega).limit_groups is None

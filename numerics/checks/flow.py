@@ -143,10 +143,9 @@ def convergence(setting: Setting) -> Finding:
 
 
 def _gap(problem: Problem, run: Trajectory) -> float:
-    heads = run.allocation.heads
-    if any(head is None for head in heads):
+    groups = run.allocation.limit_groups
+    if groups is None:
         return float("inf")
-    groups = [[task for task, own in enumerate(heads) if own == head] for head in sorted(set(heads), key=str)]
     return abs(float(run.data["loss"][-1]) / realised_limit(problem, groups) - 1.0)
 
 

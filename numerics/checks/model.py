@@ -96,7 +96,7 @@ def population_loss_sampled(setting: Setting) -> Finding:
         float(N(unroll(substitute(first_order, {n.i: Integer(task + 1)}), values, (*PARAMETERS, exact_interaction))))
         for task in range(count)
     )
-    risk = sampled_risk(problem, mu, omega, n_samples=2_000 if setting.quick else 20_000, seed=setting.seed)
+    risk = sampled_risk(problem, mu, omega, n_samples=8_000 if setting.quick else 40_000, seed=setting.seed)
     measured = abs(risk.value - leading) / leading
     bound = 2 * abs(corrected - leading) / leading + 0.02
     error = STANDARD_ERRORS * risk.standard_error / leading
