@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Dummy, Indexed, KroneckerDelta, Mul
+from sympy import Dummy, Indexed, KroneckerDelta, Mul, Symbol
 
 from ...theory.indexed import directional_derivative
 from ...theory.indexed.monomial import Term
 from ...theory.indexed.nodes import indices_of, substitute
 from ...theory.indexed.normal import terms
 from ...theory.system import ReducedSystem
-from .kernel import Kernel, Layout
+from .kernel import Kernel, Layout, length
 from .lower import Lowering
+from .names import unique_names
 from .program import Target, plan
 from .ranges import axis_ranges
 
@@ -37,39 +38,40 @@ class CompiledSystem:
     @cached_property
     def velocity(self) -> Kernel:
         """Flat state → flat time derivative."""
-        lowering = Lowering(self.system, self.ranges)
-        outputs = {f"{variable.base.label}_dot": self.ranges[variable.base] for variable in self.system.state}
-        targets = [
-            Target(name, lowering.expression(rhs, variable.indices), tuple(variable.indices))
-            for name, variable, rhs in zip(outputs, self.system.state, self.system.velocity, strict=True)
-        ]
-        return self._kernel("velocity", lowering, targets, outputs, _blocks(outputs))
+        labels = [f"{variable.base.label}_dot" for variable in self.system.state]
+        return self._stacked("velocity", labels, self.system.state, self.system.velocity)
 
     @cached_property
     def loss(self) -> Kernel:
         """Flat state → the loss (an array of shape ())."""
         lowering = Lowering(self.system, self.ranges)
-        target = Target("loss", lowering.expression(self.system.loss, ()), ())
+        target = Target("loss", lowering.expression(self.system.loss, {}), ())
         return self._kernel("loss", lowering, [target], {"loss": ()}, _scalar)
 
     def named(self, names: tuple[str, ...]) -> Kernel:
         """Flat state → the flat values of the named definitions or state variables, one after the other."""
         if names not in self._named:
-            self._named[names] = self._named_kernel(names)
+            heads = {str(item.base.label): item.head for item in self.system.definitions if item.indices}
+            heads |= {str(variable.base.label): variable for variable in self.system.state}
+            if missing := [name for name in names if name not in heads]:
+                raise KeyError(f"{missing[0]} is neither a state variable nor a definition of this system")
+            asked = [heads[name] for name in names]
+            self._named[names] = self._stacked(" and ".join(names), [f"{name}_out" for name in names], asked, asked)
         return self._named[names]
 
-    def _named_kernel(self, names: tuple[str, ...]) -> Kernel:
+    def _stacked(self, name: str, labels: Sequence[str], heads: Sequence[Indexed], values: Sequence[Expr]) -> Kernel:
+        """The values in the shapes of the heads, one after the other in a flat result."""
         lowering = Lowering(self.system, self.ranges)
-        heads = {str(item.base.label): item.head for item in self.system.definitions if isinstance(item.head, Indexed)}
-        heads |= {str(variable.base.label): variable for variable in self.system.state}
-        if missing := [name for name in names if name not in heads]:
-            raise KeyError(f"{missing[0]} is neither a state variable nor a definition of this system")
-        outputs = {f"{name}_out": self.ranges[heads[name].base] for name in names}
+        outputs = dict(zip(unique_names(labels), (self.ranges[head.base] for head in heads), strict=True))
         targets = [
-            Target(out, lowering.expression(heads[name], heads[name].indices), tuple(heads[name].indices))
-            for out, name in zip(outputs, names, strict=True)
+            Target(out, lowering.expression(value, self._scope(head)), tuple(head.indices))
+            for out, head, value in zip(outputs, heads, values, strict=True)
         ]
-        return self._kernel(" and ".join(names), lowering, targets, outputs, _blocks(outputs))
+        return self._kernel(name, lowering, targets, outputs, _blocks(outputs))
+
+    def _scope(self, head: Indexed, indices: Sequence[Symbol] = ()) -> dict[Symbol, Expr]:
+        """The ranges of the head's indices (under other names, where given)."""
+        return dict(zip(indices or head.indices, self.ranges[head.base], strict=True))
 
     @cached_property
     def jacobian(self) -> Kernel:
@@ -86,12 +88,13 @@ class CompiledSystem:
                 tied = dict(deltas)
                 labels = tuple(tied.get(label, label) for label in (*variable.indices, *aims))
                 letters = dict(zip(dict.fromkeys(labels), "abcdefgh", strict=False))
-                value = lowering.sum_of(parts, tuple(letters))
+                scope = {**self._scope(other, aims), **self._scope(variable)}
+                ranges = {label: scope[label] for label in letters}
+                value = lowering.sum_of(parts, ranges)
                 # The output is viewed in the value's own axis order, so that it can be computed there.
                 order = value.labels if set(value.labels) == set(letters) else tuple(letters)
                 block = "".join(letters[label] for label in labels)
                 name = f"J{row}{column}_{block}"
-                ranges = dict(zip(labels, (*self.ranges[variable.base], *self.ranges[other.base]), strict=True))
                 outputs[name] = tuple(ranges[label] for label in order)
                 views[name] = (row, column, f"{block}->{''.join(letters[label] for label in order)}")
                 targets.append(Target(name, value, order, adds=bool(deltas)))
@@ -107,7 +110,8 @@ class CompiledSystem:
         outputs: Mapping[str, tuple[Expr, ...]],
         layout: Layout,
     ) -> Kernel:
-        return Kernel(name, plan(targets, lowering.names(), outputs), lowering.state_nodes(), layout)
+        state = lowering.state_nodes()
+        return Kernel(name, plan(targets, state, lowering.names(), outputs), state, layout)
 
 
 @lru_cache(maxsize=64)
@@ -124,27 +128,37 @@ def _derivative(system: ReducedSystem, rhs: Expr, variable: Indexed, aims: Seque
 
 
 def _by_deltas(parts: Sequence[Term], aims: Sequence[Dummy]) -> dict[tuple[tuple[Dummy, Expr], ...], list[Term]]:
-    """Terms grouped by which of the aimed indices they tie to an index of the row, deltas removed."""
+    """Terms grouped by what their deltas tie the aimed indices to (an index of the row, another aim), those removed."""
     groups: dict[tuple[tuple[Dummy, Expr], ...], list[Term]] = {}
     for term in parts:
-        tied: dict[Dummy, Expr] = {}
+        ties: dict[Dummy, Expr] = {}
         rest = []
         for atom, power in term.factors:
-            if isinstance(atom, KroneckerDelta):
-                first, second = indices_of(atom)
-                aim, index = (first, second) if first in aims else (second, first)
-                tied[aim] = index
-            else:
+            if not isinstance(atom, KroneckerDelta):
                 rest.append((atom, power))
+                continue
+            first, second = (_tied_to(entry, ties) for entry in indices_of(atom))
+            if first in aims:
+                ties[first] = second
+            elif second in aims:
+                ties[second] = first
+            else:
+                rest.append((KroneckerDelta(first, second), power))
+        tied = {aim: _tied_to(aim, ties) for aim in aims if aim in ties}
         factors = tuple((substitute(atom, tied), power) for atom, power in rest)
-        key = tuple(sorted(tied.items(), key=lambda pair: aims.index(pair[0])))
         moved = Term(term.coefficient, term.bounds, factors, substitute(term.exponent, tied))
-        groups.setdefault(key, []).append(moved)
+        groups.setdefault(tuple(tied.items()), []).append(moved)
     return groups
 
 
+def _tied_to(index: Expr, ties: Mapping[Dummy, Expr]) -> Expr:
+    while index in ties:
+        index = ties[index]
+    return index
+
+
 def _shape(axes: tuple[Expr, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
-    return tuple(sizes[str(axis)] for axis in axes)
+    return tuple(length(axis, sizes) for axis in axes)
 
 
 def _scalar(_: Mapping[str, int]) -> tuple[Floats, dict[str, Floats]]:
@@ -168,9 +182,7 @@ def _blocks(outputs: Mapping[str, tuple[Expr, ...]]) -> Layout:
     return layout
 
 
-def _matrix_blocks(
-    axes: Sequence[tuple[Expr, ...]], views: Mapping[str, tuple[int, int, str]]
-) -> Layout:
+def _matrix_blocks(axes: Sequence[tuple[Expr, ...]], views: Mapping[str, tuple[int, int, str]]) -> Layout:
     """A square matrix; the outputs are its blocks, or the diagonals of blocks that the deltas select."""
 
     def layout(sizes: Mapping[str, int]) -> tuple[Floats, dict[str, Floats]]:

@@ -10,15 +10,20 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from sympy import Symbol
 
 from .graph import Graph, Value, broadcast_axes
 
+# The search over all orders grows like 3^n in the number of factors.
+MOST_FACTORS = 10
+
 # Nominal length of an axis, and relative costs of touching one element in each kind of operation.
 AXIS = 100.0
 CALL = 2_000.0
 ELEMENTWISE, MATMUL, VECDOT, EINSUM = 3.0, 1.0, 2.0, 20.0
+BIND = 1e-6  # work at bind time counts next to nothing
 LATE = 1.0  # tie-break: elementwise work belongs before a contraction
 
 
@@ -33,8 +38,7 @@ class _Plan:
 
 def product(graph: Graph, values: Sequence[Value], wanted: Sequence[Symbol]) -> Value:
     """The product of ``values`` summed over every label that is not ``wanted``."""
-    values = _merged(graph, values)
-    values = _merged(graph, [_reduced(graph, values, place, wanted) for place in range(len(values))])
+    values = _few(graph, _prepared(graph, values, wanted))
     full = (1 << len(values)) - 1
     plans: dict[int, _Plan] = {}
     for place, value in enumerate(values):
@@ -72,7 +76,7 @@ def _joined(left: _Plan, right: _Plan, outside: frozenset[Symbol], split: tuple[
     step = AXIS ** len(union) * _COSTS[kind] + CALL
     if kind == "multiply" and (left.contracted or right.contracted):
         step += LATE
-    cost = left.cost + right.cost + (0.0 if bind else step)
+    cost = left.cost + right.cost + (BIND if bind else 1.0) * step
     contracted = left.contracted or right.contracted or kind != "multiply"
     return _Plan(cost, kept, contracted, bind, split)
 
@@ -94,9 +98,7 @@ def _kind(left: frozenset[Symbol], right: frozenset[Symbol], kept: frozenset[Sym
     return "matmul" if not left & right & kept else "einsum"  # matrix-vector, without a batch
 
 
-def pair(
-    graph: Graph, left: Value, right: Value, kept: frozenset[Symbol], wanted: Sequence[Symbol]
-) -> Value:
+def pair(graph: Graph, left: Value, right: Value, kept: frozenset[Symbol], wanted: Sequence[Symbol]) -> Value:
     """The product of two values, summed over the labels that are not kept."""
     kind = _kind(left.label_set, right.label_set, kept)
     if kind == "multiply":
@@ -118,7 +120,10 @@ def pair(
         "".join(letters[label] for label in labels)
         for labels in (dict.fromkeys(left.labels), dict.fromkeys(right.labels), out)
     ]
-    ranges = {**dict(zip(left.labels, left.node.axes, strict=True)), **dict(zip(right.labels, right.node.axes, strict=True))}
+    ranges = {
+        **dict(zip(left.labels, left.node.axes, strict=True)),
+        **dict(zip(right.labels, right.node.axes, strict=True)),
+    }
     subscripts = f"{spelled[0]},{spelled[1]}->{spelled[2]}"
     return Value(graph.node("einsum", (first, second), tuple(ranges[label] for label in out), subscripts), out)
 
@@ -135,8 +140,21 @@ def _matmul(graph: Graph, left: Value, right: Value, summed: Symbol, order: dict
     first = left.along((*batch, *rows, summed))
     second = right.along((*batch, summed, *columns)) if columns else right.along((summed,))
     labels = (*batch, *rows, *columns)
-    ranges = {**dict(zip(left.labels, left.node.axes, strict=True)), **dict(zip(right.labels, right.node.axes, strict=True))}
+    ranges = {
+        **dict(zip(left.labels, left.node.axes, strict=True)),
+        **dict(zip(right.labels, right.node.axes, strict=True)),
+    }
     return Value(graph.node("matmul", (first, second), tuple(ranges[label] for label in labels)), labels)
+
+
+def _prepared(graph: Graph, values: Sequence[Value], wanted: Sequence[Symbol]) -> list[Value]:
+    """Parameters merged and lone labels summed, until neither is left to do."""
+    while True:
+        merged = _merged(graph, values)
+        reduced = [_reduced(graph, merged, place, wanted) for place in range(len(merged))]
+        if len(merged) == len(values) and reduced == merged:
+            return reduced
+        values = reduced
 
 
 def _reduced(graph: Graph, values: Sequence[Value], place: int, wanted: Sequence[Symbol]) -> Value:
@@ -160,3 +178,13 @@ def _merged(graph: Graph, values: Sequence[Value]) -> list[Value]:
         key = value.label_set if value.node.stage == "bind" else place
         merged[key] = graph.elementwise("multiply", merged[key], value) if key in merged else value
     return list(merged.values())
+
+
+def _few(graph: Graph, values: list[Value]) -> list[Value]:
+    """At most ``MOST_FACTORS`` values: those whose product is smallest are multiplied beforehand."""
+    while len(values) > MOST_FACTORS:
+        pairs = combinations(range(len(values)), 2)
+        first, second = min(pairs, key=lambda two: len(values[two[0]].label_set | values[two[1]].label_set))
+        joined = graph.elementwise("multiply", values[first], values[second])
+        values = [*(value for place, value in enumerate(values) if place not in (first, second)), joined]
+    return values

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sympy import Symbol
 
 from .graph import Node, Places
+from .names import GIVEN, RESULT, STATE
 from .prepare import Preparation
-from .printer import array_call, generated, source_of
+from .printer import ArrayCall, array_call, generated, source_of
 from .program import Program
 
 Expr = Any
@@ -55,24 +58,34 @@ class Kernel:
 
     @cached_property
     def run(self) -> Callable[..., Any]:
-        """The run stage: writes its results into the outputs."""
-        return generated(
-            self._run_arguments, [(line.name, array_call(line)) for line in self.program.lines], (), self.doc
-        )
+        """The run stage: brings the given state into memory, computes in place and returns the result."""
+        entry = ArrayCall(self.program.entry, [GIVEN], STATE)
+        clear = [(RESULT, ArrayCall("positive", ["0.0"], RESULT))] if self.program.accumulates else []
+        lines = [(line.name, array_call(line)) for line in self.program.lines]
+        return generated((*self.arrays, GIVEN), [(STATE, entry), *clear, *lines], RESULT, self.doc)
 
     @property
-    def _run_arguments(self) -> tuple[str, ...]:
-        arrays = (*self.program.inputs, *self.program.constants, *self.program.storage)
-        return tuple(dict.fromkeys((*arrays, *(view.name for view in self.program.views))))
+    def arrays(self) -> tuple[str, ...]:
+        """Names of the arrays that the run stage works with, in the order of its arguments."""
+        program = self.program
+        names = (*program.inputs, *program.constants, *program.storage, *(view.name for view in program.views))
+        return (*dict.fromkeys(names), STATE, RESULT)
 
     @property
     def doc(self) -> str:
         """Argument order and shapes of the run stage."""
         program = self.program
-        lines = [f"{name}: state, shape {_shape_text(node.axes)}" for name, node in program.inputs.items()]
+        read = "{}" if program.entry == "positive" else f"{program.entry} of {{}}"
+        lines = [
+            f"{name}: {read.format(f'the state {leaf.detail}')}, shape {_shape_text(leaf.axes)}, a view of {STATE}"
+            for name, leaf in program.inputs.items()
+        ]
         lines += [f"{name}: constant, shape {_shape_text(node.axes)}" for name, node in program.constants.items()]
         lines += [f"{name}: {where.kind}, shape {_shape_text(where.axes)}" for name, where in program.storage.items()]
         lines += [f"{view.name}: view of {view.of}" for view in program.views]
+        order = ", ".join(f"{node.detail} {_shape_text(node.axes)}" for node in self.state) or "nothing"
+        lines += [f"{STATE}: work, flat; {RESULT}: the outputs, flat or in one matrix"]
+        lines += [f"{GIVEN}: the state as the caller has it, flat: {order}, one after the other"]
         return f"The {self.name}, computed in place.\n\nArguments, in order:\n" + _listed(lines)
 
     @property
@@ -96,7 +109,7 @@ class Kernel:
             if node.detail not in values:
                 raise KeyError(f"no value for the parameter {node.detail}, shape {_shape_text(node.axes)}")
             array = np.asarray(values[node.detail], dtype=np.float64)
-            wanted = tuple(sizes[str(axis)] for axis in node.axes)
+            wanted = tuple(length(axis, sizes) for axis in node.axes)
             if array.shape != wanted:
                 raise ValueError(f"the parameter {node.detail} must have shape {wanted}, got {array.shape}")
             arguments[name] = array
@@ -108,46 +121,47 @@ class BoundKernel:
     """A kernel with parameters, memory and views in place; not safe to share between threads."""
 
     def __init__(self, kernel: Kernel, sizes: Mapping[str, int], constants: Mapping[str, Any]) -> None:
-        shapes = [tuple(sizes[str(axis)] for axis in node.axes) for node in kernel.state]
-        lengths = [int(np.prod(shape)) for shape in shapes]
         self.kernel = kernel
-        self._state = np.zeros(sum(lengths))
-        self._result, outputs = kernel.layout(sizes)
-        arrays: dict[str, Any] = {**constants, **outputs}
-        cuts = np.cumsum([0, *lengths])
-        by_node = {node.number: slice(cuts[n], cuts[n + 1]) for n, node in enumerate(kernel.state)}
-        for name, node in kernel.program.inputs.items():
-            shape = tuple(sizes[str(axis)] for axis in node.axes)
-            arrays[name] = self._state[by_node[node.number]].reshape(shape)
+        shapes = [tuple(length(axis, sizes) for axis in node.axes) for node in kernel.state]
+        cuts = np.cumsum([0, *map(prod, shapes)])
+        state = np.zeros(cuts[-1])
+        parts = {
+            node.number: state[start:stop].reshape(shape)
+            for node, shape, start, stop in zip(kernel.state, shapes, cuts, cuts[1:], strict=False)
+        }
+        result, outputs = kernel.layout(sizes)
+        arrays: dict[str, Any] = {**constants, **outputs, STATE: state, RESULT: result}
+        arrays |= {name: parts[leaf.number] for name, leaf in kernel.program.inputs.items()}
         memory: dict[int, Floats] = {}
+        for name, where in kernel.program.storage.items():
+            if where.kind == "work":
+                if where.number not in memory:
+                    memory[where.number] = np.zeros([length(axis, sizes) for axis in where.axes])
+                arrays[name] = memory[where.number]
         for name, where in kernel.program.storage.items():
             if where.kind == "output":
                 arrays[name] = list(outputs.values())[where.number]
-            else:
-                shape = tuple(sizes[str(axis)] if axis != 1 else 1 for axis in where.axes)
-                arrays[name] = memory.setdefault(where.number, np.zeros(shape))
         for view in kernel.program.views:
             arrays[view.name] = make_view(arrays[view.of], view.places)
-        self._arguments = [arrays[name] for name in kernel._run_arguments]
-        self._run = kernel.run
-        self._accumulates = kernel.program.accumulates
+        self._size = len(state)
+        self._run = partial(kernel.run, *(arrays[name] for name in kernel.arrays))
 
     @property
     def size(self) -> int:
         """Length of the flat state."""
-        return len(self._state)
+        return self._size
 
     def evaluate(self, state: Floats) -> Floats:
-        """The result for a flat state, in an array that the next call overwrites."""
-        self._state[...] = state
-        if self._accumulates:
-            self._result.fill(0.0)
-        self._run(*self._arguments)
-        return self._result
+        """The result for a flat state of this length (unchecked), in an array that the next call overwrites."""
+        result: Floats = self._run(state)
+        return result
 
     def __call__(self, state: ArrayLike) -> Floats:
         """The result for a flat state, as a new array."""
-        return self.evaluate(np.asarray(state, dtype=np.float64)).copy()
+        array = np.asarray(state, dtype=np.float64)
+        if array.shape != (self._size,):
+            raise ValueError(f"the state must have shape ({self._size},), got {array.shape}")
+        return self.evaluate(array).copy()
 
 
 def make_view(array: Floats, places: Places) -> Floats:
@@ -163,18 +177,24 @@ def make_view(array: Floats, places: Places) -> Floats:
 
 
 def _sizes(
-    program: Program, state: Sequence[Node], parameters: Sequence[Node] | Any, values: Mapping[str, ArrayLike]
+    program: Program, state: Sequence[Node], parameters: Iterable[Node], values: Mapping[str, ArrayLike]
 ) -> dict[str, int]:
-    axes = [axis for node in (*state, *parameters) for axis in node.axes]
+    axes = [axis for node in (*state, *parameters, *program.constants.values()) for axis in node.axes]
     axes += [axis for where in program.storage.values() for axis in where.axes]
     sizes = {}
-    for axis in axes:
-        if axis == 1:
-            continue
-        if str(axis) not in values:
-            raise KeyError(f"no value for the size {axis}")
-        sizes[str(axis)] = int(np.asarray(values[str(axis)]))
+    for name in sorted({str(axis) for axis in axes if isinstance(axis, Symbol)}):
+        if name not in values:
+            raise KeyError(f"no value for the size {name}")
+        size = float(np.asarray(values[name], dtype=np.float64))
+        if size < 1 or size != int(size):
+            raise ValueError(f"the size {name} must be a positive integer, got {size:g}")
+        sizes[name] = int(size)
     return sizes
+
+
+def length(axis: Expr, sizes: Mapping[str, int]) -> int:
+    """The length of an axis: its own number, or the size of that name."""
+    return sizes[str(axis)] if isinstance(axis, Symbol) else int(axis)
 
 
 def _shape_text(axes: Sequence[Expr]) -> str:

@@ -8,16 +8,19 @@ from typing import Any
 from sympy import Indexed, KroneckerDelta, S, Symbol, log
 
 from ...theory.indexed import Definition
+from ...theory.indexed.factoring import common_factor
 from ...theory.indexed.monomial import Term
 from ...theory.indexed.nodes import indices_of
-from ...theory.indexed.factoring import common_factor
 from ...theory.indexed.normal import terms
 from ...theory.system import ReducedSystem
 from .contraction import product
-from .graph import Graph, Node, Value
+from .graph import Graph, Node, Stage, Value
 from .ranges import Ranges
 
 Expr = Any
+
+# Index labels and the ranges they run over.
+Scope = Mapping[Symbol, Expr]
 
 _POWERS = {-1: "reciprocal", 2: "square"}
 
@@ -48,11 +51,11 @@ class Lowering:
             if value.node.operation not in ("leaf", "number")
         }
 
-    def expression(self, expression: Expr, wanted: Sequence[Symbol]) -> Value:
-        """The array of an expression whose free indices are among ``wanted``."""
+    def expression(self, expression: Expr, wanted: Scope) -> Value:
+        """The array of an expression whose free indices are among ``wanted``, which gives their ranges."""
         return self.sum_of(terms(expression), wanted)
 
-    def sum_of(self, parts: Sequence[Term], wanted: Sequence[Symbol]) -> Value:
+    def sum_of(self, parts: Sequence[Term], wanted: Scope) -> Value:
         """A sum of terms: scalars that all share are multiplied in once, at the end."""
         if not parts:
             return self.graph.number(S.Zero)
@@ -71,23 +74,25 @@ class Lowering:
         assert total is not None
         if common == 1:
             return total
-        return self.graph.elementwise("multiply", total, self.expression(common, ()))
+        return self.graph.elementwise("multiply", total, self.expression(common, {}))
 
     def _negated(self, value: Value) -> Value:
         return self.graph.elementwise("multiply", value, self.graph.number(S.NegativeOne))
 
-    def _term(self, term: Term, wanted: Sequence[Symbol]) -> Value:
+    def _term(self, term: Term, wanted: Scope) -> Value:
+        scope = {**wanted, **dict(term.bounds)}
         values = [] if term.coefficient == 1 else [self.graph.number(term.coefficient)]
-        for atom, power in term.factors:
-            values.append(self._power(self._atom(atom, wanted, term), power))
+        values += [self._power(self._atom(atom, scope), power) for atom, power in term.factors]
         if term.exponent != 0:
-            inner = self.expression(term.exponent, (*wanted, *(index for index, _ in term.bounds)))
-            values.append(self.graph.unary("exp", inner))
+            values.append(self.graph.unary("exp", self.expression(term.exponent, scope)))
+        # A definition need not depend on all of its indices: the sum over such a one multiplies by its range.
+        present = set().union(*(value.label_set for value in values))
+        values += [self._size(upper) for index, upper in term.bounds if index not in present]
         if not values:
             return self.graph.number(S.One)
-        return product(self.graph, values, wanted)
+        return product(self.graph, values, tuple(wanted))
 
-    def _atom(self, atom: Expr, wanted: Sequence[Symbol], term: Term) -> Value:
+    def _atom(self, atom: Expr, scope: Scope) -> Value:
         if isinstance(atom, Indexed):
             return self._indexed(atom)
         if isinstance(atom, Symbol):
@@ -96,37 +101,41 @@ class Lowering:
             return Value(self.graph.leaf(atom.name, (), "bind"), ())
         if atom.is_number:
             return self.graph.number(atom)
-        labels = (*wanted, *(index for index, _ in term.bounds))
         if isinstance(atom, KroneckerDelta):
-            return self._identity(atom, term)
+            return self._identity(atom, scope)
         if isinstance(atom, log):
-            return self.graph.unary("log", self.expression(atom.args[0], labels))
-        return self.expression(atom, labels)
+            return self.graph.unary("log", self.expression(atom.args[0], scope))
+        return self.expression(atom, scope)
 
     def _indexed(self, atom: Indexed) -> Value:
         if any(not isinstance(index, Symbol) for index in atom.indices):
             raise TypeError(f"{atom} has a fixed index: generated code works on whole arrays")
         if atom.base in self._definitions:
             return self._definition(self._definitions[atom.base], atom.indices)
-        stage = "run" if atom.base in self._state else "bind"
+        stage: Stage = "run" if atom.base in self._state else "bind"
         node = self.graph.leaf(str(atom.base.label), self.ranges[atom.base], stage)
         return Value(node, tuple(atom.indices))
 
     def _definition(self, definition: Definition, indices: Iterable[Symbol]) -> Value:
         if definition.base not in self._opened:
-            self._opened[definition.base] = self.expression(definition.body, definition.indices)
+            axes = self.ranges[definition.base] if definition.indices else ()
+            scope = dict(zip(definition.indices, axes, strict=True))
+            self._opened[definition.base] = self.expression(definition.body, scope)
         value = self._opened[definition.base]
         renamed = dict(zip(definition.indices, indices, strict=True))
         return Value(value.node, tuple(renamed[label] for label in value.labels))
 
-    def _identity(self, delta: Expr, term: Term) -> Value:
-        """δ between two indices as an identity matrix (only where it could not be collapsed)."""
-        known: Mapping[Symbol, Expr] = dict(term.bounds)
+    def _identity(self, delta: Expr, scope: Scope) -> Value:
+        """δ between two indices of the result (all others are collapsed) as an identity matrix."""
         first, second = indices_of(delta)
-        axes = (known.get(first, known.get(second)), known.get(second, known.get(first)))
-        if None in axes:
-            raise TypeError(f"the range of {delta} cannot be told")
-        return Value(self.graph.leaf(f"eye({axes[0]}, {axes[1]})", axes, "bind"), (first, second))
+        if not {first, second} <= set(scope):
+            raise TypeError(f"{delta} has a fixed index: generated code works on whole arrays")
+        size = self._size(scope[first]).along(())
+        return Value(self.graph.node("eye", [size], (scope[first], scope[second])), (first, second))
+
+    def _size(self, upper: Expr) -> Value:
+        """The length of a range, as a number or a parameter."""
+        return self.graph.number(upper) if upper.is_Integer else Value(self.graph.leaf(upper.name, (), "bind"), ())
 
     def _power(self, value: Value, power: Expr) -> Value:
         if power == 1:

@@ -3,62 +3,39 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-from sympy import Expr, Symbol, lambdify
-from sympy.core.symbol import Str
+from sympy import Symbol, lambdify
 from sympy.printing.numpy import NumPyPrinter
 
+from .names import identifier
+from .numpy_table import NUMPY
 from .program import Line
 
-Array = Any
-
-# The module table: what the names in generated code stand for.
-NUMPY: Mapping[str, Any] = {
-    "multiply": np.multiply,
-    "add": np.add,
-    "subtract": np.subtract,
-    "exp": np.exp,
-    "log": np.log,
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "reciprocal": np.reciprocal,
-    "power": np.power,
-    "matmul": np.matmul,
-    "vecdot": np.vecdot,
-    "einsum": np.einsum,
-    "reduce": np.add.reduce,
-    "positive": np.positive,
-    "transpose": np.transpose,
-    "expand_dims": np.expand_dims,
-    "eye": np.eye,
-    "e": np.e,
-    "pi": np.pi,
-}
+Code = Any  # SymPy expressions, which carry no types
 
 
-class ArrayCall(Expr):
-    """``function(arguments, out=out)`` on whole arrays, as a SymPy expression that lambdify can print."""
+class ArrayCall(Symbol):
+    """``function(arguments, out=out)`` on whole arrays: to SymPy a symbol that it knows nothing about."""
+
+    __slots__ = ()
 
     def __new__(cls, function: str, arguments: Sequence[str], out: str = "", extra: str = "") -> ArrayCall:
-        return Expr.__new__(cls, Str(function), Str(", ".join(arguments)), Str(out), Str(extra))
-
-    def __str__(self) -> str:
-        function, arguments, out, extra = (argument.name for argument in self.args)
-        first = f"{extra!r}, " if function == "einsum" else ""
-        last = f", {extra}" if extra and function != "einsum" else ""
-        stored = f", out={out}" if out else ""
-        return f"{function}({first}{arguments}{last}{stored})"
+        first = [repr(extra)] if function == "einsum" else []
+        last = [extra] if extra and not first else []
+        stored = [f"out={out}"] if out else []
+        text = f"{function}({', '.join([*first, *arguments, *last, *stored])})"
+        call: ArrayCall = Symbol.__new__(cls, text)
+        return call
 
 
-class ArrayPrinter(NumPyPrinter):  # type: ignore[misc]
+class ArrayPrinter(NumPyPrinter):
     """NumPyPrinter that also prints array calls."""
 
     def _print_ArrayCall(self, expression: ArrayCall) -> str:
-        return str(expression)
+        return str(expression.name)
 
 
 def array_call(line: Line) -> ArrayCall:
@@ -73,17 +50,16 @@ def array_call(line: Line) -> ArrayCall:
 
 
 def generated(
-    arguments: Sequence[str], assignments: Sequence[tuple[str, Expr]], results: Sequence[str], doc: str
+    arguments: Sequence[str], assignments: Sequence[tuple[str, Code]], result: str | Sequence[str], doc: str
 ) -> Callable[..., Any]:
-    """A Python function of named arguments: assignments in order, then the tuple of results."""
-    symbols = [Symbol(name) for name in arguments]
+    """A Python function of named arguments: assignments in order, then the result or the tuple of results."""
     steps = [(Symbol(name), call) for name, call in assignments]
     function = lambdify(
-        symbols,
-        tuple(Symbol(name) for name in results),
+        [Symbol(name) for name in arguments],
+        Symbol(result) if isinstance(result, str) else tuple(map(Symbol, result)),
         modules=[dict(NUMPY)],
         printer=ArrayPrinter({"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True}),
-        cse=lambda expressions: (steps, expressions),
+        cse=lambda expression: (steps, expression),
         docstring_limit=0,
     )
     function.__doc__ = doc
@@ -92,4 +68,4 @@ def generated(
 
 def source_of(function: Callable[..., Any], name: str) -> str:
     """The text of a generated function, under a readable name."""
-    return inspect.getsource(function).replace("_lambdifygenerated", name, 1)
+    return inspect.getsource(function).replace("_lambdifygenerated", identifier(name.replace(" ", "_")), 1)

@@ -61,9 +61,7 @@ def _scope(head: Expr, found: Mapping[tuple[IndexedBase, int], Expr]) -> dict[Sy
     return {index: found[head.base, place] for place, index in places if (head.base, place) in found}
 
 
-def _free_scope(
-    head: Expr, body: Expr, found: Mapping[tuple[IndexedBase, int], Expr]
-) -> dict[Symbol, Expr]:
+def _free_scope(head: Expr, body: Expr, found: Mapping[tuple[IndexedBase, int], Expr]) -> dict[Symbol, Expr]:
     """Ranges of the head's indices, read off known names in the body."""
     if not isinstance(head, Indexed):
         return {}
