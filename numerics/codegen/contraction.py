@@ -17,7 +17,7 @@ from sympy import Symbol
 from .graph import Graph, Value, broadcast_axes
 
 # The search over all orders grows like 3^n in the number of factors.
-MOST_FACTORS = 10
+MOST_FACTORS = 8
 
 # Nominal length of an axis, and relative costs of touching one element in each kind of operation.
 AXIS = 100.0
@@ -75,7 +75,7 @@ def _joined(left: _Plan, right: _Plan, outside: frozenset[Symbol], split: tuple[
     kind = _kind(left.value_labels, right.value_labels, kept)
     step = AXIS ** len(union) * _COSTS[kind] + CALL
     if kind == "multiply" and (left.contracted or right.contracted):
-        step += LATE
+        step -= 1e9
     cost = left.cost + right.cost + (BIND if bind else 1.0) * step
     contracted = left.contracted or right.contracted or kind != "multiply"
     return _Plan(cost, kept, contracted, bind, split)

@@ -151,6 +151,11 @@ class BoundKernel:
         """Length of the flat state."""
         return self._size
 
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """The memory, constants and views that the run stage works with, by name."""
+        return dict(zip(self.kernel.arrays, self._run.args, strict=True))
+
     def evaluate(self, state: Floats) -> Floats:
         """The result for a flat state of this length (unchecked), in an array that the next call overwrites."""
         result: Floats = self._run(state)

@@ -8,7 +8,7 @@ is decided by ``difference_is_zero``.)
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from sympy import Add, Dummy, Expr, Indexed, KroneckerDelta, Mul, Pow, Rational, S, Sum, Symbol, exp, log
@@ -100,9 +100,41 @@ def _lone_logarithm(term: Term) -> Expr | None:
     return atom.args[0] if isinstance(atom, log) and power == 1 else None
 
 
+def _outside_delta(parts: tuple[Term, ...], function: Callable[[Expr], list[Term]]) -> list[Term] | None:
+    """``f(δ) = f(0) + δ (f(1) − f(0))`` for the first delta of a sum: deltas come out of logarithms and powers.
+
+    None where there is none, or where the sum without it is empty, at which f need not be defined.
+    """
+    for part in parts:
+        for delta in (atom for atom, _ in part.factors if isinstance(atom, KroneckerDelta)):
+            off = tuple(other for other in parts if all(atom != delta for atom, _ in other.factors))
+            if part.bound_indices & free_symbols(delta) or not off:
+                continue
+            first, second = sorted(indices_of(delta), key=lambda entry: entry.sort_key())
+            on = [
+                Term(
+                    other.coefficient,
+                    other.bounds,
+                    tuple((substitute(atom, {second: first}), power) for atom, power in other.factors if atom != delta),
+                    substitute(other.exponent, {second: first}),
+                )
+                for other in parts
+            ]
+            one = [Term(factors=((delta, S.One),))]
+            without = function(to_expression(off))
+            return [
+                *without,
+                *multiply(one, function(to_expression(on))),
+                *multiply([scaled(one[0], -S.One)], without),
+            ]
+    return None
+
+
 def _logarithm(argument: Expr) -> list[Term]:
     """log, with ``log x^p = p log x`` where ``x^p > 0`` (it is under a logarithm) implies x > 0."""
     parts = terms(argument)
+    if (split := _outside_delta(parts, _logarithm)) is not None:
+        return split
     if parts == (Term(),):
         return []
     if len(parts) == 1 and parts[0].coefficient == 1 and not parts[0].bounds and len(parts[0].factors) < 2:
@@ -135,6 +167,8 @@ def _power(base: Expr, power: Rational) -> list[Term]:
         return product
     if len(parts) == 1:
         return _monomial_power(parts[0], power)
+    if (split := _outside_delta(parts, lambda inner: _power(inner, power))) is not None:
+        return split
     # A power that stays closed: its base up to a positive rational, so that 1/(2a + 2b) = (1/2)/(a + b).
     content = content_of(parts)
     primitive = to_expression([scaled(part, 1 / content) for part in parts])
