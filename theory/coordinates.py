@@ -1,19 +1,22 @@
-"""Owns changes of coordinates of a ReducedSystem.
+"""Owns changes of coordinates of a ReducedSystem: logarithms and hyperbolic angles.
 
 The balanced flow lives in ``u = log μ``, ``w = log ω``: in plain coordinates a solver steps across zero, which
-the exact flow never does, and then converges to a different limit without noticing.
+the exact flow never does, and then converges to a different limit without noticing.  The split flow has two
+invariants for four factors: at fixed Δ, Γ one coordinate for μ and one for ω are left.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
-from sympy import Gt, exp
+from sympy import Expr, Gt, Indexed, Rational, exp, log, sqrt
 
 from . import notation as n
 from .derivation import Recorder
-from .indexed import Definition, factored, normalise
+from .factors import ABSOLUTE_IMBALANCES, ANGLES, FACTORS, IMBALANCES, PRODUCTS
+from .indexed import Definition, difference_is_zero, factored, gradient, normalise, replace_indexed, rule
 from .system import ReducedSystem
 
 _LOGARITHM_OF = {n.mu: n.log_mu, n.omega: n.log_omega}
@@ -21,10 +24,14 @@ _LOGARITHM_OF = {n.mu: n.log_mu, n.omega: n.log_omega}
 
 @cache
 def to_log(system: ReducedSystem) -> ReducedSystem:
-    """The same flow for the logarithms of its (positive) state variables mu and omega.
+    """The same flow for the logarithms of its (positive) state variables mu and omega; or the split flow in them.
 
-    Raises ``ValueError`` where the flow does not keep its variables positive.
+    For ``split`` at fixed invariants Δ, Γ (parameters, zero allowed, entry by entry): ``u = log((o + v)²/4)`` and
+    ``w = log((k + q)²/(4√d_e))``, which are log μ and log ω where Δ = Γ = 0.  Raises ``ValueError`` where the flow
+    does not keep its variables positive.
     """
+    if system.state == FACTORS:
+        return _split_logarithms(system)
     if set(system.domain) != {Gt(variable, 0) for variable in system.state}:
         raise ValueError(f"the {system.parametrisation} flow does not keep its state positive: no log coordinates")
     record = Recorder("Logarithmic coordinates")
@@ -56,5 +63,167 @@ def to_log(system: ReducedSystem) -> ReducedSystem:
         velocity=velocity,
         domain=(),
         coordinates="log",
+        derivation=record.freeze(),
+    )
+
+
+@cache
+def to_hyperbolic(system: ReducedSystem) -> ReducedSystem:
+    """The split flow at fixed invariants Δ ≠ 0, Γ ≠ 0 (of either sign): one hyperbolic angle for each product.
+
+    ``μ = (|Δ|/2) sinh 2θ``, ``ω = (|Γ|/(2√d_e)) sinh 2ϑ``; the parameters are |Δ| and |Γ|, the state is half as
+    large.  Where an invariant vanishes use `to_log`.  Raises ``ValueError`` for any other flow.
+    """
+    parts = _products_of(system)
+    record = Recorder("Hyperbolic angles")
+    record.include(system.derivation)
+    opened = []
+    for part, angle, size in zip(parts, ANGLES, ABSOLUTE_IMBALANCES, strict=True):
+        opened.append(_angle_product(record, part, angle, size))
+    paces = tuple(part.pace for part in parts)
+    return _at_fixed_invariants(record, system, parts, ANGLES, tuple(opened), paces, "hyperbolic")
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A product ``scale · first · second``, the pull of the loss on it, and how its factors move.
+
+    ``rates`` are the velocities of the factors: minus ``pace · pull`` times the other factor.
+    """
+
+    definition: Definition
+    first: Indexed
+    second: Indexed
+    scale: Expr
+    pull: Expr
+    pace: Expr
+    rates: tuple[Expr, Expr]
+
+    @property
+    def name(self) -> str:
+        return str(self.definition.base.label)
+
+
+def _products_of(system: ReducedSystem) -> tuple[_Product, ...]:
+    if system.state != FACTORS:
+        raise ValueError(f"the {system.parametrisation} flow has no invariants Δ, Γ: only split has")
+    found = []
+    for item, (place, first, second) in zip(PRODUCTS, ((0, *FACTORS[:2]), (2, *FACTORS[2:])), strict=True):
+        slope = gradient(item.body, first)
+        scale = normalise(slope / second)
+        pull, pace = normalise(system.gradient[place] / slope), normalise(system.metric[place] * scale)
+        rates = (system.velocity[place], system.velocity[place + 1])
+        found.append(_Product(item, first, second, scale, pull, pace, rates))
+    return tuple(found)
+
+
+def _split_logarithms(system: ReducedSystem) -> ReducedSystem:
+    parts = _products_of(system)
+    names = (n.log_mu[PRODUCTS[0].indices], n.log_omega[PRODUCTS[1].indices])
+    record = Recorder("Logarithmic coordinates at fixed invariants")
+    record.include(system.derivation)
+    opened = []
+    for part, name, imbalance in zip(parts, names, IMBALANCES, strict=True):
+        opened.append(_logarithm_product(record, part, name, imbalance))
+    paces = tuple(2 * part.pace for part in parts)
+    return _at_fixed_invariants(record, system, parts, names, tuple(opened), paces, "log")
+
+
+def _logarithm_product(record: Recorder, part: _Product, name: Indexed, imbalance: Indexed) -> Definition:
+    """The product in ``log(scale (first + second)²/4)``, of which the invariant makes the difference a function."""
+    total, gap = part.first + part.second, part.first - part.second
+    rates = (part.rates[0] + part.rates[1], part.rates[0] - part.rates[1])
+    pull = n.partial_derivative(part.definition.head)
+    record(
+        f"sum and difference in {part.name}",
+        (
+            (n.time_derivative(part.first) + n.time_derivative(part.second), -part.pace * pull * total),
+            (n.time_derivative(part.first) - n.time_derivative(part.second), part.pace * pull * gap),
+        ),
+        "The sum of the factors and their difference move apart; neither crosses zero.",
+        check=lambda: all(
+            difference_is_zero(rate, side * part.pace * part.pull * combination)
+            for rate, side, combination in zip(rates, (-1, 1), (total, gap), strict=True)
+        ),
+    )
+    square = part.scale * total**2 / 4
+    body = exp(name) - (part.scale * imbalance) ** 2 / 16 * exp(-name)
+    back = {
+        name.base: rule(name, log(square)),
+        imbalance.base: rule(imbalance, part.first**2 - part.second**2),
+    }
+    record(
+        f"logarithm in {part.name}",
+        ((name, log(square)), (part.definition.head, body)),
+        "A product is a quarter of the square of the sum less that of the difference, and the difference is the "
+        "invariant over the sum.",
+        check=lambda: difference_is_zero(replace_indexed(body, back), part.definition.body),
+    )
+    return Definition(part.definition.head, body)
+
+
+def _angle_product(record: Recorder, part: _Product, angle: Indexed, size: Indexed) -> Definition:
+    """The product in the hyperbolic angle of its factors, for either sign of the invariant."""
+    grown, shrunk = exp(angle), exp(-angle)
+    cosh, sinh = sqrt(size) * (grown + shrunk) / 2, sqrt(size) * (grown - shrunk) / 2
+    body = normalise(part.scale * cosh * sinh)
+    record(
+        f"angle in {part.name}",
+        ((part.first, cosh), (part.second, sinh)),
+        "For a positive invariant; the two change places for a negative one, and both change sign on the other "
+        "branch. The difference of the squares is the invariant.",
+        check=lambda: difference_is_zero(cosh**2 - sinh**2, size),
+    )
+    pull = n.partial_derivative(part.definition.head)
+    record(
+        f"flow of {angle.base.label}",
+        (n.time_derivative(angle), -part.pace * pull),
+        "The factors then move as they should, each at minus the pace times the other.",
+        check=lambda: all(
+            difference_is_zero(rate, -part.pace * part.pull * factor)
+            and difference_is_zero(gradient(own, angle), other)
+            for rate, factor, own, other in zip(
+                part.rates, (part.second, part.first), (cosh, sinh), (sinh, cosh), strict=True
+            )
+        ),
+    )
+    record(
+        f"product in {angle.base.label}",
+        (part.definition.head, body),
+        "The product of both, sinh 2x = 2 sinh x cosh x, whichever is which.",
+        check=lambda: difference_is_zero(
+            body, part.scale * size * Rational(1, 2) * (exp(2 * angle) - exp(-2 * angle)) / 2
+        ),
+    )
+    return Definition(part.definition.head, body)
+
+
+def _at_fixed_invariants(
+    record: Recorder,
+    system: ReducedSystem,
+    parts: Sequence[_Product],
+    names: tuple[Indexed, ...],
+    opened: tuple[Definition, ...],
+    paces: Sequence[Expr],
+    coordinates: str,
+) -> ReducedSystem:
+    """The system for one coordinate per product, moving at minus its pace times the pull on the product."""
+    velocity = tuple(factored(-pace * part.pull) for pace, part in zip(paces, parts, strict=True))
+    slopes = tuple(gradient(item.body, name) for item, name in zip(opened, names, strict=True))
+    for name, rhs in zip(names, velocity, strict=True):
+        record(
+            f"{coordinates} flow of {name.base.label}",
+            (n.time_derivative(name), rhs),
+            "The pull of the loss written out.",
+        )
+    return replace(
+        system,
+        state=names,
+        definitions=(*opened, *system.definitions[len(PRODUCTS) :]),
+        gradient=tuple(normalise(slope * part.pull) for slope, part in zip(slopes, parts, strict=True)),
+        metric=tuple(pace / slope for pace, slope in zip(paces, slopes, strict=True)),
+        velocity=velocity,
+        invariants=(),
+        coordinates=coordinates,
         derivation=record.freeze(),
     )

@@ -1,7 +1,7 @@
 """Owns the gradient flows: parametrisations of the weights, each giving a ReducedSystem.
 
-``merged`` trains U and W themselves; ``balanced`` is the flow of the factors Q, K, V, O (``split``) on its invariant
-set o = v, k = q, in the products μ, ω ([C24]).  ``gradient_flow`` also takes a loss of the user's own.
+``merged`` trains U and W themselves; ``split`` trains the factors Q, K, V, O; ``balanced`` is ``split`` on its
+invariant set o = v, k = q, in the products μ, ω ([C24]).  ``gradient_flow`` also takes a loss of the user's own.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Add, Expr, Gt, Indexed, IndexedBase, S, sqrt, sympify
+from sympy import Add, Expr, Gt, Indexed, S, sympify
 
 from . import notation as n
 from .choices import checked_parametrisation
 from .derivation import Derivation, Recorder
-from .indexed import Definition, check, factored, fold, gradient, normalise, replace_indexed
+from .factors import FACTORS, IMBALANCES, PRODUCTS, balanced_metric, merged_metric, split_metric
+from .indexed import Definition, check, difference_is_zero, factored, fold, gradient, inline, normalise
+from .invariants import is_invariant, quadratic_invariants
 from .loss import PARAMETERS, PopulationLoss, population_loss
 from .system import ReducedSystem
 
@@ -118,6 +120,8 @@ def attention_gradient(closure: str = "leading") -> AttentionGradient:
 
 @cache
 def _attention_flow(parametrisation: str, closure: str) -> ReducedSystem:
+    if parametrisation == "split":
+        return split_flow(closure)
     base = attention_gradient(closure)
     record = Recorder(f"{parametrisation.capitalize()} gradient flow")
     record.include(base.derivation)
@@ -136,6 +140,59 @@ def _attention_flow(parametrisation: str, closure: str) -> ReducedSystem:
         domain=tuple(Gt(variable, 0) for variable in base.state) if parametrisation == "balanced" else (),
         derivation=record.freeze(),
     )
+
+
+@cache
+def split_flow(closure: str = "leading") -> ReducedSystem:
+    """The gradient flow of the factors o, v, k, q, with its quadratic invariants.
+
+    Unit learning rate on Q, K, V, O, loss without ½, time = learning rate × steps; every state variable is (I, H).
+    """
+    base = attention_gradient(closure)
+    record = Recorder("Split gradient flow")
+    record.include(base.derivation)
+    metric = split_metric(record)
+    partials = tuple(_through_products(record, base, factor) for factor in FACTORS)
+    factors = tuple(metric[factor] for factor in FACTORS)
+    velocity = _recorded_velocity(record, "split", FACTORS, factors, partials)
+    system = ReducedSystem(
+        parametrisation="split",
+        closure=closure,
+        state=FACTORS,
+        loss=base.loss.expression,
+        gradient=partials,
+        metric=factors,
+        velocity=velocity,
+        definitions=(*PRODUCTS, *base.definitions),
+        parameter_definitions=PARAMETERS,
+        invariants=quadratic_invariants(PRODUCTS, metric),
+        derivation=record.freeze(),
+    )
+    record(
+        "invariants",
+        tuple(zip(IMBALANCES, system.invariants, strict=True)),
+        "The quadratic forms of the factors that stay constant whatever the loss: the factors of a product gain "
+        "equally.",
+        check=lambda: all(is_invariant(system, invariant) for invariant in system.invariants),
+    )
+    return system.with_derivation(record.freeze())
+
+
+def _through_products(record: Recorder, base: AttentionGradient, factor: Indexed) -> Expr:
+    """``∂𝓛/∂ factor`` by the chain rule through the products, recorded."""
+    inner = tuple(gradient(product.body, factor) for product in PRODUCTS)
+    pulls = tuple(n.partial_derivative(variable) for variable in base.state)
+    partial = normalise(Add(*(slope * own for slope, own in zip(inner, base.partials, strict=True))))
+    definitions = (*PRODUCTS, *base.definitions)
+    record(
+        f"gradient in {factor.base.label}",
+        (n.partial_derivative(factor), Add(*(slope * pull for slope, pull in zip(inner, pulls, strict=True)))),
+        "Chain rule through the product.",
+        check=lambda: difference_is_zero(
+            inline(partial, definitions), inline(gradient(base.loss.expression, factor, definitions), definitions)
+        ),
+    )
+    return partial
 
 
 def _recorded_gradients(
@@ -168,69 +225,7 @@ def _recorded_velocity(
     return velocity
 
 
-def _merged_metric(record: Recorder) -> tuple[Expr, Expr]:
-    """Metric of the merged weights, in which U and W are trained themselves."""
-    task_dim = n.dims[n.i]
-    record(
-        "merged metric",
-        (n.time_derivative(n.omega[n.i, n.h]), -n.partial_derivative(n.omega[n.i, n.h]) / task_dim),
-        "The d_i coordinates of task i share ω_i^h: each has the gradient g_ω/d_i, and they move together.",
-    )
-    return S.One, 1 / task_dim
-
-
-def _balanced_metric(record: Recorder) -> tuple[Expr, Expr]:
-    """Metric of μ = o v and ω = k q/√d_e on the invariant set o = v, k = q."""
-    i, h = n.i, n.h
-    per_mu, per_omega = _merged_metric(record)
-    output_value, key_query = n.o[i, h] * n.v[i, h], n.key[i, h] * n.query[i, h] / sqrt(n.embedding_dim)
-    on_mu = _product_metric(output_value, (n.o[i, h], n.v[i, h]), per_mu)
-    on_omega = _product_metric(key_query, (n.key[i, h], n.query[i, h]), per_omega)
-    record(
-        "metric of the products",
-        (
-            (n.time_derivative(n.mu[i, h]), -on_mu * n.partial_derivative(n.mu[i, h])),
-            (n.time_derivative(n.omega[i, h]), -on_omega * n.partial_derivative(n.omega[i, h])),
-        ),
-        "Q, K, V, O trained: μ = o v and ω = k q/√d_e move by the chain rule through both factors.",
-    )
-    drift = _imbalance_drift(output_value, n.o[i, h], n.v[i, h])
-    record(
-        "balance",
-        (n.o[i, h] ** 2 - n.v[i, h] ** 2, S.Zero),
-        "o² − v² (and k² − q²) is constant along the flow, so o = v and k = q stay so.",
-        check=lambda: drift == 0,
-    )
-    balanced_mu = _on_balanced_set(on_mu, n.o, n.v, lambda task, head: sqrt(n.mu[task, head]))
-    balanced_omega = _on_balanced_set(
-        on_omega, n.key, n.query, lambda task, head: sqrt(sqrt(n.embedding_dim) * n.omega[task, head])
-    )
-    record(
-        "balanced metric",
-        (
-            (n.time_derivative(n.mu[i, h]), -balanced_mu * n.partial_derivative(n.mu[i, h])),
-            (n.time_derivative(n.omega[i, h]), -balanced_omega * n.partial_derivative(n.omega[i, h])),
-        ),
-        "o = v = √μ and k = q = (√d_e ω)^{1/2}, for positive μ and ω.",
-    )
-    return balanced_mu, balanced_omega
-
-
-def _product_metric(product: Expr, factors: tuple[Indexed, Indexed], block: Expr) -> Expr:
-    """``Σ block (∂ product/∂ factor)²``: how a product moves when both its factors follow the gradient."""
-    return normalise(Add(*(block * gradient(product, factor) ** 2 for factor in factors)))
-
-
-def _imbalance_drift(product: Expr, first: Indexed, second: Indexed) -> Expr:
-    """d/dt (first² − second²) up to the common factor −g: zero for any product of the two."""
-    return normalise(2 * first * gradient(product, first) - 2 * second * gradient(product, second))
-
-
-def _on_balanced_set(metric: Expr, first: IndexedBase, second: IndexedBase, value: Callable[..., Expr]) -> Expr:
-    return normalise(replace_indexed(metric, {first: value, second: value}))
-
-
 _METRICS: Mapping[str, Callable[[Recorder], tuple[Expr, Expr]]] = {
-    "merged": _merged_metric,
-    "balanced": _balanced_metric,
+    "merged": merged_metric,
+    "balanced": balanced_metric,
 }
