@@ -57,7 +57,9 @@ def measure(size: int) -> tuple[float, float, float]:
 
 def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, one BLAS thread, Python {platform.python_version()}")
-    print(f"headflow {headflow.__version__}, numpy {np.__version__}, scipy {scipy.__version__}, sympy {sympy.__version__}")
+    print(
+        f"headflow {headflow.__version__}, numpy {np.__version__}, scipy {scipy.__version__}, sympy {sympy.__version__}"
+    )
     print(f"{'I = H':>6} {'generated':>12} {'hand-written':>13} {'ratio':>7}   (µs, medians of {REPETITIONS})")
     for size in SIZES:
         ours, theirs, ratio = measure(size)

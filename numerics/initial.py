@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..theory.choices import checked_parametrisation
+from ..theory.choices import checked_integrable
 from ..theory.errors import InputError, InputTypeError
 from .exact import as_float, shown
 from .problem import FloatArray, Problem
@@ -110,7 +110,7 @@ class InitialState:
 
         The shape must be (I, H); ``balanced`` needs every μ > 0 and ω > 0, ``merged`` takes any sign.
         """
-        checked_parametrisation(parametrisation)
+        checked_integrable(parametrisation)
         needed = (problem.n_tasks, problem.n_heads)
         if self.mu.shape != needed:
             raise InputError(f"mu and omega must have the shape (I, H) = {needed} of the problem, got {self.mu.shape}")

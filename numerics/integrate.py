@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from ..theory.choices import checked_closure, checked_parametrisation
+from ..theory.choices import checked_closure, checked_integrable
 from ..theory.errors import InputError, InputTypeError, IntegrationError
 from .dynamics import Dynamics
 from .exact import as_float, shown
@@ -92,7 +92,7 @@ def integrate(
         raise InputTypeError(f"problem must be a Problem, got {shown(problem)} ({type(problem).__name__})")
     if not isinstance(initial, InitialState):
         raise InputTypeError(f"initial must be an InitialState, got {shown(initial)} ({type(initial).__name__})")
-    initial.check(problem, checked_parametrisation(parametrisation))
+    initial.check(problem, checked_integrable(parametrisation))
     run = _Run(
         problem,
         initial,

@@ -13,9 +13,9 @@ from typing import Any
 
 from ..theory.choices import (
     CLOSURES,
-    PARAMETRISATIONS,
+    INTEGRABLE,
     checked_closure,
-    checked_parametrisation,
+    checked_integrable,
     unknown,
 )
 from ..theory.errors import InputError, InputTypeError
@@ -44,7 +44,7 @@ class ProblemFile:
     closure
         One of `headflow.theory.choices.CLOSURES`; default "leading".
     parametrisation
-        One of `headflow.theory.choices.PARAMETRISATIONS`; default "balanced".
+        One of `headflow.theory.choices.INTEGRABLE`; default "balanced".
     t_final
         How long to integrate, in units of time (learning rate × steps), > 0; default 1e4.
     initial
@@ -74,7 +74,7 @@ class ProblemFile:
         checked = {
             "problem": problem,
             "closure": checked_closure(closure),
-            "parametrisation": checked_parametrisation(parametrisation),
+            "parametrisation": checked_integrable(parametrisation),
             "t_final": as_float("t_final", t_final, positive=True),
             "initial": InitialState.random(problem) if initial is None else initial,
         }
@@ -123,7 +123,7 @@ class ProblemFile:
             _line(f'closure = "{self.closure}"', " | ".join(CLOSURES)),
             "",
             "[flow]",
-            _line(f'parametrisation = "{self.parametrisation}"', " | ".join(PARAMETRISATIONS)),
+            _line(f'parametrisation = "{self.parametrisation}"', " | ".join(INTEGRABLE)),
             _line(f"t_final = {float_literal(self.t_final)}", "learning rate x steps"),
             *_initial_lines(self.initial),
         ]

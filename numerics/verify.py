@@ -54,6 +54,7 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """The verdicts as the JSON object of the command line; a number that is not finite is null."""
+
         def plain(verdict: Verdict) -> dict[str, Any]:
             row = asdict(verdict)
             for name in ("measured", "bound", "margin", "error"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from dataclasses import replace
 from typing import Any
 
 import mpmath
@@ -116,6 +117,10 @@ ODD = {
     "squares four deep": (n.over_heads(V[h] * W[h, k] * V[k], h, k) ** 4, (V[h], W[h, k])),
     "shadowed names": (n.over_heads(V[h] * n.over_heads(V[h] * n.over_tasks(A[h] * T, h))), (V[h],)),
     "two sums of one name": (sp.Sum(V[h], (h, 1, N_HEADS), (h, 1, N_HEADS)) ** 2, (V[h],)),
+    "sums that merge with factors": (
+        n.over_heads(V[h] ** 2) + n.over_tasks(sp.exp(-A[i]) / (A[i] + A[j] + 1) ** 2, i, j),
+        (V[h],),
+    ),
     "parameter over itself": (n.over_heads(V[h] ** 2 * n.over_tasks(A[i] / (A[i] + 1) + 1 / (1 + A[i]))), (V[h],)),
 }
 
@@ -147,6 +152,14 @@ def test_definition_that_ignores_an_index() -> None:
     loss = n.over_heads(V[h] ** 2 * d[h, k], h, k)
     values = {**numbers(2, 3, 0), "v": np.array([1.0, -2.0, 0.5])}
     check_all(own(loss, V[h], definitions=(ignores,)), values, ("v",), [(ignores.head, ignores.body)])
+
+
+def test_definition_that_cancels_against_its_body() -> None:
+    """Σ_h b_h/b_h is H, though SymPy writes b/b as the number 1."""
+    same = Definition(sp.IndexedBase("S", positive=True)[h], B[h])
+    code = own(n.over_heads(V[h]) ** 2 * n.over_heads(same.head / B[h]), V[h], definitions=(same,))
+    values = {**numbers(2, 3, 0), "v": np.array([1.0, -2.0, 0.5])}
+    check_all(code, values, ("v",), [(same.head, same.body)])
 
 
 @pytest.mark.parametrize("name", ["merged", "balanced", "log"])
@@ -207,11 +220,19 @@ def test_parameters_may_change_between_bindings_and_are_not_modified() -> None:
 
 
 def test_a_block_that_is_read_after_additions_is_not_written_over() -> None:
-    """∂(velocity of v)/∂v has the whole block v_h v_k … and diagonals; the former is also a factor elsewhere."""
-    loss = n.over_heads(V[h] ** 2) ** 2 * n.over_heads(V[h] * W[h, k] * V[k], h, k)
-    rng = np.random.default_rng(5)
-    values = {**numbers(2, 3, 0), "w": rng.normal(size=(3, 3)), "v": rng.normal(size=3)}
-    check_all(own(loss, V[h], W[h, k]), values, ("v", "w"), DEFINITIONS)
+    """∂v̇_h/∂v_k = 1/(2 + v_h + v_k)² could be computed in its block, but ∂u̇/∂u reads it after a diagonal was added."""
+    u = sp.IndexedBase("u", real=True)
+    pole = 2 + V[h] + V[k]
+    flow = gradient_flow(n.over_heads(V[h] * u[h] * B[h]), state=[V[h], u[h]])
+    velocity = (-n.over_heads(1 / pole, k), u[h] * n.over_heads(B[k] / pole**2, k))
+    code = CompiledSystem(replace(flow, velocity=velocity))
+    v, w, weights = np.array([0.3, 0.5, 1.0]), np.array([0.2, -0.7, 0.4]), np.array([1.0, 2.0, 0.5])
+    poles = 2 + v[:, None] + v
+    expected = np.zeros((6, 6))
+    expected[:3, :3] = poles**-2.0 + np.diag((poles**-2.0).sum(axis=1))
+    expected[3:, :3] = -2 * w[:, None] * (weights * poles**-3.0) - 2 * np.diag(w * (poles**-3.0 @ weights))
+    expected[3:, 3:] = np.diag(poles**-2.0 @ weights)
+    assert_close(code.jacobian.bind({"H": 3, "b": weights})(np.concatenate([v, w])), expected, 1e-14)
 
 
 # Binding.

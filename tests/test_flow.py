@@ -237,9 +237,9 @@ class TestOwnLoss:
             gradient_flow(loss, state=[Symbol("x")])
 
 
-@pytest.mark.parametrize("name", ["balance", "split", ""])
+@pytest.mark.parametrize("name", ["balance", "splt", ""])
 def test_unknown_parametrisation(name):
-    with pytest.raises(InputError, match="merged, balanced"):
+    with pytest.raises(InputError, match="merged, balanced, split"):
         gradient_flow(name)
 
 

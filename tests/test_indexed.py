@@ -70,7 +70,9 @@ class TestNormalForm:
     def test_renamed_bound_indices_are_equal(self):
         p, q = sp.symbols("p q", integer=True)
         left = n.over_heads(X[i, h] * X[i, k] * sp.exp(n.over_tasks(X[j, h] * X[j, k], j)), h, k)
-        right = sp.Sum(X[i, q] * X[i, p] * sp.exp(n.over_tasks(X[j, p] * X[j, q], j)), (p, 1, n.n_heads), (q, 1, n.n_heads))
+        right = sp.Sum(
+            X[i, q] * X[i, p] * sp.exp(n.over_tasks(X[j, p] * X[j, q], j)), (p, 1, n.n_heads), (q, 1, n.n_heads)
+        )
         assert normalise(left) == normalise(right)
         assert normalise(left) != normalise(right.func(right.function * X[i, p], *right.limits))
 
@@ -98,7 +100,9 @@ class TestSubstitution:
     def test_renaming_free_indices(self, expression, sizes):
         a, b = sp.symbols("k j", integer=True)
         renamed = substitute(expression, {TASK: b, HEAD: a})
-        assert value(renamed, sizes, i=0, h=0, j=1, k=sizes[1]) == pytest.approx(value(expression, sizes, i=1, h=sizes[1]))
+        assert value(renamed, sizes, i=0, h=0, j=1, k=sizes[1]) == pytest.approx(
+            value(expression, sizes, i=1, h=sizes[1])
+        )
 
     @settings(max_examples=60)
     @given(expressions(), SIZES)
@@ -111,7 +115,9 @@ class TestSubstitution:
     @given(expressions(closed=True), SIZES)
     def test_unrolled_for_concrete_sizes(self, expression, sizes):
         given_numbers = numbers(*sizes, 0)
-        plain = {name: entry.tolist() if isinstance(entry, np.ndarray) else entry for name, entry in given_numbers.items()}
+        plain = {
+            name: entry.tolist() if isinstance(entry, np.ndarray) else entry for name, entry in given_numbers.items()
+        }
         found = unroll(expression, plain, KNOWN)
         assert float(found) == pytest.approx(float(value(expression, sizes)), rel=1e-9, abs=1e-9)
 
@@ -152,7 +158,9 @@ class TestNames:
 
     def test_contract_inverse(self):
         matrix, inverse = n.interaction, n.interaction_inverse
-        product = n.over_heads(inverse[h, k] * n.over_heads(matrix[k, n.index("l")] * X[i, n.index("l")], n.index("l")), k)
+        product = n.over_heads(
+            inverse[h, k] * n.over_heads(matrix[k, n.index("l")] * X[i, n.index("l")], n.index("l")), k
+        )
         assert contract_inverse(product, matrix, inverse) == X[i, h]
 
     def test_a_definition_may_not_refer_to_itself(self):

@@ -20,13 +20,21 @@ if TYPE_CHECKING:
     from .bounds import single_head_optimum as single_head_optimum
     from .bounds import universal_lower_bound as universal_lower_bound
     from .catalogue import derivations as derivations
+    from .context_length import context_shift as context_shift
+    from .coordinates import to_hyperbolic as to_hyperbolic
     from .coordinates import to_log as to_log
     from .derivation import Derivation as Derivation
     from .energy import energy_identity as energy_identity
     from .flow import attention_gradient as attention_gradient
     from .flow import gradient_flow as gradient_flow
+    from .flow import split_flow as split_flow
+    from .hermite import hermite_transfer as hermite_transfer
     from .indexed import Definition as Definition
+    from .invariants import is_invariant as is_invariant
+    from .invariants import quadratic_invariants as quadratic_invariants
     from .limits import task_allocation_limit as task_allocation_limit
+    from .linear_attention import linear_attention_loss as linear_attention_loss
+    from .linear_optimum import linear_attention_optimum as linear_attention_optimum
     from .loss import population_loss as population_loss
     from .optimum import eliminate_mu as eliminate_mu
     from .optimum import multi_head_optimum as multi_head_optimum
@@ -34,11 +42,20 @@ if TYPE_CHECKING:
     from .printing import to_latex as to_latex
     from .printing import to_mathml as to_mathml
     from .printing import to_text as to_text
+    from .regimes import softmax_regimes as softmax_regimes
     from .statement import Statement as Statement
+    from .symmetry import symmetric_reduction as symmetric_reduction
     from .system import ReducedSystem as ReducedSystem
+    from .two_heads import zero_sum_pair as zero_sum_pair
     from .warm_up import warm_up_flow as warm_up_flow
 
 _NAMES = {
+    "zero_sum_pair": ".two_heads",
+    "softmax_regimes": ".regimes",
+    "linear_attention_optimum": ".linear_optimum",
+    "linear_attention_loss": ".linear_attention",
+    "hermite_transfer": ".hermite",
+    "context_shift": ".context_length",
     "Definition": ".indexed",
     "Derivation": ".derivation",
     "ReducedSystem": ".system",
@@ -53,16 +70,21 @@ _NAMES = {
     "factor_e": ".bounds",
     "gradient_flow": ".flow",
     "indexed": ".indexed",
+    "is_invariant": ".invariants",
     "latex_document": ".printing",
     "multi_head_optimum": ".optimum",
     "notation": ".notation",
     "output_moments": ".attention",
     "population_loss": ".loss",
     "printing": ".printing",
+    "quadratic_invariants": ".invariants",
     "separation": ".bounds",
     "single_head_optimum": ".bounds",
+    "split_flow": ".flow",
     "statements": ".statements",
+    "symmetric_reduction": ".symmetry",
     "task_allocation_limit": ".limits",
+    "to_hyperbolic": ".coordinates",
     "to_latex": ".printing",
     "to_log": ".coordinates",
     "to_mathml": ".printing",

@@ -7,14 +7,21 @@ from collections.abc import Callable, Mapping
 from .bayes import bayes_risk
 from .bounds import factor_e, separation, single_head_optimum, universal_lower_bound
 from .choices import checked_closure, checked_parametrisation, unknown
-from .coordinates import to_log
+from .context_length import context_shift
+from .coordinates import to_hyperbolic, to_log
+from .decomposability import decomposability
 from .derivation import Derivation
 from .energy import energy_identity
 from .errors import InputError
 from .flow import gradient_flow
+from .hermite import hermite_transfer
 from .limits import task_allocation_limit
+from .linear_optimum import linear_attention_optimum
 from .loss import population_loss
 from .optimum import multi_head_optimum
+from .regimes import softmax_regimes
+from .symmetry import symmetric_reduction
+from .two_heads import zero_sum_pair
 from .warm_up import warm_up_flow
 
 
@@ -24,7 +31,10 @@ def _loss(_: str, closure: str) -> tuple[Derivation, ...]:
 
 def _flow(parametrisation: str, closure: str) -> tuple[Derivation, ...]:
     flow = gradient_flow(parametrisation, closure)
-    return (to_log(flow).derivation, energy_identity()) if flow.domain else (flow.derivation,)
+    coordinates = {"balanced": (to_log,), "split": (to_log, to_hyperbolic)}.get(parametrisation, ())
+    changed = tuple(change(flow).derivation for change in coordinates)
+    energy = energy_identity(parametrisation)
+    return (decomposability(), *(changed or (flow.derivation,)), energy, symmetric_reduction().derivation)
 
 
 def _limit(*_: str) -> tuple[Derivation, ...]:
@@ -39,6 +49,11 @@ def _optimum(*_: str) -> tuple[Derivation, ...]:
         factor_e().derivation,
         separation().derivation,
         bayes_risk().derivation,
+        linear_attention_optimum().derivation,
+        zero_sum_pair().derivation,
+        context_shift().derivation,
+        hermite_transfer().derivation,
+        softmax_regimes().derivation,
     )
 
 

@@ -8,7 +8,9 @@ from difflib import get_close_matches
 from .errors import InputError, InputTypeError
 
 CLOSURES = ("leading",)
-PARAMETRISATIONS = ("merged", "balanced")
+PARAMETRISATIONS = ("merged", "balanced", "split")
+# Those that can be integrated: an initial state of μ and ω does not say how split weights are out of balance.
+INTEGRABLE = ("merged", "balanced")
 
 
 def unknown(kind: str, word: str, allowed: Collection[str]) -> str:
@@ -17,7 +19,7 @@ def unknown(kind: str, word: str, allowed: Collection[str]) -> str:
     Examples
     --------
     >>> unknown("parametrisation", "balnced", PARAMETRISATIONS)
-    "unknown parametrisation 'balnced'; did you mean 'balanced'? (allowed: merged, balanced)"
+    "unknown parametrisation 'balnced'; did you mean 'balanced'? (allowed: merged, balanced, split)"
     """
     lower = word.lower()
     near = get_close_matches(lower, allowed, n=1) or [name for name in allowed if lower in name.split("_")]
@@ -41,3 +43,8 @@ def checked_closure(closure: object) -> str:
 def checked_parametrisation(parametrisation: object) -> str:
     """``parametrisation`` if it is one of `PARAMETRISATIONS`; else `InputError` or `InputTypeError`."""
     return _checked("parametrisation", parametrisation, PARAMETRISATIONS)
+
+
+def checked_integrable(parametrisation: object) -> str:
+    """``parametrisation`` if it is one of `INTEGRABLE`; else `InputError` or `InputTypeError`."""
+    return _checked("parametrisation", parametrisation, INTEGRABLE)

@@ -11,9 +11,9 @@ from .indexed import difference_is_zero
 
 
 @cache
-def energy_identity() -> Derivation:
-    """``d𝓛/dt = −Σ velocity²/metric`` for the balanced flow, both sides by the index calculus."""
-    flow = gradient_flow("balanced")
+def energy_identity(parametrisation: str = "balanced") -> Derivation:
+    """``d𝓛/dt = −Σ velocity²/metric`` along a flow of attention, both sides by the index calculus."""
+    flow = gradient_flow(parametrisation)
     record = Recorder("Energy identity")
     record.include(flow.derivation)
     along, speed = flow.energy_identity()

@@ -96,6 +96,8 @@ def over_heads(summand: Expr, *indices: Symbol) -> Expr:
 
 # LaTeX and plain-text names; a name that is missing prints as it is written.
 LATEX_NAMES = {
+    "abs_Delta": r"\lvert\Delta\rvert",
+    "abs_Gamma": r"\lvert\Gamma\rvert",
     "sigma2": r"\sigma^2",
     "lambda": r"\lambda",
     "phi": r"\varphi",
@@ -110,6 +112,8 @@ LATEX_NAMES = {
     "infimum": r"\inf\mathcal{L}",
 }
 TEXT_NAMES = {
+    "abs_Delta": "|Δ|",
+    "abs_Gamma": "|Γ|",
     "sigma2": "σ²",
     "lambda": "λ",
     "phi": "φ",
@@ -125,7 +129,10 @@ TEXT_NAMES = {
 }
 # Spectral variables carry the task below and the head above, as in the papers: mu_i^h.
 # So do scores s, attention weights p (token below) and outputs f of a head.
-TASK_BELOW_HEAD_ABOVE = frozenset({"mu", "omega", "log_mu", "log_omega", "o", "v", "k", "q", "s", "p", "f", "b"})
+TASK_BELOW_HEAD_ABOVE = frozenset(
+    {"mu", "omega", "log_mu", "log_omega", "o", "v", "k", "q", "s", "p", "f", "b"}
+    | {"theta", "vartheta", "Delta", "Gamma", "abs_Delta", "abs_Gamma"}
+)
 DOT = "_dot"
 GRADIENT = "g_"
 

@@ -16,7 +16,9 @@ from .attention import output_moments
 from .bayes import bayes_risk
 from .bounds import factor_e, separation, single_head, single_head_optimum, universal, universal_lower_bound
 from .choices import unknown
-from .coordinates import to_log
+from .context import CONTEXT_BUILDERS
+from .coordinates import to_hyperbolic, to_log
+from .decomposability import decomposability
 from .energy import energy_identity
 from .errors import InputError
 from .flow import attention_gradient, gradient_flow
@@ -24,6 +26,7 @@ from .limits import loss_infinity, task_allocation_limit
 from .loss import population_loss
 from .optimum import eliminate_mu, infimum, multi_head_optimum
 from .statement import Statement
+from .symmetry import symmetric_reduction
 from .warm_up import warm_up_flow
 
 DERIVED = "derived here"
@@ -99,6 +102,83 @@ def _energy_identity() -> Statement:
         "Energy identity",
         ("the balanced flow",),
         derivation.result.formula,
+        DERIVED,
+        "proved",
+        derivation,
+    )
+
+
+def _decomposability() -> Statement:
+    derivation = decomposability()
+    steps = [step for step in derivation if step.label.startswith("gradient")] + [derivation.result]
+    claim = tuple(line for step in steps for line in step.formula)
+    start = "decomposable weights of every head"
+    return Statement("decomposability", "Decomposability is kept", (start,), claim, DERIVED, "proved", derivation)
+
+
+def _split_flow() -> Statement:
+    return _flow("split", "Split gradient flow", ("Q, K, V, O trained, decomposable start",), DERIVED)
+
+
+def _split_invariants() -> Statement:
+    flow = gradient_flow("split")
+    return Statement(
+        "split-invariants",
+        "Invariants of the split flow",
+        ("Q, K, V, O trained, decomposable start",),
+        flow.derivation["invariants"].formula,
+        DERIVED,
+        "proved",
+        flow.derivation,
+    )
+
+
+def _split_energy() -> Statement:
+    derivation = energy_identity("split")
+    claim = derivation.result.formula
+    return Statement(
+        "split-energy", "Energy identity of the split flow", ("the split flow",), claim, DERIVED, "proved", derivation
+    )
+
+
+def _split_logarithms() -> Statement:
+    flow = to_log(gradient_flow("split"))
+    claim = (*flow.equations, *flow.definition_equations[:2])
+    return Statement(
+        "split-logarithms",
+        "Split flow in logarithms",
+        ("o + v and k + q not zero", "Δ and Γ at their values at the start"),
+        claim,
+        DERIVED,
+        "proved",
+        flow.derivation,
+    )
+
+
+def _hyperbolic_angles() -> Statement:
+    flow = to_hyperbolic(gradient_flow("split"))
+    claim = (*flow.equations, *flow.definition_equations[:2])
+    return Statement(
+        "hyperbolic-angles",
+        "Split flow in hyperbolic angles",
+        ("Δ ≠ 0 and Γ ≠ 0, at their values at the start",),
+        claim,
+        DERIVED,
+        "proved",
+        flow.derivation,
+    )
+
+
+def _symmetric_reduction() -> Statement:
+    derivation = symmetric_reduction().derivation
+    claim = tuple(
+        line for step in derivation if step.label.startswith("gradient of the entry") for line in step.formula
+    )
+    return Statement(
+        "symmetric-reduction",
+        "Symmetric reduction to four variables",
+        (LEADING, *derivation.assumptions),
+        claim,
         DERIVED,
         "proved",
         derivation,
@@ -273,7 +353,14 @@ _BUILDERS: tuple[Callable[[], Statement], ...] = (
     _balanced_flow,
     _log_coordinates,
     _energy_identity,
+    _split_flow,
+    _split_invariants,
+    _split_energy,
+    _split_logarithms,
+    _hyperbolic_angles,
+    _decomposability,
     _equivariance,
+    _symmetric_reduction,
     _warm_up,
     _elimination,
     _optimum,
@@ -286,6 +373,7 @@ _BUILDERS: tuple[Callable[[], Statement], ...] = (
     _separation_limit,
     _ordering,
     _bayes,
+    *CONTEXT_BUILDERS,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import flow, model, statics
+from . import context, flow, model, parametrisations, statics
 from .finding import Finding, Setting
 
 CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
@@ -16,6 +16,13 @@ CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
     "log-coordinates": flow.log_coordinates,
     "energy-identity": flow.energy,
     "permutation-equivariance": flow.permutation_equivariance,
+    "split-flow": parametrisations.split,
+    "split-invariants": parametrisations.invariants,
+    "split-energy": parametrisations.energy,
+    "split-logarithms": parametrisations.split_logarithms,
+    "hyperbolic-angles": parametrisations.hyperbolic_angles,
+    "decomposability": parametrisations.decomposable,
+    "symmetric-reduction": parametrisations.symmetric_reduction_restricts,
     "warm-up": flow.warm_up_order,
     "mu-elimination": statics.mu_elimination,
     "multi-head-optimum": statics.optimum_theorem,
@@ -28,4 +35,12 @@ CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
     "separation-limit": statics.separation_for_long_contexts,
     "ordering": statics.ordering,
     "bayes-risk": model.bayes_risk_sampled,
+    "linear-attention-loss": context.linear_loss,
+    "linear-attention-optimum": context.linear_optimum,
+    "normalisation-costs-a-head": context.normalisation_costs_a_head,
+    "zero-sum-pair": context.zero_sum_profile,
+    "debiased-gradient": context.debiased_predictor,
+    "context-length-shift": context.shifted_context,
+    "hermite-transfer": context.hermite_targets,
+    "softmax-regimes": context.regimes,
 }

@@ -75,7 +75,7 @@ def _joined(left: _Plan, right: _Plan, outside: frozenset[Symbol], split: tuple[
     kind = _kind(left.value_labels, right.value_labels, kept)
     step = AXIS ** len(union) * _COSTS[kind] + CALL
     if kind == "multiply" and (left.contracted or right.contracted):
-        step -= 1e9
+        step += LATE
     cost = left.cost + right.cost + (BIND if bind else 1.0) * step
     contracted = left.contracted or right.contracted or kind != "multiply"
     return _Plan(cost, kept, contracted, bind, split)

@@ -1,0 +1,296 @@
+"""Owns checks of context results: linear attention, the zero-sum pair, context length, Hermite targets, regimes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from sympy import Expr, Float, Integer, Matrix, N, Rational, S
+
+from ...theory import notation as n
+from ...theory.context_length import context_shift
+from ...theory.hermite import hermite_transfer
+from ...theory.indexed import substitute, unroll
+from ...theory.limits import task_allocation_limit
+from ...theory.linear_attention import effective, linear_attention_loss
+from ...theory.linear_optimum import linear_attention_optimum
+from ...theory.loss import PARAMETERS, population_loss
+from ...theory.optimum import multi_head_optimum
+from ...theory.regimes import softmax_regimes
+from ...theory.two_heads import zero_sum_pair
+from ..problem import FloatArray, Problem
+from .finding import Finding, Setting, proof
+
+STANDARD_ERRORS = 4.0
+DIGITS = 50
+
+
+def linear_loss(setting: Setting) -> Finding:
+    """Sampled risk of linear attention at random weights and a short context: the loss is exact, not asymptotic."""
+    problem = _small(setting, context_length=4)
+    rng = np.random.default_rng(setting.seed)
+    mu, omega = (rng.standard_normal((problem.n_tasks, problem.n_heads)) for _ in range(2))
+    omega *= 0.3
+    values = {**problem.exact_values(), "mu": mu.tolist(), "omega": omega.tolist()}
+    loss = linear_attention_loss()
+    predicted = float(N(unroll(loss.expression, values, (*PARAMETERS, *loss.definitions))))
+    samples = 100_000 if setting.quick else 1_000_000
+    mean, spread = _linear_risk(problem, mu @ omega.T, samples, rng)
+    measured = abs(mean / predicted - 1)
+    error = STANDARD_ERRORS * spread / predicted
+    # The loss is exact, so the bound only leaves room for sampling.
+    return Finding("monte_carlo", measured, 0.04, error, "relative deviation of the risk", setting.seed)
+
+
+def linear_optimum(setting: Setting) -> Finding:
+    """The proof's steps; then the least loss over all weights, found by numerical minimisation."""
+    problem = setting.small(3, n_heads=min(setting.problem.n_heads, setting.problem.n_tasks, 2))
+    steps = proof(linear_attention_optimum().derivation)
+    exact = linear_attention_optimum().evaluate(problem)
+    shape = (problem.n_tasks, problem.n_heads)
+    rng = np.random.default_rng(setting.seed)
+    constant, linear, matrix = _quadratic(problem)
+
+    def objective(flat: FloatArray) -> tuple[float, FloatArray]:
+        mu, omega = flat.reshape(2, *shape)
+        product = (mu @ omega.T).ravel()
+        value = float(constant + linear @ product + product @ matrix @ product)
+        slope = (linear + 2 * matrix @ product).reshape(shape[0], shape[0])
+        return value, np.concatenate([(slope @ omega).ravel(), (slope.T @ mu).ravel()])
+
+    starts = rng.standard_normal((4 if setting.quick else 12, 2 * shape[0] * shape[1]))
+    options: Any = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 5000}
+    best = min(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).fun for start in starts)
+    deviation = abs(best / exact - 1) if steps.measured == 0 else math.inf
+    return Finding("float", deviation, 1e-6, 1e-9, "relative deviation of the found minimum", setting.seed)
+
+
+def normalisation_costs_a_head(setting: Setting) -> Finding:
+    """H linear heads at a huge L and fixed c against H + 1 softmax heads, both exact; the gap falls like 1/L."""
+    problem = setting.problem
+    worst = 0.0
+    for heads in range(1, min(problem.n_tasks, 5) + 1):
+        gaps = []
+        for scale in (10**6, 10**9):
+            long = problem.replace(
+                dims=[dim * scale for dim in problem.dims], context_length=problem.context_length * scale
+            )
+            linear = linear_attention_optimum().exact(long, heads)
+            softmax = multi_head_optimum().exact(long, heads + 1)
+            gaps.append(N(linear / softmax - 1, DIGITS))
+        worst = max(worst, abs(float(gaps[1] / gaps[0]) * 1000 - 1), float(abs(gaps[1])) * 10**6)
+    return Finding("high_precision", worst, 1e-2, 1e-6, "deviation of the gap's order in 1/L from one")
+
+
+def zero_sum_profile(setting: Setting) -> Finding:
+    """The proof's steps; then at 50 digits, over a grid of ω, the leading loss least over both μ by linear algebra."""
+    steps = proof(zero_sum_pair().derivation)
+    problem = setting.problem.subset([0], n_heads=2)
+    loss = population_loss()
+    worst = steps.measured
+    for numerator in (1, 3, 10, 20):
+        omega = Rational(numerator, 10) / math.isqrt(problem.dims[0] + 1)
+
+        def value(first: int, second: int, at: Expr = omega) -> Expr:
+            numbers = {**problem.exact_values(), "mu": [[first, second]], "omega": [[at, -at]]}
+            return N(unroll(loss.expression, numbers, (*PARAMETERS, *loss.definitions)), DIGITS)
+
+        worst = max(worst, abs(float(N(_least_of_two(value), DIGITS)) / zero_sum_pair().evaluate(problem, omega) - 1))
+    return Finding("high_precision", worst, 1e-12, 1e-14, "relative deviation of the profile")
+
+
+def debiased_predictor(setting: Setting) -> Finding:
+    """Outputs of the real pair at a small ω against the debiased gradient-descent predictor, prompt by prompt."""
+    derivation = zero_sum_pair().derivation
+    steps = proof(derivation)
+    one = setting.problem.subset([0], n_heads=2)
+    problem = one.replace(context_length=min(one.context_length, 12))
+    dim, length = problem.dims[0], problem.context_length
+    omega = Rational(1, 100) / math.isqrt(dim + 1)
+    pair = zero_sum_pair()
+    mu = pair.best_mu(problem, omega)
+    rng = np.random.default_rng(setting.seed)
+    prompts = 5 if setting.quick else 50
+    difference, size = 0.0, 0.0
+    for _ in range(prompts):
+        context, query, beta = rng.standard_normal((length, dim)), rng.standard_normal(dim), rng.standard_normal(dim)
+        labels = context @ (beta / math.sqrt(dim)) + 0.3 * rng.standard_normal(length)
+        scores = context @ query
+        weights = [np.exp(sign * float(omega) * scores) for sign in (1, -1)]
+        output = mu * float((weights[0] / weights[0].sum() - weights[1] / weights[1].sum()) @ labels)
+        predicted = _predicted(pair.predictor, problem, scores, labels)
+        difference += (output - predicted) ** 2
+        size += predicted**2
+    measured = math.sqrt(difference / size) + steps.measured
+    return Finding(
+        "float", measured, 5e-3, 1e-9, "relative distance of the pair's output to the predictor", setting.seed
+    )
+
+
+def shifted_context(setting: Setting) -> Finding:
+    """At 50 digits: the leading loss at other lengths, with the weights of L put in as numbers."""
+    small = setting.small(3)
+    problem = small.replace(n_heads=small.n_tasks)
+    limit, loss, count = task_allocation_limit(), population_loss(), problem.n_tasks
+    weights = {
+        name: tuple(
+            tuple(_of_task(form.expression, problem, task) if task == head else 0 for head in range(count))
+            for task in range(count)
+        )
+        for name, form in (("mu", limit.mu), ("omega", limit.omega))
+    }
+    worst = proof(context_shift().derivation).measured
+    for used in (1, problem.context_length, 2 * problem.context_length + 1, 10**6):
+        values = {**problem.exact_values(), **weights, "L": used}
+        direct = unroll(loss.expression, values, (*PARAMETERS, *loss.definitions))
+        worst = max(worst, float(abs(N(context_shift().exact(problem, used) / direct - 1, DIGITS))))
+    far = N(context_shift().exact(problem, 10**30) / context_shift().plateau.exact(problem) - 1, DIGITS)
+    worst = max(worst, float(abs(far)) if abs(far) > Float(10) ** -25 else 0.0)
+    return Finding("high_precision", worst, 1e-35, 1e-40, "largest relative deviation at 50 digits")
+
+
+def hermite_targets(setting: Setting) -> Finding:
+    """Tilted means and transfer losses by Gauss–Hermite quadrature, exact for polynomials, at random values."""
+    steps = proof(hermite_transfer().derivation)
+    rng = np.random.default_rng(setting.seed)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    weights = weights / weights.sum()
+    worst = steps.measured
+    for degree in range(1, 8):
+        coefficients = np.eye(degree + 1)[degree]
+        shift, strength = rng.uniform(0.3, 1.5), rng.uniform(-1, 1)
+        tilted = weights @ np.polynomial.hermite_e.hermeval(nodes + shift, coefficients)
+        values = np.polynomial.hermite_e.hermeval(nodes, coefficients)
+        scale = math.factorial(degree)
+        direct = weights @ (values - strength * nodes**degree) ** 2 / scale
+        least = 1 - (weights @ (values * nodes**degree)) ** 2 / (weights @ nodes ** (2 * degree)) / scale
+        found = float(hermite_transfer().at(degree, Float(strength)))
+        worst = max(
+            worst,
+            abs(tilted / shift**degree - 1),
+            abs(found / direct - 1),
+            abs(float(hermite_transfer().least_at(degree)) - least),
+        )
+    return Finding("float", worst, 1e-8, 1e-10, "largest deviation from quadrature", setting.seed)
+
+
+def regimes(setting: Setting) -> Finding:
+    """Exponents by exact quadrature over the law of Σ_l e^{s_l}: slopes in log L between two huge context lengths."""
+    found = softmax_regimes()
+    steps = proof(found.derivation)
+    lengths = (60.0, 120.0) if setting.quick else (150.0, 300.0)
+    worst = steps.measured
+    for value in (Rational(1, 4), Rational(1), Rational(3)):
+        typical = [_mean_log_sum(size, 2, float(value)) - 2 * _mean_log_sum(size, 1, float(value)) for size in lengths]
+        worst = max(worst, abs(_slope(typical, lengths) - float(found.typical_at(value))))
+    for value in (Rational(1, 3), Rational(1), Rational(3, 2)):
+        mean = [_log_mean_of_squares(size, float(value)) for size in lengths]
+        worst = max(worst, abs(_slope(mean, lengths) - float(found.expected_at(value))))
+    # What is left is of order 1/log L (powers of log L in front).
+    return Finding("float", worst, 3 / lengths[0], 1e-6, "largest deviation of an exponent")
+
+
+def _small(setting: Setting, context_length: int) -> Problem:
+    small = setting.small(2, n_heads=2)
+    return small.replace(
+        dims=[min(dim, 3 + task) for task, dim in enumerate(small.dims)], context_length=context_length
+    )
+
+
+def _linear_risk(
+    problem: Problem, combined: FloatArray, samples: int, rng: np.random.Generator, chunk: int = 20_000
+) -> tuple[float, float]:
+    """Mean risk and its standard error; regressors and label noise are averaged exactly, given the tokens."""
+    task_of = np.repeat(np.arange(problem.n_tasks), problem.dims)
+    power = np.array([float(value) for value in problem.signal_power])
+    risk = np.zeros(samples)
+    for start in range(0, samples, chunk):
+        part = risk[start : start + chunk]
+        context = rng.standard_normal((len(part), problem.context_length, problem.total_dim))
+        query = rng.standard_normal((len(part), problem.total_dim))
+        for task, dim in enumerate(problem.dims):
+            weights = np.einsum("nld,nd->nl", context, query * combined[task][task_of]) / problem.context_length
+            own = task_of == task
+            miss = np.einsum("nl,nld->nd", weights, context[:, :, own]) - query[:, own]
+            part += power[task] / dim * (miss**2).sum(axis=1)
+            part += float(problem.noise_variance) * (weights**2).sum(axis=1)
+    return float(risk.mean()), float(risk.std(ddof=1) / math.sqrt(samples))
+
+
+def _quadratic(problem: Problem) -> tuple[float, FloatArray, FloatArray]:
+    """Constant, slope and quadratic form of the derived loss in the entries of A, row by row."""
+    tasks = range(1, problem.n_tasks + 1)
+    polynomial = unroll(linear_attention_loss().expression, problem.exact_values(), PARAMETERS)
+    atoms = [effective[row, column] for row in tasks for column in tasks]
+    slopes = [polynomial.diff(atom) for atom in atoms]
+    at_zero = dict.fromkeys(atoms, 0)
+    return (
+        float(polynomial.xreplace(at_zero)),
+        np.array([float(slope.xreplace(at_zero)) for slope in slopes]),
+        np.array([[float(slope.diff(atom)) / 2 for atom in atoms] for slope in slopes]),
+    )
+
+
+def _of_task(expression: Expr, problem: Problem, task: int) -> Expr:
+    """A closed form of task i at a (0-based) task of the problem."""
+    return unroll(substitute(expression, {n.i: Integer(task + 1)}), problem.exact_values(), PARAMETERS)
+
+
+def _least_of_two(value: Callable[[int, int], Expr]) -> Expr:
+    """The minimum of a quadratic function of two variables, from its values at integer points."""
+    origin, right, left, up, down = (value(*point) for point in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)))
+    slopes = ((right - left) / 2, (up - down) / 2)
+    curvature = Matrix([[right + left - 2 * origin, S.Zero], [S.Zero, up + down - 2 * origin]])
+    mixed = value(1, 1) - right - up + origin
+    curvature[0, 1] = curvature[1, 0] = mixed
+    slope = Matrix(slopes)
+    return origin - (slope.T * curvature.inv() * slope)[0] / 2
+
+
+def _predicted(predictor: Expr, problem: Problem, scores: FloatArray, labels: FloatArray) -> float:
+    values = {**problem.exact_values(), "s": scores.tolist(), "y": labels.tolist()}
+    return float(N(unroll(predictor, values, PARAMETERS)))
+
+
+class _ScoreLaw:
+    """Σ_l e^{b s_l} for e^size independent s_l ~ N(0, r size): its Laplace transform at t = e^{−τ}, on a lattice.
+
+    ``unserved[k]`` is L E[1 − e^{−e^{b s − τ_k}}], so that E e^{−t Σ} = e^{−unserved} up to 1/L; ``pairs[k]`` is
+    L E[y² e^{−y}], y = e^{b s − τ_k}.
+    """
+
+    STEP = 0.5  # in s and τ: the integrands are analytic and of width 1, so the trapezoid sum is exact to rounding
+
+    def __init__(self, size: float, power: int, ratio: float) -> None:
+        variance = power**2 * ratio * size
+        reach = (math.sqrt(2 * size) + 8) * math.sqrt(variance)
+        scores = np.arange(-reach, reach, self.STEP)
+        self.tau = np.arange(-30.0, size + variance / 2 + 40 + reach, self.STEP)
+        log_mass = size - scores**2 / (2 * variance) + math.log(self.STEP / math.sqrt(2 * math.pi * variance))
+        self.unserved, self.pairs = np.empty_like(self.tau), np.empty_like(self.tau)
+        for place, tau in enumerate(self.tau):
+            gap = scores - tau
+            y = np.exp(np.minimum(gap, 40.0))
+            served = np.where(gap < -20, gap, np.log(-np.expm1(-np.maximum(y, 1e-12))))
+            self.unserved[place] = np.exp(np.minimum(log_mass + served, 600.0)).sum()
+            self.pairs[place] = np.exp(np.minimum(log_mass + 2 * gap - y, 600.0)).sum()
+
+
+def _mean_log_sum(size: float, power: int, ratio: float) -> float:
+    """E log Σ_l e^{b s_l} = ∫ (e^{−t} − E e^{−t Σ}) dt/t, with t = e^{−τ}."""
+    law = _ScoreLaw(size, power, ratio)
+    difference = np.exp(-np.exp(-law.tau)) - np.exp(-law.unserved)
+    return float(difference.sum() * law.STEP)
+
+
+def _log_mean_of_squares(size: float, ratio: float) -> float:
+    """log E Σ_l p_l², from 1/Σ² = ∫ t e^{−tΣ} dt."""
+    law = _ScoreLaw(size, 1, ratio)
+    return math.log(float((law.pairs * np.exp(-law.unserved)).sum() * law.STEP))
+
+
+def _slope(values: list[float], lengths: tuple[float, float]) -> float:
+    return (values[1] - values[0]) / (lengths[1] - lengths[0])

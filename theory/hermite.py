@@ -1,0 +1,206 @@
+"""Owns Hermite targets: what heads trained on linear regression can do for labels ``He_k(⟨β, x⟩)`` (derived here).
+
+|β| = 1, L → ∞ and no label noise.  A head averages labels under ``N(a_h, Id)``, a_h = ω_h x_q, which turns
+He_k(⟨β, x⟩) into the bare power ⟨β, a_h⟩^k: the best multiple of t^k in place of He_k(t), t = ⟨β, x_q⟩.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from sympy import (
+    Dummy,
+    Eq,
+    Expr,
+    Function,
+    IndexedBase,
+    Integer,
+    S,
+    Symbol,
+    cancel,
+    diff,
+    exp,
+    expand,
+    factorial,
+    factorial2,
+    hermite_prob,
+    log,
+    solve,
+)
+
+from .attention import expectation
+from .derivation import Derivation, Recorder
+from .errors import InputError
+from .gaussian import moment_generating_function
+from .printing import aligned_latex, aligned_text
+from .scalars import only
+
+degree = Symbol("k", integer=True, positive=True)
+# S_k = Σ_h μ_h ω_h^k: all that a target of degree k sees of the heads.
+gain = IndexedBase("S", real=True)[degree]
+transfer_loss = Symbol("loss_k", positive=True)
+transfer_infimum = Symbol("loss_k_star", nonnegative=True)
+projection = Symbol("t", real=True)
+tilt_overlap = Symbol("m", real=True)
+argument = Symbol("u", real=True)
+hermite_target = Function("He_k")(projection)
+# Coefficients of generating functions are compared up to this degree.
+DEGREES = 8
+
+
+@dataclass(frozen=True)
+class HermiteTransfer:
+    """The loss on ``He_k(⟨β, x⟩)/√k!`` in degree k and S_k, the best S_k, and what it leaves."""
+
+    loss: Expr
+    best_gain: Expr
+    least: Expr
+    derivation: Derivation
+
+    def at(self, order: int, strength: Expr) -> Expr:
+        """The loss at degree ``order`` where S_k is ``strength``; exact."""
+        return self.loss.xreplace({gain: strength}).xreplace({degree: _checked_degree(order)}).doit()
+
+    def least_at(self, order: int) -> Expr:
+        """The least loss at degree ``order``: 0 for linear targets, 1/3, 3/5, 27/35, …"""
+        return self.least.xreplace({degree: _checked_degree(order)}).doit()
+
+    def latex(self) -> str:
+        return str(aligned_latex([(transfer_loss, self.loss), (transfer_infimum, self.least)]))
+
+    def text(self) -> str:
+        return str(aligned_text([(transfer_loss, self.loss), (transfer_infimum, self.least)]))
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_latex_(self) -> str:
+        return f"$${self.latex()}$$"
+
+
+def _checked_degree(order: int) -> Integer:
+    if order < 1:
+        raise InputError(f"the degree must be at least 1, got {order}")
+    return Integer(order)
+
+
+@cache
+def hermite_transfer() -> HermiteTransfer:
+    """``1 − 2 S_k + S_k² (2k−1)!!/k!``, from generating functions of Hermite polynomials and Gaussian moments."""
+    record = Recorder("Hermite targets", ("unit β, no label noise, L → ∞, heads with a_h = ω_h x_q",))
+    _tilted_hermite(record)
+    cross, square, power = _second_moments(record)
+    strength = Symbol("S", real=True)
+    loss = cancel((square - 2 * strength * cross + strength**2 * power) / square)
+    shown = 1 - 2 * strength + strength**2 * power / square
+    record(
+        "transfer loss",
+        (transfer_loss, shown.xreplace({strength: gain})),
+        "E(He_k(t) − S_k t^k)²/k!: heads give Σ_h μ_h ω_h^k t^k = S_k t^k, t = ⟨β, x_q⟩ standard normal.",
+        check=lambda: cancel(loss - shown) == 0,
+    )
+    _antipodal(record)
+    best = only(solve(diff(shown, strength), strength), gain)
+    record("best gain", (gain, best), "The minimum of that quadratic.")
+    least = cancel(shown.xreplace({strength: best}))
+    record(
+        "transfer bound",
+        (transfer_infimum, least),
+        "Positive for k ≥ 2, as (2k−1)!! > k! (1/3 at k = 2, 3/5 at k = 3): no number of heads removes it.",
+        check=lambda: all(least.xreplace({degree: Integer(k)}).doit() > 0 for k in range(2, DEGREES + 1)),
+    )
+    return HermiteTransfer(shown.xreplace({strength: gain}), best, least, record.freeze())
+
+
+def _tilted_hermite(record: Recorder) -> None:
+    """E_{N(a, Id)} He_k(⟨β, x⟩) = ⟨β, a⟩^k, through E e^{ut − u²/2}."""
+    generating = exp(argument * projection - argument**2 / 2)
+    record(
+        "Hermite generating function",
+        generating,
+        "He_k(t) is its coefficient of u^k/k!.",
+        check=lambda: all(
+            expand(diff(generating, argument, k).subs(argument, 0) - hermite_prob(k, projection)) == 0
+            for k in range(DEGREES)
+        ),
+    )
+    products = {("a", "a"): Symbol("A", positive=True), ("a", "beta"): tilt_overlap, ("beta", "beta"): S.One}
+
+    def log_moment(order: Expr) -> Expr:
+        return log(moment_generating_function({"a": S.One}, order, products, S.Zero)).expand(force=True)
+
+    exponent = expand(log_moment(argument) - log_moment(S.Zero) - argument**2 / 2)
+    record(
+        "tilted generating function",
+        (expectation(generating), exp(exponent)),
+        "Under N(a, Id), with m = ⟨β, a⟩ and |β| = 1: the tilted moment generating function of ⟨β, x⟩.",
+        check=lambda: exponent.coeff(argument, 2) == 0,
+    )
+    tilted = _coefficient(exponent.coeff(argument, 1), 1, degree)
+    record(
+        "tilted Hermite polynomial",
+        (expectation(hermite_target), tilted),
+        "Its coefficient of u^k/k!: a head sees the bare power, so Σ_h μ_h ⟨β, a_h⟩^k = S_k t^k with a_h = ω_h x_q.",
+    )
+
+
+def _coefficient(factor: Expr, power: int, order: Expr) -> Expr:
+    """The coefficient of ``u^n/n!``, n = power · order, in ``exp(factor · u^power)``."""
+    return factor**order * factorial(power * order) / factorial(order)
+
+
+def _second_moments(record: Recorder) -> tuple[Expr, Expr, Expr]:
+    """E He_k(t) t^k, E He_k(t)² and E t^{2k} for a standard normal t."""
+    other = Symbol("v", real=True)
+    # E e^{ut − u²/2} e^{vt} and E e^{ut − u²/2} e^{vt − v²/2}, from E e^{wt} = e^{w²/2}.
+    mixed = expand((argument + other) ** 2 / 2 - argument**2 / 2)
+    both = expand(mixed - other**2 / 2)
+    by_hermite = _coefficient(both.coeff(argument, 1), 1, degree)
+    square = by_hermite.coeff(other**degree) * factorial(degree)
+    record(
+        "Hermite norm",
+        (expectation(hermite_target**2), square),
+        "E e^{ut − u²/2} e^{vt − v²/2} = e^{uv}: the coefficient of u^k v^k/(k!)².",
+        check=lambda: both == argument * other,
+    )
+    # e^{uv + v²/2}: the coefficient of u^k/k! is v^k e^{v²/2}, and of that the one of v^k/k!.
+    by_power = _coefficient(mixed.coeff(argument, 1), 1, degree)
+    cross = by_power.coeff(other**degree) * factorial(degree)
+    record(
+        "Hermite and power",
+        (expectation(hermite_target * projection**degree), cross),
+        "E e^{ut − u²/2} e^{vt} = e^{uv + v²/2}: of u^k/k! the coefficient is v^k e^{v²/2}, whose first power is v^k.",
+        check=lambda: all(_normal_mean(hermite_prob(k, projection) * projection**k) == factorial(k) for k in _TRIED),
+    )
+    power = _coefficient(mixed.coeff(other, 2), 2, degree)
+    double = factorial2(2 * degree - 1)
+    record(
+        "Gaussian moment",
+        (expectation(projection ** (2 * degree)), double),
+        "The coefficient of v^{2k}/(2k)! in e^{v²/2}, (2k)!/(2^k k!) = (2k−1)!!.",
+        check=lambda: all((power / double).xreplace({degree: Integer(k)}).doit() == 1 for k in _TRIED),
+    )
+    return cross, square, double
+
+
+_TRIED = range(1, DEGREES + 1)
+
+
+def _normal_mean(polynomial: Expr) -> Expr:
+    """E p(t) for a standard normal t, from derivatives of e^{v²/2} at 0."""
+    v = Dummy("v", real=True)
+    generating = exp(v**2 / 2)
+    coefficients = expand(polynomial).as_poly(projection).all_coeffs()[::-1]
+    return sum((c * diff(generating, v, order).subs(v, 0) for order, c in enumerate(coefficients)), S.Zero)
+
+
+def _antipodal(record: Recorder) -> None:
+    """The pair (μ, ω), (−μ, −ω) of the linear task cannot see even degrees."""
+    omega, mu, half = Symbol("omega", positive=True), Symbol("mu", real=True), Symbol("n", integer=True, positive=True)
+    record(
+        "antipodal pair",
+        Eq(IndexedBase("S", real=True)[2 * half], 0),
+        "Heads at ±ω with ±μ: S_k = μ ω^k − μ (−ω)^k vanishes for even k = 2n, so the loss stays at 1.",
+        check=lambda: expand(mu * omega ** (2 * half) - mu * (-omega) ** (2 * half)) == 0,
+    )

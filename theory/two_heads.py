@@ -1,0 +1,209 @@
+"""Owns the zero-sum pair of heads of a single task ([H25]): its profile, and the predictor it tends to as ω → 0.
+
+Two heads at ω and −ω, leading closure.  Eliminating μ leaves a function of ω whose infimum lies at ω → 0, where the
+difference of the two softmaxes becomes one step of gradient descent on centred tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sympy import Add, Eq, Expr, IndexedBase, S, Sum, Symbol, cancel, cosh, diff, exp, expand, limit, sinh, solve
+
+from . import notation as n
+from .bounds import universal_lower_bound
+from .closed_form import HasValues, Hypothesis, parameters_of, require, to_float
+from .derivation import Derivation, Recorder
+from .indexed import difference_is_zero, inline, normalise, substitute, unroll
+from .loss import population_loss
+from .printing import aligned_latex, aligned_text
+from .scalars import only, plain_symbols
+
+# The pair: key-query eigenvalues ω and −ω, output-value eigenvalues μ and −μ.
+pair_omega = Symbol("omega", positive=True)
+pair_mu = Symbol("mu", real=True)
+profile_symbol = Symbol("loss_pair", positive=True)
+profile_limit_symbol = Symbol("loss_0", positive=True)
+prediction = Symbol("y_hat", real=True)
+# Score s_l = ⟨x_q, x_l⟩ and label y_l of token l.
+token_score = IndexedBase("s", real=True)
+token_label = IndexedBase("y", real=True)
+
+ONE_TASK = Hypothesis(
+    "a single task (I = 1)",
+    lambda values: bool(values["I"] == 1),
+    lambda values: f"I = {values['I']}",
+)
+
+
+@dataclass(frozen=True)
+class ZeroSumPair:
+    """Two heads ±ω of one task: ``profile`` with the best μ at each ω, its ``limit`` as ω → 0, the ``predictor`` there.
+
+    ``mu`` is the best μ (of the head at ω; the other has −μ); ``predictor`` is the limit of the pair's output.
+    """
+
+    mu: Expr
+    profile: Expr
+    limit: Expr
+    predictor: Expr
+    derivation: Derivation
+
+    def evaluate(self, problem: HasValues, omega: Any) -> float:
+        """The profile at ``omega``; at 0 its limit, which is the infimum.  ``HypothesisError`` unless I = 1."""
+        return to_float(self._at(self.limit if omega == 0 else self.profile, problem, omega))
+
+    def best_mu(self, problem: HasValues, omega: Any) -> float:
+        """The best μ at ``omega`` > 0."""
+        return to_float(self._at(self.mu, problem, omega))
+
+    def _at(self, expression: Expr, problem: HasValues, omega: Any) -> Expr:
+        values = parameters_of(problem)
+        require("the zero-sum pair", (ONE_TASK,), values)
+        return _with_values(expression, {**values, "omega": omega})
+
+    def latex(self) -> str:
+        return str(aligned_latex([(profile_symbol, self.profile), (profile_limit_symbol, self.limit)]))
+
+    def text(self) -> str:
+        return str(aligned_text([(profile_symbol, self.profile), (profile_limit_symbol, self.limit)]))
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_latex_(self) -> str:
+        return f"$${self.latex()}$$"
+
+
+def _with_values(expression: Expr, values: Mapping[str, Any]) -> Expr:
+    """The first task's numbers, L and ω put in (sinh is no node of the index calculus)."""
+    numbers = {base[1]: values[str(base.label)][0] for base in _OF_TASK}
+    return expression.xreplace(
+        {atom: S(value) for atom, value in numbers.items()}
+        | {n.context_length: S(values["L"]), pair_omega: S(values["omega"])}
+    )
+
+
+_OF_TASK = (n.signal_power, n.noise_factor, n.dims, n.noise_to_context)
+
+
+@cache
+def zero_sum_pair() -> ZeroSumPair:
+    """The profile ``λ(1 − ω²/(ω² + (φ/L) sinh dω²))``, its limit as ω → 0, and the predictor there."""
+    record = Recorder("Zero-sum pair of heads", ("I = 1, H = 2, key-query eigenvalues ω and −ω",))
+    record.include(population_loss().derivation)
+    first, second = n.mu[1, 1], n.mu[1, 2]
+    pair_loss = _pair_loss()
+    record("loss of a pair", (n.loss, pair_loss), "The leading loss at ω_1^1 = ω, ω_1^2 = −ω.")
+    plain = plain_symbols(pair_loss)
+    slopes = [diff(plain.expression, plain.symbol(atom)) for atom in (first, second)]
+    growth = Symbol("E", positive=True)
+    solution = solve(
+        [_in_growth(slope, plain.symbol(n.dims[1]), growth) for slope in slopes],
+        [plain.symbol(first), plain.symbol(second)],
+        dict=True,
+    )
+    best = only(solution, first)
+    by_head = [cancel(best[plain.symbol(atom)]) for atom in (first, second)]
+    record(
+        "zero sum",
+        Eq(first + second, 0),
+        "Stationarity in both μ has one solution: equal and opposite.",
+        check=lambda: cancel(Add(*by_head)) == 0,
+    )
+    power, factor, dim = (plain.symbol(base[1]) for base in (n.signal_power, n.noise_factor, n.dims))
+    zero_sum = plain.expression.xreplace({plain.symbol(first): pair_mu, plain.symbol(second): -pair_mu})
+    opposite = _with_sinh(zero_sum, dim)
+    length = n.context_length
+    spread = 4 * factor * pair_mu**2 * sinh(dim * pair_omega**2) / length
+    squared = power * ((1 - 2 * pair_mu * pair_omega) ** 2 + spread)
+    record(
+        "loss of a zero-sum pair",
+        (n.loss, plain.restored(squared)),
+        "μ and −μ put in; e^u − e^{−u} = 2 sinh u.",
+        check=lambda: expand(opposite - squared) == 0,
+    )
+    mu = only(solve(diff(opposite, pair_mu), pair_mu), pair_mu)
+    record("best mu of the pair", (pair_mu, plain.restored(mu)), "The minimum of that quadratic.")
+    profile = cancel(opposite.xreplace({pair_mu: mu}))
+    variance = factor * sinh(dim * pair_omega**2) / length
+    shown = power * (1 - pair_omega**2 / (pair_omega**2 + variance))
+    record(
+        "profile of the pair",
+        (profile_symbol, plain.restored(shown)),
+        "Inserted; it increases with ω, as (sinh u)/u does.",
+        check=lambda: cancel(profile - shown) == 0 and _increasing(),
+    )
+
+    def in_noise_to_context(expression: Expr) -> Expr:
+        return plain.restored(cancel(expression.xreplace({factor: n.noise_to_context[1] * length / dim})))
+
+    in_c = in_noise_to_context(limit(profile, pair_omega, 0))
+    record(
+        "infimum of the pair",
+        (profile_limit_symbol, in_c),
+        "ω → 0, with c_1 = φ_1 d_1/L: the universal bound of one task.",
+        check=lambda: difference_is_zero(in_c, unroll(universal_lower_bound().expression, {"I": 1})),
+    )
+    gain = in_noise_to_context(limit(2 * pair_omega * mu, pair_omega, 0))
+    predictor = _predictor(record, gain)
+    return ZeroSumPair(plain.restored(mu), plain.restored(shown), in_c, predictor, record.freeze())
+
+
+def _pair_loss() -> Expr:
+    loss = population_loss()
+    sizes = {"I": 1, "H": 2, "omega": [[pair_omega, -pair_omega]]}
+    return unroll(inline(loss.expression, loss.definitions), sizes)
+
+
+def _in_growth(expression: Expr, dim: Expr, growth: Symbol) -> Expr:
+    """e^{±d ω²} written with one symbol, so that the equations are rational."""
+    exponent = dim * pair_omega**2
+    return expression.xreplace({exp(exponent): growth, exp(-exponent): 1 / growth})
+
+
+def _with_sinh(expression: Expr, dim: Expr) -> Expr:
+    """e^{±d ω²} as hyperbolic functions; the even parts cancel."""
+    u = dim * pair_omega**2
+    return expand(expand(expression).xreplace({exp(u): cosh(u) + sinh(u), exp(-u): cosh(u) - sinh(u)}))
+
+
+def _increasing() -> bool:
+    """(sinh u)/u has a positive Taylor coefficient at every even order (tried to order 12), and no odd ones."""
+    u = Symbol("u", positive=True)
+    coefficients = [limit(diff(sinh(u), u, order), u, 0) for order in range(1, 14)]
+    return all(value == (place + 1) % 2 for place, value in enumerate(coefficients))
+
+
+def _predictor(record: Recorder, gain: Expr) -> Expr:
+    """The limit of μ Σ_l (p_l(ω) − p_l(−ω)) y_l as ω → 0, with 2 ω μ → ``gain``."""
+    length = n.context_length
+    l, m = n.index("l"), n.index("m")
+    weight = exp(pair_omega * token_score[l]) / Sum(exp(pair_omega * token_score[m]), (m, 1, length))
+    at_rest = normalise(_at_zero(weight))
+    slope = normalise(_at_zero(diff(weight, pair_omega)))
+    centred = (token_score[l] - Sum(token_score[m], (m, 1, length)) / length) / length
+    record(
+        "softmax near zero",
+        (IndexedBase("p", positive=True)[l], at_rest + pair_omega * centred),
+        "Weights of the head at ω to first order in ω: scores enter centred. The head at −ω has the opposite sign.",
+        check=lambda: difference_is_zero(slope, centred) and difference_is_zero(at_rest, 1 / length),
+    )
+    # p_l(ω) − p_l(−ω) = 2 ω (slope) + O(ω³), times μ.
+    output = gain * Sum(token_label[l] * centred * length, (l, 1, length)) / length
+    record(
+        "debiased gradient descent",
+        (prediction, output),
+        "2 ω μ → 1/(1 + c_1), s_l = ⟨x_q, x_l⟩: ŷ = ⟨(1/L) Σ_l y_l (x_l − x̄), x_q⟩/(1 + c_1), a step of gradient "
+        "descent on centred tokens.",
+        check=lambda: difference_is_zero(gain * Sum(token_label[l] * slope, (l, 1, length)), output),
+    )
+    return output
+
+
+def _at_zero(expression: Expr) -> Expr:
+    """The expression at ω = 0 (an odd factor ω never stands alone in a denominator here)."""
+    return substitute(expression, {pair_omega: S.Zero})
