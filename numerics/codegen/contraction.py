@@ -38,7 +38,8 @@ class _Plan:
 
 def product(graph: Graph, values: Sequence[Value], wanted: Sequence[Symbol]) -> Value:
     """The product of ``values`` summed over every label that is not ``wanted``."""
-    values = _few(graph, _prepared(graph, values, wanted))
+    values = _merged(graph, values)
+    values = _few(graph, [_reduced(graph, values, place, wanted) for place in range(len(values))])
     full = (1 << len(values)) - 1
     plans: dict[int, _Plan] = {}
     for place, value in enumerate(values):
@@ -145,16 +146,6 @@ def _matmul(graph: Graph, left: Value, right: Value, summed: Symbol, order: dict
         **dict(zip(right.labels, right.node.axes, strict=True)),
     }
     return Value(graph.node("matmul", (first, second), tuple(ranges[label] for label in labels)), labels)
-
-
-def _prepared(graph: Graph, values: Sequence[Value], wanted: Sequence[Symbol]) -> list[Value]:
-    """Parameters merged and lone labels summed, until neither is left to do."""
-    while True:
-        merged = _merged(graph, values)
-        reduced = [_reduced(graph, merged, place, wanted) for place in range(len(merged))]
-        if len(merged) == len(values) and reduced == merged:
-            return reduced
-        values = reduced
 
 
 def _reduced(graph: Graph, values: Sequence[Value], place: int, wanted: Sequence[Symbol]) -> Value:
