@@ -160,11 +160,11 @@ def test_it_is_fast() -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_pairs_of_task_and_head_take_seconds() -> None:
+def test_a_thousand_pairs_of_task_and_head() -> None:
     problem = hf.Problem(dims=[10] * 32, signal_power=[1] * 32, noise_variance=0.1, context_length=100, n_heads=32)
     run = hf.integrate(problem, hf.InitialState.random(problem, scale=0.03), t_final=1e4)
-    assert run.allocation.complete
-    assert run.stats.seconds < 60
+    assert None not in run.allocation.heads
+    assert run.phases.limit is not None
     assert run.states_flat.nbytes < 100e6
 
 
