@@ -197,8 +197,8 @@ def _predictor(record: Recorder, gain: Expr) -> Expr:
     record(
         "debiased gradient descent",
         (prediction, output),
-        "2 ω μ → 1/(1 + c_1), s_l = ⟨x_q, x_l⟩: ŷ = ⟨(1/L) Σ_l y_l (x_l − x̄), x_q⟩/(1 + c_1), a step of gradient "
-        "descent on centred tokens.",
+        "2 ω μ → 1/(1 + c_1), s_l = ⟨x_q, x_l⟩: ŷ = ⟨(1/L) Σ_l y_l (x_l − m), x_q⟩/(1 + c_1) with m the mean of "
+        "the x_l: a step of gradient descent on centred tokens.",
         check=lambda: difference_is_zero(gain * Sum(token_label[l] * slope, (l, 1, length)), output),
     )
     return output
