@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -25,8 +28,8 @@ from headflow.theory.indexed import (
     unroll,
 )
 from headflow.theory.indexed.asymptotics import leading_order
-from headflow.theory.indexed.nodes import NodeError
-from index_expressions import DEFINITIONS, HEAD, TASK, A, B, P, X, expressions, numbers
+from headflow.theory.indexed.nodes import NodeError, free_indices
+from index_expressions import DEFINITIONS, HEAD, TASK, A, B, G, P, T, X, expressions, numbers
 from oracles import bruteforce
 
 SIZES = st.sampled_from([(1, 1), (2, 3), (3, 2)])
@@ -175,6 +178,203 @@ class TestNames:
             leading_order(sp.exp(A[i]), weights)
 
 
+def renamed(expression, names):
+    """The same expression with every sum's indices called by other names."""
+    if isinstance(expression, sp.Sum):
+        body, limits = renamed(expression.function, names), []
+        for index, lower, upper in expression.limits:
+            new = sp.Symbol(next(names), integer=True)
+            body = substitute(body, {index: new})
+            limits.append((new, lower, upper))
+        return sp.Sum(body, *limits)
+    if not expression.args or isinstance(expression, sp.Indexed | sp.KroneckerDelta):
+        return expression
+    return expression.func(*(renamed(argument, names) for argument in expression.args))
+
+
+class TestEquality:
+    @settings(max_examples=80)
+    @given(expressions())
+    def test_copies_with_other_names_have_the_same_normal_form(self, expression):
+        copy = renamed(expression, (f"z{number}" for number in itertools.count()))
+        assert normalise(copy) == normalise(expression)
+        assert difference_is_zero(copy, expression)
+
+    @pytest.mark.parametrize(
+        ("left", "right"),
+        [
+            (A[i] / (A[i] + B[h]) + B[h] / (A[i] + B[h]), 1),
+            (n.over_tasks(A[i] / (A[i] + T) + T / (A[i] + T)), n.n_tasks),
+            (n.over_tasks(1 / (1 + A[i])) + n.over_tasks(A[j] / (1 + A[j]), j), n.n_tasks),
+            (n.over_tasks(n.over_heads(P[i, h] / (P[i, h] + B[h]) + B[h] / (P[i, h] + B[h]))), n.n_tasks * n.n_heads),
+            (n.over_heads(P[i, h] / n.over_heads(P[i, k], k)), 1),
+            (1 / n.over_tasks(T * A[i]), 1 / (T * n.over_tasks(A[j], j))),
+            (n.over_tasks(A[i]) ** 2, n.over_tasks(A[i] * A[j], i, j)),
+            (sp.exp(n.over_tasks(A[i] + B[h])), sp.exp(n.over_tasks(A[j], j)) * sp.exp(n.n_tasks * B[h])),
+        ],
+    )
+    def test_fractions(self, left, right):
+        assert difference_is_zero(left, right)
+        for factor in (sp.Rational(8, 7), T, B[h]):
+            assert not difference_is_zero(left * factor, right)
+        assert not difference_is_zero(left, right + sp.Rational(1, 10**9))
+
+    def test_what_is_equal_for_positive_numbers_only_is_not_equal(self):
+        y = sp.IndexedBase("y")
+        assert not difference_is_zero(sp.sqrt(y[i] ** 2), y[i])
+        assert difference_is_zero(sp.sqrt(A[i] ** 2), A[i])
+
+
+class TestCasesThatWentWrong:
+    def test_an_outer_and_an_inner_index_of_one_name(self):
+        """z_j = Σ_k (g_jk − g_kj) used at k: inside, the outer k and the inner k are two indices."""
+        z = sp.IndexedBase("z")
+        odd = Definition(z[j], sp.Sum(G[j, k] - G[k, j], (k, 1, n.n_heads)))
+        opened = inline(n.over_heads(B[k] * z[k], k), [odd])
+        assert normalise(opened) != 0
+        assert_same(opened, normalise(opened), (1, 3))
+
+    def test_a_sum_that_a_delta_leaves_idle_counts_its_range(self):
+        assert normalise(n.over_heads(sp.KroneckerDelta(h, k) * T, h, k)) == n.n_heads * T
+        assert normalise(n.over_heads(sp.KroneckerDelta(h, k) * B[h] / B[k], h, k)) == n.n_heads
+
+    def test_a_shadowed_range_counts(self):
+        twice = sp.Sum(sp.Sum(A[i], (i, 1, n.n_tasks)), (i, 1, n.n_heads))
+        assert normalise(twice) == n.n_heads * n.over_tasks(A[i])
+
+    def test_denominators_after_a_delta(self):
+        delta = sp.KroneckerDelta(h, k)
+        assert normalise(delta / (B[h] + B[k])) == normalise(delta / (2 * B[h]))
+        assert normalise(n.over_heads(delta * sp.log(B[h] * B[k]), k)) == 2 * sp.log(B[h])
+
+    def test_powers_that_merge_are_multiplied_out(self):
+        root = sp.sqrt(n.over_tasks(A[i]) + T)
+        other = sp.sqrt(n.over_tasks(A[j], j) + T)  # the same, by another name
+        assert normalise(root * other**3) == normalise((n.over_tasks(A[i]) + T) ** 2)
+        assert normalise(root * n.over_heads(root * B[h])) == normalise((n.over_tasks(A[i]) + T) * n.over_heads(B[h]))
+
+    @pytest.mark.parametrize("power", [sp.Rational(1, 2), sp.Rational(1, 3), sp.Rational(-2, 3)])
+    @pytest.mark.parametrize("number", [sp.Rational(3, 2), sp.Integer(12), sp.Rational(50, 9)])
+    def test_surds(self, number, power):
+        for expression in ((number * A[i]) ** power, number**power * 6 ** sp.Rational(1, 3) * A[i]):
+            assert_same(expression, normalise(expression), (2, 2))
+            assert normalise(expression * expression) == normalise(expression**2)
+
+    def test_roots_and_logarithms_of_two_negative_factors(self):
+        y, z = sp.IndexedBase("y", real=True), sp.IndexedBase("z", real=True)
+        values = {"y": [-2.0], "z": [-3.0]}
+        for expression in (
+            sp.sqrt(y[i] * z[i]),
+            sp.log(y[i] ** 2),
+            sp.log(y[i] * z[i]),
+            (y[i] * z[i]) ** sp.Rational(-3, 2),
+        ):
+            found = bruteforce.evaluate(normalise(expression), values, {"i": 1})
+            assert found == pytest.approx(bruteforce.evaluate(expression, values, {"i": 1}), rel=1e-14)
+
+    def test_exponentials_of_logarithms(self):
+        assert normalise(sp.exp(2 * (sp.log(A[i]) + B[h]))) == normalise(A[i] ** 2 * sp.exp(2 * B[h]))
+
+    def test_division_by_zero(self):
+        for bottom in (n.over_heads(B[h]) - n.over_heads(B[k], k), sp.KroneckerDelta(h, k)):
+            with pytest.raises(ZeroDivisionError):
+                normalise(1 / bottom)
+
+
+class TestFolding:
+    @pytest.mark.parametrize(
+        ("body", "other"),
+        [
+            (n.over_tasks(A[i] * A[j] * P[i, h] * P[j, k], i, j), n.over_tasks(A[i] ** 2 * P[i, h] * P[i, k])),
+            (n.over_tasks(P[i, h] * P[i, k]), n.over_tasks(P[i, h] ** 2 * A[i])),
+            (n.over_heads(P[i, h] * B[h]) * sp.log(B[k]) * B[h], sp.log(B[k]) * B[h] ** 2),
+            (B[h] * sp.log(B[h]) * B[k], sp.log(B[h]) * B[k] ** 2),
+            (n.over_heads(G[h, k] * B[h]), n.over_heads(G[h, h] * B[h])),
+        ],
+    )
+    def test_what_only_looks_like_the_body_stays(self, body, other):
+        """One sum for two, an index more, a logarithm at another index: folded or not, the value is the same."""
+        d = sp.IndexedBase("D")
+        head = d[tuple(sorted(free_indices(body), key=str))]
+        definition = Definition(head, body)
+        for expression in (other, body * other, 2 * body):
+            folded = fold(expression, definition)
+            assert difference_is_zero(inline(folded, [definition]), expression)
+        assert fold(3 * body, definition) == 3 * head
+
+    def test_scalars_fold_and_numbers_do_not(self):
+        total = Definition(sp.Symbol("s", positive=True), n.over_tasks(A[i]))
+        assert fold(n.over_tasks(A[j], j) * B[h], total) == total.head * B[h]
+        with pytest.raises(ValueError, match="single monomial"):
+            fold(A[i], Definition(sp.Symbol("s"), sp.Integer(2)))
+        with pytest.raises(ValueError, match="single monomial"):
+            fold(A[i], Definition(sp.Symbol("s"), 1 + n.over_tasks(A[i])))
+
+    def test_one_contraction_of_many(self):
+        m, inverse = n.interaction, n.interaction_inverse
+        product = n.over_heads(m[h, k] * inverse[h, k], h, k)
+        assert contract_inverse(product, m, inverse) == n.n_heads
+        kept = n.over_heads(m[h, k] * inverse[h, k] * B[h], h)  # three factors at h: no product of matrices
+        assert contract_inverse(kept, m, inverse) == normalise(kept)
+
+
+class TestDefinitions:
+    def test_free_indices_must_be_in_the_head(self):
+        with pytest.raises(ValueError, match="free indices that its head lacks: k"):
+            Definition(sp.IndexedBase("D")[h], G[h, k])
+
+    def test_a_symmetric_name_needs_a_symmetric_body(self):
+        with pytest.raises(ValueError, match="symmetric"):
+            Definition(n.interaction[h, k], B[h])
+        Definition(n.interaction[h, k], B[h] * B[k] + n.over_tasks(P[i, h] * P[i, k]))
+
+    def test_heads(self):
+        for head in (G[h, h], G[1, h]):
+            with pytest.raises(NodeError, match="distinct symbols"):
+                Definition(head, T)
+        with pytest.raises(TypeError, match="names a symbol"):
+            Definition(A[i] + 1, T)
+
+    def test_entries_of_a_symmetric_name_are_not_independent(self):
+        with pytest.raises(NodeError, match="not independent"):
+            gradient(n.over_heads(n.interaction[h, k] * B[h], h, k), n.interaction[h, k])
+
+
+class TestLeadingOrder:
+    WEIGHTS: ClassVar = {A: sp.S.One, T: -sp.S.One, X: sp.Rational(1, 2), P: -sp.Rational(1, 2)}
+
+    @pytest.mark.parametrize(
+        ("expression", "weight"),
+        [
+            (n.over_tasks(sp.exp(T * X[i, h])), 0),
+            (n.over_tasks(A[i] * sp.log(1 + T * B[h])), 0),
+            (n.over_tasks(A[i] ** 2 + A[i]) / n.over_heads(1 + X[i, h] ** 2), 1),
+            (sp.sqrt(n.over_tasks(A[i] ** 2) + A[i] + 1) - X[i, h] * P[i, h], 1),
+            ((A[i] + X[i, h] + 1) ** 7 * T**6, 1),
+            (sp.log(B[h] + T * B[h] ** 2) * A[i], 1),
+            (sp.exp(P[i, h] ** 2 * A[i] + T) * X[i, h] / (1 + T), sp.Rational(1, 2)),
+        ],
+    )
+    def test_the_quotient_tends_to_one(self, expression, weight):
+        kept = leading_order(expression, self.WEIGHTS)
+        gaps = []
+        for grow in (1e4, 1e6):
+            scaled = {base: grow ** float(power) for base, power in self.WEIGHTS.items()}
+            values = numbers(2, 3, 0)
+            for base, factor in scaled.items():
+                name = str(getattr(base, "label", base))
+                values[name] = values[name] * factor
+            full, limit = (bruteforce.evaluate(each, values, {"i": 2, "h": 3}) for each in (expression, kept))
+            gaps.append(abs(full / limit - 1))
+            assert limit / grow**weight == pytest.approx(kept_value(kept), rel=1e-9)
+        assert gaps[1] < 0.2 * gaps[0] < 0.02
+
+
+def kept_value(expression):
+    """The value with all factors of growth at 1: a homogeneous expression scales like its weight."""
+    return bruteforce.evaluate(expression, numbers(2, 3, 0), {"i": 2, "h": 3})
+
+
 @pytest.mark.parametrize(
     ("expression", "name"),
     [
@@ -188,6 +388,27 @@ class TestNames:
         (sp.Sum(A[i], (i, 0, n.n_tasks)), "from 1"),
         (sp.Sum(A[i], (i, 1, j), (j, 1, n.n_tasks)), "constant"),
         (X[i, h + 1], "index"),
+        (sp.Sum(A[i], (i, 1, n.n_tasks - 1)), "upper limit"),
+        (sp.Sum(A[i] * sp.Sum(B[h], (h, 1, i)), (i, 1, n.n_tasks)), "not another index"),
+        (sp.Sum(A[i], (i, 1, sp.oo)), "upper limit"),
+        (sp.Sum(A[sp.Idx("i")], (sp.Idx("i"), 1, n.n_tasks)), "Idx"),
+        (A[A[i]], "index"),
+        (sp.IndexedBase("y")[sp.Rational(1, 2)], "index"),
+        (sp.KroneckerDelta(i, h + 1), "index"),
+        (sp.KroneckerDelta(i, j, (1, 3)), "range"),
+        (n.over_tasks(n.over_heads(sp.KroneckerDelta(i, h))), "ties indices"),
+        (sp.Symbol("s", commutative=False), "commute"),
+        (sp.Abs(X[i, h]), "Abs"),
+        (sp.Max(X[i, h], 0), "Max"),
+        (sp.Derivative(T**2, T), "Derivative"),
+        (sp.I * A[i], "ImaginaryUnit"),
+        (2**T, "exponent"),
+        (sp.Pow(-2, sp.Rational(1, 3), evaluate=False), "negative"),
+        (sp.nan, "finite"),
+        (sp.zoo, "ComplexInfinity"),
+        (A[i] > 1, "StrictGreaterThan"),
+        ("A[i]", "not an index expression"),
+        (None, "not an index expression"),
         (sp.oo, "finite"),
         (sp.zeros(2, 2), "Matrix"),
     ],

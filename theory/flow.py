@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Add, Expr, Gt, Indexed, S, sympify
+from sympy import Add, Expr, Gt, Indexed, IndexedBase, S, Symbol
 
 from . import notation as n
 from .choices import checked_parametrisation
 from .derivation import Derivation, Recorder
 from .factors import FACTORS, IMBALANCES, PRODUCTS, balanced_metric, merged_metric, split_metric
 from .indexed import Definition, check, difference_is_zero, factored, fold, gradient, inline, normalise
+from .indexed.nodes import free_indices, indexed_bases
 from .invariants import is_invariant, quadratic_invariants
 from .loss import PARAMETERS, PopulationLoss, population_loss
 from .system import ReducedSystem
@@ -62,14 +63,15 @@ def gradient_flow(
 def _own_flow(
     loss: Expr, state: tuple[Indexed, ...], metric: dict[Indexed, Expr], definitions: tuple[Definition, ...]
 ) -> ReducedSystem:
-    for variable in state:
-        if not isinstance(variable, Indexed):
-            raise TypeError(f"a state variable is an indexed symbol such as mu[i, h], got {variable!r}")
+    _check_state(loss, state, definitions)
     if unknown := set(metric) - set(state):
         raise ValueError(f"metric names {sorted(map(str, unknown))}, which are not state variables")
     record = Recorder("Gradient flow of a given loss")
     record("loss", (n.loss, loss), "As given.")
-    factors = tuple(sympify(metric.get(variable, S.One)) for variable in state)
+    factors = tuple(check(metric.get(variable, S.One)) for variable in state)
+    for variable, factor in zip(state, factors, strict=True):
+        if loose := free_indices(factor) - set(variable.indices):
+            raise ValueError(f"the metric of {variable} has the free index {min(map(str, loose))}")
     partials = _recorded_gradients(record, loss, state, definitions)
     velocity = _recorded_velocity(record, "own", state, factors, partials)
     return ReducedSystem(
@@ -84,6 +86,26 @@ def _own_flow(
         derivation=record.freeze(),
         convention="loss as given, time = learning rate × steps",
     )
+
+
+def _check_state(loss: Expr, state: tuple[Indexed, ...], definitions: tuple[Definition, ...]) -> None:
+    for variable in state:
+        if not isinstance(variable, Indexed):
+            raise TypeError(f"a state variable is an indexed symbol such as mu[i, h], got {variable!r}")
+        if len({x for x in variable.indices if isinstance(x, Symbol)}) < len(variable.indices):
+            raise ValueError(f"the indices of the state variable {variable} must be distinct symbols")
+    known: dict[str, IndexedBase] = {}
+    for variable in state:
+        name = str(variable.base.label)
+        if name in known or variable.base in {item.base for item in definitions}:
+            raise ValueError(f"{name} is given twice, as a state variable or a definition")
+        known[name] = variable.base
+    for expression in (loss, *(item.body for item in definitions)):
+        for base in indexed_bases(expression):
+            if known.get(str(base.label), base) != base:
+                raise ValueError(
+                    f"two different symbols are called {base}, one in state=[...] and one in the loss: make it once"
+                )
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sympy import Add, Eq, Expr, Indexed, IndexedBase, Symbol
+from sympy import Add, Eq, Expr, Indexed, IndexedBase, Sum, Symbol
 from sympy.core.relational import Relational
 
 from . import notation as n
 from .derivation import Derivation
 from .indexed import Definition, directional_derivative, free_symbols, gradient, inline, normalise, rule
-from .indexed.nodes import indexed_bases
+from .indexed.nodes import free_indices, indexed_bases
 from .printing import aligned_html, aligned_latex, aligned_text
 
 
@@ -62,8 +62,13 @@ class ReducedSystem:
         lengths = {len(self.state), len(self.gradient), len(self.metric), len(self.velocity)}
         if len(lengths) != 1:
             raise ValueError("state, gradient, metric and velocity need one entry per state variable")
-        if extra := free_symbols(self.loss) & self.indices:
+        if extra := (free_symbols(self.loss) & self.indices) | free_indices(self.loss):
             raise ValueError(f"the loss must have no free index, but {sorted(map(str, extra))} occur outside a sum")
+        later = [item.base for item in self.definitions]
+        for item in self.definitions:
+            if early := (indexed_bases(item.body) | free_symbols(item.body)) & set(later):
+                raise ValueError(f"the definition of {item.base} uses {early.pop()}, which is not defined before it")
+            later.remove(item.base)
 
     @property
     def indices(self) -> set[Symbol]:
@@ -79,11 +84,12 @@ class ReducedSystem:
         """Names that need a value: what occurs in the equations and is neither state nor defined, by name."""
         defined = {definition.base for definition in self.definitions}
         names: set[IndexedBase | Symbol] = set()
+        sizes = {n.n_tasks, n.n_heads}
         for expression in (self.loss, *self.velocity, *(item.body for item in self.definitions)):
             names |= indexed_bases(expression)
-            names |= {symbol for symbol in free_symbols(expression) if not symbol.is_integer}
-            names |= free_symbols(expression) & {n.context_length}
-        return tuple(sorted(names - defined - set(self.state_bases), key=str))
+            names |= free_symbols(expression) - free_indices(expression)
+            sizes |= {limit[2] for total in expression.atoms(Sum) for limit in total.limits}
+        return tuple(sorted(names - defined - sizes - self.indices - set(self.state_bases), key=str))
 
     @property
     def equations(self) -> tuple[Eq, ...]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from sympy import Expr, Indexed, IndexedBase, Symbol
 
+from ..notation import SymmetricBase
 from .nodes import NodeError, check, free_indices, free_symbols, indexed_bases, replace_indexed, substitute
+from .normal import normalise
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Definition:
         if loose := free_indices(self.body) - set(self.indices):
             names = ", ".join(sorted(map(str, loose)))
             raise ValueError(f"the definition of {self.head} has free indices that its head lacks: {names}")
+        if isinstance(self.base, SymmetricBase):
+            swapped = substitute(self.body, dict(zip(self.indices, reversed(self.indices), strict=True)))
+            if normalise(swapped) != normalise(self.body):
+                raise ValueError(f"{self.base} is symmetric, but its definition changes when its indices are swapped")
 
     @property
     def base(self) -> IndexedBase | Symbol:

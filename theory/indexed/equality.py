@@ -5,7 +5,7 @@ from __future__ import annotations
 from sympy import Dummy, Expr, Indexed, KroneckerDelta, Mul, S, Sum, Symbol, cancel, exp, log
 
 from ..notation import index
-from .monomial import Term
+from .monomial import Term, to_expression
 from .nodes import check, free_symbols, rebuild, substitute
 from .normal import serialise, terms
 
@@ -18,15 +18,18 @@ def difference_is_zero(left: Expr, right: Expr) -> bool:
     True is a proof.  False means that none was found: identities of exponentials inside fractions, or such as
     need two sums to be symmetrised, are not tried.
     """
+    remaining = terms(check(left) - check(right))
+    atoms = _Atoms()
+    if cancel(atoms.taken_out(to_expression(remaining))) == 0:
+        return True
     pending: dict[Ranges, Expr] = {}
 
     def add(ranges: Ranges, summand: Expr) -> None:
         pending[ranges] = pending.get(ranges, S.Zero) + summand
 
     # Summands over the same ranges may cancel only once they stand over a common denominator.
-    for term in terms(check(left) - check(right)):
+    for term in remaining:
         add(*_aligned(term))
-    atoms = _Atoms()
     while pending:
         ranges = max(pending, key=len)
         summand = atoms.put_back(cancel(atoms.taken_out(pending.pop(ranges))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, Rational, S, Symbol
@@ -10,7 +11,7 @@ from ..notation import SymmetricBase
 from .definitions import Definition
 from .monomial import Factors, Term, to_expression
 from .naming import name_bounds
-from .nodes import check, free_symbols, indices_of, substitute
+from .nodes import check, free_indices, free_symbols, indices_of, substitute
 from .normal import serialise, simplified, terms
 
 Factor = tuple[Expr, Rational]
@@ -81,9 +82,12 @@ def _unify(wanted: Factor, found: Factor, binding: dict[Symbol, Expr]) -> Iterat
     (pattern, power), (atom, found_power) = wanted, found
     if power != found_power:
         return
-    if not isinstance(pattern, Indexed):  # comes after the indexed names, when the indices are bound
-        if serialise(substitute(pattern, binding), {}) == serialise(atom, {}):
-            yield binding
+    if not isinstance(pattern, Indexed):  # comes after the indexed names, when most indices are bound
+        missing = sorted(free_indices(pattern) - set(binding), key=str)
+        for values in itertools.product(sorted(free_indices(atom), key=str), repeat=len(missing)):
+            extended = {**binding, **dict(zip(missing, values, strict=True))}
+            if serialise(substitute(pattern, extended), {}) == serialise(atom, {}):
+                yield extended
         return
     if not isinstance(atom, Indexed) or atom.base != pattern.base:
         return
