@@ -8,7 +8,7 @@ from sympy import Function, IndexedBase, Rational, Symbol, cos, exp
 
 from headflow.errors import InputError
 from headflow.numerics import compile_system
-from headflow.theory import gradient_flow, population_loss, to_latex, to_log, to_text
+from headflow.theory import Definition, gradient_flow, population_loss, to_latex, to_log, to_text
 from headflow.theory import notation as n
 from headflow.theory.indexed import difference_is_zero, normalise
 from headflow.theory.indexed.nodes import NodeError
@@ -167,8 +167,6 @@ class TestOwnLoss:
 
     def test_gradient_with_definition_and_metric(self):
         s = IndexedBase("s", real=True)
-        from headflow.theory import Definition
-
         output = Definition(s[n.i], n.over_heads(self.x[n.i, n.h] ** 2))
         loss = n.over_tasks(self.a[n.i] * exp(-s[n.i])) + n.over_heads(n.over_tasks(self.x[n.i, n.h]) ** 3)
         flow = gradient_flow(loss, state=[self.x[n.i, n.h]], metric={self.x[n.i, n.h]: 3}, definitions=[output])
@@ -235,6 +233,41 @@ class TestOwnLoss:
             gradient_flow(loss, state=[self.x[n.i, n.h]], metric={self.a[n.i]: 2})
         with pytest.raises(TypeError, match="indexed symbol"):
             gradient_flow(loss, state=[Symbol("x")])
+
+    def test_bad_states_and_metrics(self):
+        x, i, h = self.x, n.i, n.h
+        loss = n.over_tasks(n.over_heads(x[i, h] ** 2))
+        with pytest.raises(ValueError, match="two different symbols are called x"):
+            gradient_flow(loss, state=[IndexedBase("x")[i, h]])
+        with pytest.raises(ValueError, match="x is given twice"):
+            gradient_flow(loss, state=[x[i, h], x[i, h]])
+        with pytest.raises(ValueError, match="x is given twice"):
+            gradient_flow(loss, state=[x[i, h]], definitions=[Definition(x[i, h], self.a[i])])
+        for variable in (x[h, h], x[1, h]):
+            with pytest.raises(ValueError, match="distinct symbols"):
+                gradient_flow(loss, state=[variable])
+        with pytest.raises(ValueError, match=r"the metric of .* has the free index j"):
+            gradient_flow(loss, state=[x[i, h]], metric={x[i, h]: self.a[n.j]})
+        with pytest.raises(NodeError, match="float"):
+            gradient_flow(loss, state=[x[i, h]], metric={x[i, h]: 0.5})
+        with pytest.raises(ValueError, match="outside a sum"):
+            gradient_flow(loss + self.a[n.j], state=[x[i, h]])
+
+    def test_definitions_come_in_order(self):
+        s, u = IndexedBase("s", real=True), IndexedBase("u", real=True)
+        squares = Definition(s[n.i], n.over_heads(self.x[n.i, n.h] ** 2))
+        roots = Definition(u[n.i], 1 + s[n.i] ** 2)
+        loss = n.over_tasks(u[n.i])
+        gradient_flow(loss, state=[self.x[n.i, n.h]], definitions=[squares, roots])
+        with pytest.raises(ValueError, match="u uses s, which is not defined before it"):
+            gradient_flow(loss, state=[self.x[n.i, n.h]], definitions=[roots, squares])
+
+    def test_parameters_are_all_names_without_a_value(self):
+        steps = Symbol("n_steps", integer=True, positive=True)
+        flow = gradient_flow(
+            n.over_tasks(n.over_heads(steps * self.a[n.i] * self.x[n.i, n.h] ** 2)), state=[self.x[n.i, n.h]]
+        )
+        assert list(map(str, flow.parameters)) == ["a", "n_steps"]
 
 
 @pytest.mark.parametrize("name", ["balance", "splt", ""])
