@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sympy import Dummy, Expr, Indexed, S, Sum, cancel, expand, factor, solve
+from sympy import Dummy, Expr, Indexed, S, Sum, factor, solve
 
 from . import notation as n
 from .indexed import substitute
@@ -28,7 +28,7 @@ class PlainSymbols:
 
     def factored(self) -> Expr:
         """The expression as one fraction in lowest terms, factored, in its own atoms."""
-        return self.restored(factor(cancel(expand(self.expression))))
+        return self.restored(factor(self.expression))
 
     def symbol(self, atom: Expr) -> Expr:
         """The symbol that stands for an atom (a scalar symbol stands for itself)."""
