@@ -12,12 +12,10 @@ from .hermite import degree, gain, hermite_transfer, transfer_infimum, transfer_
 from .linear_attention import linear_attention_loss
 from .linear_optimum import linear_attention_optimum
 from .regimes import expected_symbol, softmax_regimes, typical_symbol
-from .statement import Statement
+from .statement import DERIVED, LEADING, Statement
 from .two_heads import prediction, profile_limit_symbol, profile_symbol, zero_sum_pair
 
-DERIVED = "derived here"
 H25 = "He, Pan, Chen, Yang 2025 (arXiv 2503.12734)"
-LEADING = "the leading closure: d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i"
 LINEAR = "scores without softmax, divided by L; Gaussian tokens; any d_i and L"
 PAIR = "I = 1, H = 2, key-query eigenvalues ω and −ω, μ at its best"
 

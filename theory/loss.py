@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Dummy, Expr, Function, Mul, Rational, S, diff, exp, log
+from sympy import Dummy, Expr, Mul, Rational, S, diff, exp, log
 
 from . import notation as n
-from .attention import output_moments
+from .attention import expectation, output_moments
 from .choices import checked_closure
 from .derivation import Derivation, Recorder
 from .gaussian import chi_square_generating_function
@@ -23,8 +23,6 @@ from .indexed.asymptotics import leading_order
 from .indexed.monomial import Term, to_expression
 from .indexed.nodes import indexed_bases
 from .indexed.normal import terms
-
-expectation = Function("E")
 
 # Derived parameters of a problem, opened when numbers are put in.
 PARAMETERS = (

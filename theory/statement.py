@@ -12,6 +12,10 @@ from .printing import Equation, aligned_html, aligned_latex, aligned_text, html_
 # (an asymptotic expansion without an error bound); published: stated in the source, and measured here.
 Status = Literal["proved", "derived", "published"]
 
+# Words that many statements share: where a claim comes from, and the closure it is about.
+DERIVED = "derived here"
+LEADING = "the leading closure: d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i"
+
 
 @dataclass(frozen=True)
 class Statement:

@@ -25,14 +25,12 @@ from .flow import attention_gradient, gradient_flow
 from .limits import loss_infinity, task_allocation_limit
 from .loss import population_loss
 from .optimum import eliminate_mu, infimum, multi_head_optimum
-from .statement import Statement
+from .statement import DERIVED, LEADING, Statement
 from .symmetry import symmetric_reduction
 from .warm_up import warm_up_flow
 
-DERIVED = "derived here"
 C24 = "Chen, Sheen, Wang, Yang 2024 (arXiv 2402.19442)"
 LARGE_CONTEXT = "L → ∞ (order 1/L kept)"
-LEADING = "the leading closure: d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i"
 ENOUGH = "H ≥ I"
 
 
