@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .._version import __version__
 from ..theory.bayes import bayes_risk
-from ..theory.bounds import single_head_optimum, universal_lower_bound
+from ..theory.bounds import universal_lower_bound
 from ..theory.choices import checked_closure
 from ..theory.errors import HypothesisError, InputError
 from ..theory.limits import task_allocation_limit
 from ..theory.optimum import multi_head_optimum
 from .problem import Problem
+from .single_head import single_head_loss
 
 if TYPE_CHECKING:
     from .trajectory import Trajectory
@@ -54,7 +55,7 @@ class LossEntry:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Losses of one problem by name, ratios between them, and what the trajectory did."""
+    """Losses of one problem by name, ratios between them, what the trajectory did, and what to keep in mind."""
 
     problem: Problem
     closure: str
@@ -62,6 +63,7 @@ class Comparison:
     ratios: dict[str, float | None]
     allocation: tuple[int | None, ...] | None
     shared: bool | None
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as the JSON object of the command line."""
@@ -74,6 +76,7 @@ class Comparison:
             "ratios": self.ratios,
             "allocation": None if self.allocation is None else list(self.allocation),
             "shared": self.shared,
+            "warnings": list(self.warnings),
         }
 
     def text(self) -> str:
@@ -111,21 +114,22 @@ def compare(problem: Problem, run: Trajectory | None = None, closure: str = "lea
     run
         A trajectory of the same problem; without one the flow's entry is not applicable.
     closure
-        ``"leading"``.
+        ``"leading"``, ``"finite_d"`` or ``"first_order"``.
 
     Raises ``InputError`` for an unknown closure, or a trajectory of another problem or closure.
     """
     checked_closure(closure)
     if run is not None and (run.problem != problem or run.closure != closure):
         raise InputError("the trajectory belongs to another problem or closure than the one compared")
+    single = _single_head(problem, closure)
     losses = {
-        "universal_lower_bound": _closed_form(lambda: universal_lower_bound().evaluate(problem), attained=False),
-        "multi_head_optimum": _closed_form(
-            lambda: multi_head_optimum().evaluate(problem), attained=problem.n_heads == 1
+        "universal_lower_bound": _universal(problem, closure),
+        "multi_head_optimum": single if problem.n_heads == 1 else _optimum(problem, closure),
+        "task_allocation_limit": _closed_form(
+            lambda: task_allocation_limit(closure).loss.evaluate(problem), attained=True
         ),
-        "task_allocation_limit": _closed_form(lambda: task_allocation_limit().loss.evaluate(problem), attained=True),
         "flow": _flow(run),
-        "single_head_optimum": _closed_form(lambda: single_head_optimum().evaluate(problem), attained=True),
+        "single_head_optimum": single,
         "bayes": _closed_form(
             lambda: bayes_risk().evaluate(problem), attained=None, reason="proportional limit d_i, L → ∞ at fixed d_i/L"
         ),
@@ -145,6 +149,7 @@ def compare(problem: Problem, run: Trajectory | None = None, closure: str = "lea
         ratios,
         None if run is None else run.allocation.heads,
         None if run is None else run.allocation.shared,
+        () if run is None else run.caveats,
     )
 
 
@@ -154,6 +159,32 @@ def _closed_form(evaluate: Callable[[], float], attained: bool | None, reason: s
     except HypothesisError as excluded:
         return LossEntry(None, None, None, "closed_form", None, False, str(excluded))
     return LossEntry(value, value * (1 - ROUNDING), value * (1 + ROUNDING), "closed_form", attained, True, reason)
+
+
+def _universal(problem: Problem, closure: str) -> LossEntry:
+    return _bound(lambda: universal_lower_bound().evaluate(problem), closure)
+
+
+def _optimum(problem: Problem, closure: str) -> LossEntry:
+    return _bound(lambda: multi_head_optimum().evaluate(problem), closure)
+
+
+def _bound(evaluate: Callable[[], float], closure: str) -> LossEntry:
+    """A bound of the theorem for H ≥ 2: the same in finite_d (`theory.closures`), none in first_order."""
+    if closure == "first_order":
+        reason = "first_order is an expansion: outside its range of validity its loss has no lower bound"
+        return LossEntry(None, None, None, "closed_form", None, False, reason)
+    return _closed_form(evaluate, attained=False)
+
+
+def _single_head(problem: Problem, closure: str) -> LossEntry:
+    try:
+        found = single_head_loss(problem, closure)
+    except HypothesisError as excluded:
+        return LossEntry(None, None, None, "numeric", None, False, str(excluded))
+    kind: Kind = "closed_form" if found.closed_form else "numeric"
+    spread = found.value * found.error
+    return LossEntry(found.value, found.value - spread, found.value + spread, kind, True, True, None)
 
 
 def _flow(run: Trajectory | None) -> LossEntry:

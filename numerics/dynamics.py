@@ -14,9 +14,10 @@ from functools import cached_property
 import numpy as np
 
 from ..theory.coordinates import to_log
-from ..theory.errors import InputError
+from ..theory.errors import HypothesisError, InputError
 from ..theory.flow import gradient_flow
 from .codegen import BoundKernel, compile_system
+from .domain import violation
 from .initial import InitialState
 from .problem import FloatArray, Problem
 
@@ -41,6 +42,7 @@ class Dynamics:
         self._loss = compiled.loss.bind(values)
         self._weights = compiled.named(("mu", "omega")).bind(values)
         self._pairs = compile_system(plain).named(("C",)).bind(values)
+        self._closure, self._domain = closure, plain.domain
 
     @cached_property
     def jacobian(self) -> BoundKernel:
@@ -74,6 +76,8 @@ class Dynamics:
     def check(self, initial: InitialState) -> None:
         """Raise `InputError`, naming heads and tasks (counted from 1), where the flow overflows."""
         weights = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
+        if outside := violation(self._domain, initial.omega):
+            raise HypothesisError(f"the {self._closure} closure", outside[0], outside[1])
         if where := self.overflow(weights):
             raise InputError(f"the initial omega is too large: the exponent {where}")
         y = self.flat(initial)
@@ -83,6 +87,8 @@ class Dynamics:
     def overflow(self, weights: FloatArray) -> str:
         """Which exponent overflows at flat (μ, ω), how large it is and which tasks make it; else ''."""
         n_tasks, n_heads = self.shape
+        if outside := violation(self._domain, weights[self.size // 2 :].reshape(self.shape)):
+            return f"{outside[1]}, outside {outside[0]}"
         pairs = self._pairs(weights).reshape(n_heads, n_heads)
         if np.isfinite(pairs).all():
             return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
@@ -13,7 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from ..theory.choices import checked_closure, checked_integrable
-from ..theory.errors import InputError, InputTypeError, IntegrationError
+from ..theory.errors import InputError, InputTypeError, IntegrationError, ValidityWarning
 from .dynamics import Dynamics
 from .exact import as_float, shown
 from .initial import InitialState
@@ -74,8 +75,12 @@ def integrate(
     InputTypeError, InputError
         For a value of the wrong kind or one that is not allowed, and for an initial state at which the
         velocity overflows.
+    HypothesisError
+        For an initial state outside the domain of the closure.
     IntegrationError
         If ``t_final`` cannot be reached: with the reason, a remedy and the partial trajectory.
+    ValidityWarning
+        A warning: the flow came to where the closure is less accurate than it claims.
     IntegrationInterrupted
         On Ctrl-C, a `KeyboardInterrupt` with the partial trajectory.
 
@@ -105,7 +110,10 @@ def integrate(
     )
     run.times = _checked_times(times, run.t_final)
     with np.errstate(all="ignore"):
-        return run.trajectory()
+        trajectory = run.trajectory()
+    for caveat in trajectory.caveats:
+        warnings.warn(caveat, ValidityWarning, stacklevel=2)
+    return trajectory
 
 
 def _checked_rtol(rtol: float) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.optimize import brentq
 
+from ..theory.errors import HypothesisError
 from .problem import FloatArray
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
     trajectory
         Any; most quantities need one that has reached its allocation.
     limit_of
-        (problem, groups) → the loss of that allocation; default `headflow.numerics.reference.realised_limit`.
+        (problem, groups, closure) → the loss of that allocation; default `headflow.numerics.reference.realised_limit`.
     """
     if limit_of is None:
         from .reference import realised_limit
@@ -97,7 +98,10 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
             "there is no allocation to have a limit"
         )
         return Phases(reasons=dict.fromkeys(QUANTITIES, reason))
-    limit = limit_of(trajectory.problem, groups)
+    try:
+        limit = limit_of(trajectory.problem, groups, trajectory.closure)
+    except HypothesisError as excluded:
+        return Phases(reasons=dict.fromkeys(QUANTITIES, str(excluded)))
     found: dict[str, float] = {"limit": limit}
     reasons: dict[str, str] = {}
     _emergence(trajectory, limit, found, reasons)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..theory.errors import InputError
+from ..theory.flow import gradient_flow
 from .allocation import Allocation
+from .domain import violation
 from .dynamics import Dynamics
 from .exact import as_float
 from .initial import InitialState
@@ -147,6 +149,18 @@ class Trajectory:
     def completed(self) -> bool:
         """Whether t_final was reached."""
         return self.stop.completed
+
+    @cached_property
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences on where the trajectory leaves the range in which its closure is valid."""
+        validity = gradient_flow(self.parametrisation, self.closure).validity
+        for time, omega in zip(self.t, self.omega, strict=True):
+            if outside := violation(validity, omega):
+                return (
+                    f"the {self.closure} closure has the accuracy that it claims only where {outside[0]}; "
+                    f"at t = {time:.6g} {outside[1]}",
+                )
+        return ()
 
     @cached_property
     def weights(self) -> FloatArray:

@@ -116,6 +116,7 @@ def as_json(trajectory: Trajectory) -> dict[str, Any]:
         "phases": trajectory.phases.to_json(),
         "error_estimate": None if reasons.get("error_estimate") else trajectory.error_estimate,
         "stats": trajectory.stats_json(),
+        "warnings": list(trajectory.caveats),
         "reasons": reasons,
     }
     if trajectory.times:

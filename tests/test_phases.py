@@ -120,13 +120,13 @@ def test_a_gap_below_the_error_is_no_slope() -> None:
 
 def test_escape_is_the_loss_below_the_limit() -> None:
     run = hf.integrate(REFERENCE, START, t_final=1e4)
-    phases = phases_of(run, lambda problem, groups: 0.8)
+    phases = phases_of(run, lambda problem, groups, closure: 0.8)
     assert phases.escape is not None
     assert run.loss_at(phases.escape) == pytest.approx(0.8 * (1 - 3 * run.error_estimate), rel=1e-9)
-    above = phases_of(run, lambda problem, groups: 5.0)
+    above = phases_of(run, lambda problem, groups, closure: 5.0)
     assert above.emergence is None
     assert "not above the limit" in above.reasons["emergence"]
-    far = phases_of(run, lambda problem, groups: -5.0)
+    far = phases_of(run, lambda problem, groups, closure: -5.0)
     assert far.t_25 is not None
     assert far.emergence is None
     assert far.width is None

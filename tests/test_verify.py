@@ -99,16 +99,16 @@ class TestChecksCanFail:
     def test_allocation_limit(self, monkeypatch):
         right = statics.task_allocation_limit()
         wrong = dataclasses.replace(right, mu=scaled(right.mu, 1 + Symbol("L") ** -30))
-        monkeypatch.setattr(statics, "task_allocation_limit", lambda: wrong)
+        monkeypatch.setattr(statics, "task_allocation_limit", lambda closure="leading": wrong)
         assert self.outcome("task-allocation-limit") == "holds"  # 1e-60 is below the digits used
         wrong = dataclasses.replace(right, mu=scaled(right.mu, 1 + Symbol("L") ** -3))
-        monkeypatch.setattr(statics, "task_allocation_limit", lambda: wrong)
+        monkeypatch.setattr(statics, "task_allocation_limit", lambda closure="leading": wrong)
         assert self.outcome("task-allocation-limit") == "fails"
 
     def test_ordering_and_separation(self, monkeypatch):
         right = statics.task_allocation_limit()
         wrong = dataclasses.replace(right, loss=scaled(right.loss, 3))
-        monkeypatch.setattr(statics, "task_allocation_limit", lambda: wrong)
+        monkeypatch.setattr(statics, "task_allocation_limit", lambda closure="leading": wrong)
         assert self.outcome("ordering") == "fails"
         assert self.outcome("separation") == "fails"
         assert self.outcome("factor-e") == "fails"

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from .errors import InputError, InputTypeError
 
-CLOSURES = ("leading",)
+CLOSURES = ("leading", "finite_d", "first_order")
 PARAMETRISATIONS = ("merged", "balanced", "split")
 # Those that can be integrated: an initial state of μ and ω does not say how split weights are out of balance.
 INTEGRABLE = ("merged", "balanced")

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from sympy import Expr, Integer, N
 
+from . import notation as n
 from .derivation import Derivation
 from .errors import HypothesisError
-from .indexed import unroll
+from .indexed import Definition, substitute, unroll
 from .loss import PARAMETERS
 from .printing import aligned_html, aligned_latex, aligned_text
 
@@ -57,31 +58,52 @@ def parameters_of(problem: HasValues) -> dict[str, Any]:
     return values
 
 
+def _tasks(values: Mapping[str, Any]) -> range:
+    return range(1, int(values["I"]) + 1)
+
+
 @dataclass(frozen=True)
 class ClosedForm:
-    """``symbol = expression`` under hypotheses, with the derivation that led to it."""
+    """``symbol = expression`` under hypotheses, with the derivation that led to it.
+
+    ``definitions`` are what the expression names besides the parameters of a problem.
+    """
 
     title: str
     symbol: Expr
     expression: Expr
     derivation: Derivation
     hypotheses: tuple[Hypothesis, ...] = ()
+    definitions: tuple[Definition, ...] = ()
 
     def exact(self, problem: HasValues) -> Expr:
         """The value as an exact SymPy number; ``HypothesisError`` where a hypothesis does not hold."""
+        require(self.title, self.hypotheses, problem.exact_values())
+        return self._at(self.expression, problem)
+
+    def _at(self, expression: Expr, problem: HasValues) -> Expr:
+        return unroll(expression, problem.exact_values(), (*PARAMETERS, *self.definitions))
+
+    def at_tasks(self, problem: HasValues) -> tuple[Expr, ...]:
+        """A form with the free index i: its exact values for the problem's tasks, one after the other."""
         values = problem.exact_values()
         require(self.title, self.hypotheses, values)
-        return unroll(self.expression, values, PARAMETERS)
+        return tuple(self._at(substitute(self.expression, {n.i: Integer(task)}), problem) for task in _tasks(values))
 
     def evaluate(self, problem: HasValues) -> float:
         """The value as a float, rounded once from 30 digits."""
         return to_float(self.exact(problem))
 
+    @property
+    def lines(self) -> list[tuple[Expr, Expr]]:
+        """What is printed: the equation, and those of its definitions."""
+        return [(self.symbol, self.expression), *((item.head, item.body) for item in self.definitions)]
+
     def latex(self) -> str:
-        return str(aligned_latex([(self.symbol, self.expression)]))
+        return str(aligned_latex(self.lines))
 
     def text(self) -> str:
-        return str(aligned_text([(self.symbol, self.expression)]))
+        return str(aligned_text(self.lines))
 
     def __str__(self) -> str:
         return self.text()
@@ -90,7 +112,7 @@ class ClosedForm:
         return f"$${self.latex()}$$"
 
     def _repr_html_(self) -> str:
-        return str(aligned_html([(self.symbol, self.expression)]))
+        return str(aligned_html(self.lines))
 
 
 def require(what: str, hypotheses: tuple[Hypothesis, ...], values: Mapping[str, Any]) -> None:

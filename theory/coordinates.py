@@ -32,7 +32,8 @@ def to_log(system: ReducedSystem) -> ReducedSystem:
     """
     if system.state == FACTORS:
         return _split_logarithms(system)
-    if set(system.domain) != {Gt(variable, 0) for variable in system.state}:
+    positive = {Gt(variable, 0) for variable in system.state}
+    if not positive <= set(system.domain):
         raise ValueError(f"the {system.parametrisation} flow does not keep its state positive: no log coordinates")
     record = Recorder("Logarithmic coordinates")
     record.include(system.derivation)
@@ -61,7 +62,7 @@ def to_log(system: ReducedSystem) -> ReducedSystem:
             normalise(metric / variable**2) for variable, metric in zip(system.state, system.metric, strict=True)
         ),
         velocity=velocity,
-        domain=(),
+        domain=tuple(relation for relation in system.domain if relation not in positive),
         coordinates="log",
         derivation=record.freeze(),
     )

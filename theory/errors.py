@@ -46,6 +46,10 @@ class HypothesisError(InputError):
         return f"{self.what} requires {self.hypothesis}; got {self.got}"
 
 
+class ValidityWarning(UserWarning):
+    """A result lies where its closure is not as accurate as it claims; the text says where."""
+
+
 class IntegrationError(HeadflowError, RuntimeError):
     """An integration that could not be finished.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from sympy import Add, Expr, Gt, Indexed, IndexedBase, S, Symbol
+from sympy.core.relational import Relational
 
 from . import notation as n
 from .choices import checked_parametrisation
@@ -39,7 +40,7 @@ def gradient_flow(
         ``"merged"`` or ``"balanced"`` (the attention model), or any index expression in ``state``: sums over tasks
         and heads of products, powers, exp, log of indexed symbols.
     closure
-        For a named parametrisation: ``"leading"``.
+        For a named parametrisation: ``"leading"``, ``"finite_d"`` or ``"first_order"`` (see `theory.loss`).
     state
         For a loss of your own: its variables with distinct index symbols, e.g. ``[mu[i, h], omega[i, h]]``.
     metric
@@ -159,9 +160,14 @@ def _attention_flow(parametrisation: str, closure: str) -> ReducedSystem:
         velocity=velocity,
         definitions=base.definitions,
         parameter_definitions=PARAMETERS,
-        domain=tuple(Gt(variable, 0) for variable in base.state) if parametrisation == "balanced" else (),
+        domain=base.loss.domain + _positive(base.state if parametrisation == "balanced" else ()),
+        validity=base.loss.validity,
         derivation=record.freeze(),
     )
+
+
+def _positive(variables: Iterable[Indexed]) -> tuple[Relational, ...]:
+    return tuple(Gt(variable, 0) for variable in variables)
 
 
 @cache
@@ -188,6 +194,8 @@ def split_flow(closure: str = "leading") -> ReducedSystem:
         definitions=(*PRODUCTS, *base.definitions),
         parameter_definitions=PARAMETERS,
         invariants=quadratic_invariants(PRODUCTS, metric),
+        domain=base.loss.domain,
+        validity=base.loss.validity,
         derivation=record.freeze(),
     )
     record(

@@ -1,59 +1,102 @@
-"""Owns the limit of the balanced flow: task allocation solved from the stationarity equations ([C24], derived here)."""
+"""Owns the limit of the balanced flow: task allocation solved from the stationarity equations ([C24], derived here).
+
+In ``leading`` and ``finite_d`` the limit is a closed form.  In ``first_order`` the stationarity equations leave one
+transcendental equation per task, whose root is found at high precision.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, S, Symbol
+from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, Mul, S, Symbol, cancel, exp, expand_log, factor, log, sqrt
 
 from . import notation as n
+from .choices import checked_closure
 from .closed_form import ENOUGH_HEADS, ClosedForm
 from .derivation import Derivation, Recorder
 from .flow import gradient_flow
-from .indexed import factored, inline, normalise, replace_indexed, substitute
-from .indexed.nodes import rebuild
+from .indexed import Definition, factored, inline, normalise, replace_indexed, substitute
+from .indexed.nodes import indexed_bases, rebuild
+from .printing import Equation, aligned_latex, aligned_text
+from .rooted_form import Root, RootedForm
 from .scalars import plain_symbols, positive_solution, summand
 
 loss_infinity = Symbol("loss_infinity", positive=True)
 # On-task values of the ansatz: head i hosts task i.
 on_mu = IndexedBase("m", positive=True)
-on_omega = IndexedBase("w_on", positive=True)
+on_omega = IndexedBase("w", positive=True)
+# C_ii there, where the equation for w is not solved.
+head_spread = IndexedBase("C_on", positive=True)
+# What takes the place of e where the query's expectation is exact.
+kappa = IndexedBase("kappa", positive=True)
 
 
 @dataclass(frozen=True)
 class TaskAllocationLimit:
-    """Task i on a head of its own: ``omega`` and ``mu`` there (all other μ vanish), and the loss."""
+    """Task i on a head of its own: ``omega`` and ``mu`` there (all other μ vanish), and the loss.
+
+    ``kappa`` is the closure's C_ii/(d_i ω_i²) there: e in ``leading``, (1 + 2/d_i)^(d_i/2 + 1) in ``finite_d``; None
+    in ``first_order``, where ω is the root of an equation.
+    """
 
     omega: ClosedForm
     mu: ClosedForm
     loss: ClosedForm
+    kappa: ClosedForm | None
 
     @property
     def derivation(self) -> Derivation:
         return self.loss.derivation
 
+    @property
+    def _lines(self) -> list[Equation]:
+        parts = [part.lines for part in (self.omega, self.mu, self.loss)]
+        return list(dict.fromkeys([lines[0] for lines in parts] + [line for lines in parts for line in lines[1:]]))
+
     def latex(self) -> str:
-        return "\n".join(part.latex() for part in (self.omega, self.mu, self.loss))
+        """ω, μ, the loss, and what they are written in, as one aligned LaTeX block."""
+        return str(aligned_latex(self._lines))
 
     def text(self) -> str:
-        return "\n".join(part.text() for part in (self.omega, self.mu, self.loss))
+        """ω, μ, the loss, and what they are written in, as plain text."""
+        return str(aligned_text(self._lines))
 
     def __str__(self) -> str:
         return self.text()
 
     def _repr_latex_(self) -> str:
-        return f"$${self.loss.latex()}$$"
+        return f"$${self.latex()}$$"
 
 
 @cache
-def task_allocation_limit() -> TaskAllocationLimit:
-    """The stationary point of the balanced flow at which each task has one head of its own (H ≥ I)."""
+def task_allocation_limit(closure: str = "leading") -> TaskAllocationLimit:
+    """The stationary point of the balanced flow at which each task has one head of its own (H ≥ I).
+
+    Raises ``InputError`` for an unknown closure.
+    """
+    stationary = _stationarity(checked_closure(closure))
+    return _rooted(stationary) if closure == "first_order" else _closed(stationary)
+
+
+@dataclass(frozen=True)
+class _Stationarity:
+    """The on-task gradients and the loss of task i at the ansatz, C_ii kept closed, and the steps so far."""
+
+    by_mu: Expr
+    by_omega: Expr
+    task_loss: Expr
+    interaction: Expr
+    record: Recorder
+
+
+def _stationarity(closure: str) -> _Stationarity:
     i, h = n.i, n.h
-    flow = gradient_flow("balanced")
+    flow = gradient_flow("balanced", closure)
     record = Recorder("Task-allocation limit", ("H ≥ I and task i ends on a head of its own, numbered i",))
     record.include(flow.derivation)
-    ansatz = {
+    ansatz: dict[IndexedBase, Callable[..., Expr]] = {
         n.mu: lambda task, head: on_mu[task] * KroneckerDelta(task, head),
         n.omega: lambda task, head: on_omega[task] * KroneckerDelta(task, head),
     }
@@ -81,30 +124,92 @@ def task_allocation_limit() -> TaskAllocationLimit:
         ((S.Zero, on_task_mu), (S.Zero, on_task_omega)),
         "At h = i both gradients must vanish, since μ and ω are positive there.",
     )
-    eliminated = factored(on_task_mu * on_mu[i] - on_task_omega * on_omega[i])
+    (interaction,) = (item for item in flow.definitions if item.base == n.interaction)
+    return _Stationarity(
+        on_task_mu, on_task_omega, summand(at_ansatz(flow.loss)), at_ansatz(interaction.at(i, i)), record
+    )
+
+
+def _closed(stationary: _Stationarity) -> TaskAllocationLimit:
+    """The closed form, where m times the one gradient and w times the other leave one equation for w alone."""
+    i, record = n.i, stationary.record
+    eliminated = factored(stationary.by_mu * on_mu[i] - stationary.by_omega * on_omega[i])
     record(
         "eliminate the residual",
         (S.Zero, eliminated),
         "m times the first equation minus w times the second: the residual 1 − m w drops out.",
     )
     omega = positive_solution(eliminated, on_omega[i])
-    record("on-task omega", (on_omega[i], omega), "The only positive root: the exponent d_i w_i² is exactly 1.")
-    mu = positive_solution(on_task_mu.xreplace({on_omega[i]: omega}), on_mu[i])
-    mu = _in_noise_to_context(mu)
-    record("on-task mu", (on_mu[i], mu), "Then the first equation is linear in m; c_i = φ_i d_i/L.")
-    task_loss = summand(at_ansatz(flow.loss)).xreplace({on_mu[i]: mu, on_omega[i]: omega})
-    task_loss = _in_noise_to_context(task_loss)
-    loss = n.over_tasks(task_loss)
-    record("limit loss", (loss_infinity, loss), "Both values inserted in the loss.")
+    record("on-task omega", (on_omega[i], omega), "The only positive root.")
+    value = _as_power(stationary.interaction.xreplace({on_omega[i]: omega}) / (n.dims[i] * omega**2))
+    record(
+        "kappa",
+        (kappa[i], stationary.interaction / (n.dims[i] * on_omega[i] ** 2), value),
+        "How much the query's spread raises the variance of the head, against d_i w_i².",
+    )
+    in_kappa = {stationary.interaction: kappa[i] * n.dims[i] * on_omega[i] ** 2}
+    by_mu = _in_noise_to_context(stationary.by_mu.xreplace(in_kappa))
+    mu = positive_solution(by_mu, on_mu[i])
+    on_task = plain_symbols(mu.xreplace({on_omega[i]: omega})).factored()
+    record("on-task mu", (on_mu[i], on_task), "Then the first equation is linear in m; c_i = φ_i d_i/L.")
+    task_loss = _in_noise_to_context(stationary.task_loss.xreplace(in_kappa)).xreplace({on_mu[i]: mu})
+    total = n.over_tasks(plain_symbols(task_loss).factored())
+    known = value.is_number
+    on_task, total = ((form.xreplace({kappa[i]: value}) if known else form) for form in (on_task, total))
+    record("limit loss", (loss_infinity, total), "Both values inserted in the loss.")
     derivation = record.freeze()
+    definitions = () if known else (Definition(kappa[i], value),)
 
-    def form(title: str, symbol: Expr, expression: Expr) -> ClosedForm:
-        return ClosedForm(title, symbol, expression, derivation, (ENOUGH_HEADS,))
+    def form(title: str, symbol: Expr, expression: Expr, given: tuple[Definition, ...] = ()) -> ClosedForm:
+        return ClosedForm(title, symbol, expression, derivation, (ENOUGH_HEADS,), given)
 
     return TaskAllocationLimit(
         form("the allocation limit of omega", n.omega[i, i], omega),
-        form("the allocation limit of mu", n.mu[i, i], mu),
-        form("the task-allocation limit", loss_infinity, loss),
+        form("the allocation limit of mu", n.mu[i, i], on_task, definitions),
+        form("the task-allocation limit", loss_infinity, total, definitions),
+        form("the factor kappa of the allocation limit", kappa[i], value),
+    )
+
+
+def _rooted(stationary: _Stationarity) -> TaskAllocationLimit:
+    """The limit as the root of one equation per task: the gradients are linear in m and in C_ii, not in w."""
+    i, record = n.i, stationary.record
+    spread = Definition(head_spread[i], stationary.interaction)
+    closed = {stationary.interaction: spread.head}
+    by_mu, by_omega, task_loss = (
+        form.xreplace(closed) for form in (stationary.by_mu, stationary.by_omega, stationary.task_loss)
+    )
+    record("spread", (spread.head, spread.body), "C_ii at the ansatz, kept closed.")
+    eliminated = plain_symbols(by_mu * on_mu[i] - by_omega * on_omega[i])
+    solution = positive_solution(eliminated.factored(), on_mu[i])
+    mu = Definition(on_mu[i], plain_symbols(solution).collected(n.noise_factor[i]))
+    record(
+        "on-task mu",
+        (mu.head, mu.body),
+        "m times the first equation minus w times the second: C_ii is a common factor, and the rest linear in m.",
+        check=lambda: spread.base not in indexed_bases(mu.body),
+    )
+    equation = normalise(by_mu / (2 * n.signal_power[i]))
+    record("equation for omega", (S.Zero, equation), "The first equation, with that m: one unknown for each task.")
+    at_best = factored(task_loss - on_mu[i] * by_mu / 2)
+    total = n.over_tasks(at_best)
+    record(
+        "limit loss",
+        (loss_infinity, total),
+        "The loss is quadratic in m with the constant term λ_i: at the stationary m half of the linear term is left.",
+    )
+    derivation = record.freeze()
+    (valid,) = gradient_flow("balanced", "first_order").validity
+    root = Root(on_omega[i], equation, (mu, spread), sqrt(valid.rhs))
+
+    def form(title: str, symbol: Expr, expression: Expr) -> RootedForm:
+        return RootedForm(title, symbol, expression, derivation, (ENOUGH_HEADS,), root=root)
+
+    return TaskAllocationLimit(
+        form("the allocation limit of omega", n.omega[i, i], on_omega[i]),
+        form("the allocation limit of mu", n.mu[i, i], on_mu[i]),
+        form("the task-allocation limit", loss_infinity, total),
+        None,
     )
 
 
@@ -115,6 +220,21 @@ def _where_distinct(expression: Expr) -> Expr:
     if not expression.args or isinstance(expression, Indexed):
         return expression
     return rebuild(expression, [_where_distinct(argument) for argument in expression.args])
+
+
+def _as_power(expression: Expr) -> Expr:
+    """A product of powers, such as ``x^(−1) e^(a log x)``, as the exponential of one logarithm and a constant."""
+    plain = plain_symbols(expression)
+    flat = expand_log(log(plain.expression), force=True)
+    flat = expand_log(flat.replace(log, lambda inside: log(factor(inside))), force=True).expand()
+    logarithms = sorted(flat.atoms(log), key=str)
+    constant = flat.xreplace(dict.fromkeys(logarithms, S.Zero))
+    if not logarithms:
+        return plain.restored(exp(constant))
+    powers = [flat.coeff(entry) for entry in logarithms]
+    lead = next(power for power in powers if cancel(power).subs(dict.fromkeys(power.free_symbols, 1)) > 0)
+    base = Mul(*(entry.args[0] ** cancel(power / lead) for entry, power in zip(logarithms, powers, strict=True)))
+    return plain.restored(exp(constant + lead * log(base.expand())))
 
 
 def _in_noise_to_context(expression: Expr) -> Expr:

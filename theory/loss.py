@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Dummy, Expr, Mul, Rational, S, diff, exp, log
+from sympy import Dummy, Expr, Lt, Mul, Rational, S, Symbol, cancel, diff, exp, log, solve
+from sympy.core.relational import Relational
 
 from . import notation as n
 from .attention import expectation, output_moments
 from .choices import checked_closure
 from .derivation import Derivation, Recorder
-from .gaussian import chi_square_generating_function
+from .gaussian import chi_square_generating_function, moment_generating_function
 from .indexed import Definition, difference_is_zero, inline, normalise, replace_indexed, substitute
 from .indexed.asymptotics import leading_order
 from .indexed.monomial import Term, to_expression
@@ -42,12 +43,18 @@ PROPORTIONAL_SCALING: Mapping[Expr, Rational] = {
 
 @dataclass(frozen=True)
 class PopulationLoss:
-    """A population loss: an expression in the state, with its definitions (r, C) kept closed."""
+    """A population loss: an expression in the state, with its definitions (r, C) kept closed.
+
+    ``domain`` holds what ω must satisfy for the expectation over the query to be finite; ``validity`` what it must
+    satisfy for the error to be of the next order in 1/L.
+    """
 
     expression: Expr
     definitions: tuple[Definition, ...]
     closure: str
     derivation: Derivation
+    domain: tuple[Relational, ...] = ()
+    validity: tuple[Relational, ...] = ()
 
 
 @cache
@@ -63,14 +70,46 @@ def population_loss(closure: str = "leading") -> PopulationLoss:
     task_loss, definitions = assemble(record, first_order, interaction)
     opened = inline(task_loss, tuple(item for item in definitions if item.base != n.interaction))
     loss = n.over_tasks(task_loss)
+    domain, validity = _range_of(record, closure)
     expected = first_order if closure == "first_order" else leading_order(first_order, PROPORTIONAL_SCALING)
     record(
-        "population loss",
+        "population loss" if closure == "leading" else f"population loss, {closure}",
         (n.loss, loss),
         "Sum over tasks, the square completed with r_i = 1 − Σ_h μ_i^h ω_i^h and φ_i = 1 + σ²/λ_i.",
         check=lambda: difference_is_zero(opened, expected),
     )
-    return PopulationLoss(loss, definitions, closure, record.freeze())
+    return PopulationLoss(loss, definitions, closure, record.freeze(), domain, validity)
+
+
+def _range_of(record: Recorder, closure: str) -> tuple[tuple[Relational, ...], tuple[Relational, ...]]:
+    """Where the closure's expectations over the query are finite, and where those of the next order are too."""
+    i, h, k = n.i, n.h, n.k
+    if closure == "leading":
+        return (), ()
+    w = Dummy("w", real=True)
+    (edge,) = solve(chi_square_generating_function(w) ** -2, w)
+    domain = Lt(n.omega[i, h] * n.omega[i, k], edge)
+    record("domain", domain, "E e^{w z²} = (1 − 2w)^{−1/2} is finite there.")
+    if closure != "first_order":
+        return (domain,), ()
+    size, score = Symbol("norm2_a", nonnegative=True), Symbol("s", real=True)
+    growth = _tilt_growth(3, size)
+    validity = Lt(n.omega[i, h] ** 2, edge / growth.coeff(size))
+    record(
+        "validity",
+        ((expectation(exp(3 * score)) / expectation(exp(score)) ** 3, exp(growth)), validity),
+        "Order 1/L² holds third moments of the softmax weights, L² E Σ_l p_l³ ≃ E e^{3s}/(E e^s)³ for the score s of a "
+        "token: their expectation over the query must be finite, else rare long queries spoil the order.",
+    )
+    return (domain,), (validity,)
+
+
+def _tilt_growth(power: int, size: Expr) -> Expr:
+    """The exponent of ``E e^{ps}/(E e^s)^p`` for a score s = ⟨a, x⟩, with |a|² = ``size``."""
+    gram = {("a", "a"): size, ("a", "beta"): S.Zero, ("beta", "beta"): S.Zero}
+    at_once = moment_generating_function({"a": S(power)}, S.Zero, gram, S.Zero)
+    one = moment_generating_function({"a": S.One}, S.Zero, gram, S.Zero)
+    return cancel(log(at_once).expand(force=True) - power * log(one).expand(force=True))
 
 
 def _averaged_risk(record: Recorder) -> tuple[Expr, Definition]:

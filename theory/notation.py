@@ -98,6 +98,7 @@ def over_heads(summand: Expr, *indices: Symbol) -> Expr:
 LATEX_NAMES = {
     "abs_Delta": r"\lvert\Delta\rvert",
     "abs_Gamma": r"\lvert\Gamma\rvert",
+    "C_on": "C",
     "sigma2": r"\sigma^2",
     "lambda": r"\lambda",
     "phi": r"\varphi",
@@ -110,10 +111,12 @@ LATEX_NAMES = {
     "nu": r"\nu",
     "infinity": r"\infty",
     "infimum": r"\inf\mathcal{L}",
+    "infimum_finite_d": r"\inf\mathcal{L}_{\mathrm{finite}\,d}",
 }
 TEXT_NAMES = {
     "abs_Delta": "|Δ|",
     "abs_Gamma": "|Γ|",
+    "C_on": "C",
     "sigma2": "σ²",
     "lambda": "λ",
     "phi": "φ",
@@ -126,6 +129,7 @@ TEXT_NAMES = {
     "nu": "ν",
     "infinity": "∞",
     "infimum": "inf 𝓛",
+    "infimum_finite_d": "inf 𝓛 (finite d)",
 }
 # Spectral variables carry the task below and the head above, as in the papers: mu_i^h.
 # So do scores s, attention weights p (token below) and outputs f of a head.

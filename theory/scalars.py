@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sympy import Dummy, Expr, Indexed, S, Sum, factor, solve
+from sympy import Dummy, Expr, Indexed, S, Sum, collect, expand, factor, fraction, solve
 
 from . import notation as n
 from .indexed import substitute
@@ -29,6 +29,11 @@ class PlainSymbols:
     def factored(self) -> Expr:
         """The expression as one fraction in lowest terms, factored, in its own atoms."""
         return self.restored(factor(self.expression))
+
+    def collected(self, atom: Expr) -> Expr:
+        """The expression as one fraction, its denominator ordered by powers of ``atom`` with factored coefficients."""
+        numerator, denominator = fraction(factor(self.expression))
+        return self.restored(numerator / collect(expand(denominator), self.symbol(atom), factor))
 
     def symbol(self, atom: Expr) -> Expr:
         """The symbol that stands for an atom (a scalar symbol stands for itself)."""

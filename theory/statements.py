@@ -16,6 +16,7 @@ from .attention import output_moments
 from .bayes import bayes_risk
 from .bounds import factor_e, separation, single_head, single_head_optimum, universal, universal_lower_bound
 from .choices import unknown
+from .closure_statements import CLOSURE_BUILDERS
 from .context import CONTEXT_BUILDERS
 from .coordinates import to_hyperbolic, to_log
 from .decomposability import decomposability
@@ -360,6 +361,7 @@ _BUILDERS: tuple[Callable[[], Statement], ...] = (
     _equivariance,
     _symmetric_reduction,
     _warm_up,
+    *CLOSURE_BUILDERS,
     _elimination,
     _optimum,
     _universal_bound,

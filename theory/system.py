@@ -39,6 +39,8 @@ class ReducedSystem:
         Expressions that are constant along the flow.
     domain
         Conditions on the state under which the system stands for the model.
+    validity
+        Conditions on the state under which the closure has the accuracy that it claims.
     derivation
         The steps from the model to these equations.
     """
@@ -55,6 +57,7 @@ class ReducedSystem:
     parameter_definitions: tuple[Definition, ...] = ()
     invariants: tuple[Expr, ...] = ()
     domain: tuple[Relational, ...] = ()
+    validity: tuple[Relational, ...] = ()
     coordinates: str = "plain"
     convention: str = "loss without ½, noise-free query target, time = learning rate × steps"
 

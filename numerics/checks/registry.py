@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import context, flow, model, parametrisations, statics
+from . import closures, context, flow, model, parametrisations, statics
 from .finding import Finding, Setting
 
 CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
@@ -24,6 +24,12 @@ CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
     "decomposability": parametrisations.decomposable,
     "symmetric-reduction": parametrisations.symmetric_reduction_restricts,
     "warm-up": flow.warm_up_order,
+    "finite-d-loss": closures.finite_d_loss,
+    "first-order-loss": closures.first_order_loss,
+    "closure-limits": closures.limits,
+    "finite-d-allocation-limit": closures.finite_d_allocation,
+    "first-order-allocation-limit": closures.first_order_allocation,
+    "finite-d-bounds": closures.finite_d_factor,
     "mu-elimination": statics.mu_elimination,
     "multi-head-optimum": statics.optimum_theorem,
     "universal-bound": statics.universal_bound,

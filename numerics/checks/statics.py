@@ -9,7 +9,7 @@ from typing import Any
 import mpmath
 import numpy as np
 from scipy.optimize import minimize
-from sympy import E, Expr, Float, Integer, N
+from sympy import E, Float, Integer, N
 
 from ...theory import notation as n
 from ...theory.approaching_weights import approaching_directions
@@ -84,20 +84,20 @@ def single_head(setting: Setting) -> Finding:
 
 def allocation_stationary(setting: Setting) -> Finding:
     """At 50 digits: no gradient on task, the loss is the closed form, a positive μ-gradient off task."""
+    return stationary_at("leading", setting)
+
+
+def stationary_at(closure: str, setting: Setting) -> Finding:
+    """`allocation_stationary` in a closure."""
     small = setting.small(3)
     problem = small.replace(n_heads=small.n_tasks)
-    limit = task_allocation_limit()
+    limit = task_allocation_limit(closure)
     count = problem.n_tasks
     values: dict[str, Any] = dict(problem.exact_values())
-
-    def at(form_expression: Expr, task: int) -> Expr:
-        return unroll(substitute(form_expression, {n.i: Integer(task + 1)}), problem.exact_values(), PARAMETERS)
-
     for name, form in (("mu", limit.mu), ("omega", limit.omega)):
-        values[name] = tuple(
-            tuple(at(form.expression, task) if task == head else 0 for head in range(count)) for task in range(count)
-        )
-    flow = gradient_flow("balanced")
+        at = form.at_tasks(problem)
+        values[name] = tuple(tuple(at[task] if task == head else 0 for head in range(count)) for task in range(count))
+    flow = gradient_flow("balanced", closure)
     definitions = (*PARAMETERS, *flow.definitions)
     residuals = [abs(N(unroll(flow.loss, values, definitions) - limit.loss.exact(problem), DIGITS))]
     for place, partial in enumerate(flow.gradient):
@@ -115,7 +115,7 @@ def allocation_stationary(setting: Setting) -> Finding:
 def factor_e_bound(setting: Setting) -> Finding:
     """The proof's steps, and the ratio for this problem (at H = I) against e, both exact."""
     steps = proof(factor_e().derivation)
-    problem = _with_enough_heads(setting.problem)
+    problem = with_enough_heads(setting.problem)
     ratio = task_allocation_limit().loss.exact(problem) / universal_lower_bound().exact(problem)
     measured = to_float(ratio) if steps.measured == 0 else math.inf
     return Finding("symbolic", measured, float(E), FLOAT_ERROR, "limit over universal bound; the bound is e")
@@ -126,7 +126,7 @@ def strict_separation(setting: Setting) -> Finding:
     steps = proof(separation().derivation)
     if setting.problem.n_tasks < 2:
         return steps
-    problem = _with_enough_heads(setting.problem)
+    problem = with_enough_heads(setting.problem)
     ratio = task_allocation_limit().loss.exact(problem) / single_head_optimum().exact(problem)
     measured = to_float(ratio) if steps.measured == 0 else math.inf
     return Finding("symbolic", measured, 1.0, FLOAT_ERROR, "limit over single-head optimum")
@@ -134,7 +134,7 @@ def strict_separation(setting: Setting) -> Finding:
 
 def separation_for_long_contexts(setting: Setting) -> Finding:
     """The exact ratio at growing L: its deviation from the limit falls like 1/L."""
-    problem = _with_enough_heads(setting.problem)
+    problem = with_enough_heads(setting.problem)
     limit = separation().limit.exact(problem)
     deviations = []
     for length in (10**9, 10**12):
@@ -149,7 +149,7 @@ def separation_for_long_contexts(setting: Setting) -> Finding:
 
 def ordering(setting: Setting) -> Finding:
     """Bound ≤ optimum ≤ limit ≤ single head for this problem, exactly (at H = I where H < I)."""
-    problem = _with_enough_heads(setting.problem)
+    problem = with_enough_heads(setting.problem)
     chain = [
         universal_lower_bound().exact(problem),
         multi_head_optimum().exact(problem),
@@ -247,5 +247,5 @@ def _random_omega(problem: Problem, seed: int) -> FloatArray:
     return omega / math.sqrt(problem.n_tasks)
 
 
-def _with_enough_heads(problem: Problem) -> Problem:
+def with_enough_heads(problem: Problem) -> Problem:
     return problem if problem.n_heads >= problem.n_tasks else problem.replace(n_heads=problem.n_tasks)

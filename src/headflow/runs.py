@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .errors import IntegrationError
+from .errors import IntegrationError, ValidityWarning
 
 if TYPE_CHECKING:
     from .numerics.problem_file import ProblemFile
@@ -16,15 +17,17 @@ def integrated(given: ProblemFile, times: Sequence[float] | None = None, progres
     """The trajectory of a problem file; `IntegrationError` if it cannot be finished."""
     from .numerics.integrate import integrate
 
-    return integrate(
-        given.problem,
-        given.initial,
-        parametrisation=given.parametrisation,
-        closure=given.closure,
-        t_final=given.t_final,
-        times=times,
-        progress=progress,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ValidityWarning)  # the verbs print the trajectory's caveats themselves
+        return integrate(
+            given.problem,
+            given.initial,
+            parametrisation=given.parametrisation,
+            closure=given.closure,
+            t_final=given.t_final,
+            times=times,
+            progress=progress,
+        )
 
 
 def integrated_as_far_as_possible(

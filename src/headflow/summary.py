@@ -51,7 +51,12 @@ def flow_summary(trajectory: Trajectory) -> list[str]:
     for name, title in _PHASES.items():
         value = getattr(phases, name)
         lines.append(f"{title}: {phases.reasons[name] if value is None else number(value, 5)}")
-    return lines
+    return [*lines, *caveats(trajectory)]
+
+
+def caveats(trajectory: Trajectory) -> list[str]:
+    """What to keep in mind about a trajectory, line by line."""
+    return [f"warning   {caveat}" for caveat in trajectory.caveats]
 
 
 def allocation_summary(trajectory: Trajectory) -> list[str]:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from .output import emit, json_text
 from .problem_source import problem_file
 from .runs import integrated_as_far_as_possible
-from .summary import allocation_summary
+from .summary import allocation_summary, caveats
 
 
 def run(arguments: Namespace) -> int:
@@ -20,7 +20,7 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         emit(json_text(comparison.to_json()))
     else:
-        emit("\n".join([comparison.text(), *allocation_summary(trajectory)]))
+        emit("\n".join([comparison.text(), *allocation_summary(trajectory), *caveats(trajectory)]))
     if stopped is not None:
         raise stopped
     return 0

@@ -1,0 +1,65 @@
+"""Owns checks of the closures finite_d and first_order on a problem."""
+
+from __future__ import annotations
+
+import math
+
+from sympy import Integer, N
+
+from ...theory import notation as n
+from ...theory.bounds import universal_lower_bound
+from ...theory.closed_form import to_float
+from ...theory.closures import closure_limits, finite_d_bounds
+from ...theory.indexed import substitute, unroll
+from ...theory.limits import task_allocation_limit
+from ..problem import Problem
+from .finding import Finding, Setting, proof
+from .model import sampled_against
+from .statics import FLOAT_ERROR, stationary_at, with_enough_heads
+
+
+def finite_d_loss(setting: Setting) -> Finding:
+    """Sampled risk of the real attention against the finite_d loss."""
+    return sampled_against("finite_d", setting)
+
+
+def first_order_loss(setting: Setting) -> Finding:
+    """Sampled risk of the real attention against the loss with every term of order 1/L."""
+    return sampled_against("first_order", setting)
+
+
+def limits(setting: Setting) -> Finding:
+    """The steps: both losses have the leading one as their leading order, κ tends to e."""
+    del setting
+    return proof(closure_limits())
+
+
+def finite_d_allocation(setting: Setting) -> Finding:
+    """At 50 digits: the closed form is stationary, and its loss is that of the derived loss."""
+    return stationary_at("finite_d", setting)
+
+
+def first_order_allocation(setting: Setting) -> Finding:
+    """At 50 digits: the root of the equation is stationary; every task must have d_i ≥ 8 for it to exist."""
+    problem = setting.problem
+    # Where a task has no root in the range of validity, the statement says nothing: take larger dimensions.
+    large = problem.replace(dims=[max(dim, 8) for dim in problem.dims], context_length=max(problem.context_length, 50))
+    return stationary_at("first_order", Setting(large, setting.seed, setting.quick))
+
+
+def finite_d_factor(setting: Setting) -> Finding:
+    """The proof's steps, and the ratio for this problem (at H = I) against its largest κ, both exact."""
+    steps = proof(finite_d_bounds())
+    problem = with_enough_heads(setting.problem)
+    limit = task_allocation_limit("finite_d")
+    ratio = to_float(limit.loss.exact(problem) / universal_lower_bound().exact(problem))
+    measured = ratio if steps.measured == 0 else math.inf
+    return Finding("symbolic", measured, _largest_kappa(problem), FLOAT_ERROR, "limit over universal bound")
+
+
+def _largest_kappa(problem: Problem) -> float:
+    kappa = task_allocation_limit("finite_d").kappa
+    assert kappa is not None
+    values = problem.exact_values()
+    tasks = (Integer(task + 1) for task in range(problem.n_tasks))
+    return max(float(N(unroll(substitute(kappa.expression, {n.i: task}), values))) for task in tasks)

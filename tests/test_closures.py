@@ -1,0 +1,212 @@
+"""The closures finite_d and first_order: every parametrisation, the limits, and their ranges."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize, minimize_scalar
+from sympy import Expr
+
+from cases import REFERENCE, START, oracle
+from headflow import InitialState, Problem, compare, integrate
+from headflow.errors import HypothesisError, InputError, ValidityWarning
+from headflow.numerics import compile_system
+from headflow.numerics.reference import realised_limit
+from headflow.numerics.single_head import single_head_loss
+from headflow.theory import closures, gradient_flow, task_allocation_limit, to_log
+from headflow.theory import notation as n
+from headflow.theory.closures import closure_limits, finite_d_bounds
+from oracles import hand_formulas as hand
+
+CLOSURES = ("leading", "finite_d", "first_order")
+MIXED = Problem(dims=[40, 8, 17], signal_power=[1, "0.3", 2], noise_variance=0.1, context_length=200, n_heads=3)
+
+
+def small_weights(shape, seed):
+    draw = np.random.default_rng(seed)
+    return draw.normal(0, 1.5, shape), draw.uniform(-0.35, 0.35, shape)
+
+
+def differences(function, state, step=1e-6):
+    columns = []
+    for place in range(state.size):
+        shift = np.zeros_like(state)
+        shift[place] = step
+        columns.append((function(state + shift) - function(state - shift)) / (2 * step))
+    return np.array(columns).T
+
+
+@pytest.mark.parametrize("closure", CLOSURES)
+def test_loss_and_merged_velocity_equal_the_hand_formula(closure):
+    system = compile_system(gradient_flow("merged", closure))
+    for seed in range(20):
+        problem = MIXED.replace(n_heads=2 + seed % 3)
+        mu, omega = small_weights((3, problem.n_heads), seed)
+        state = np.concatenate([mu.ravel(), omega.ravel()])
+        loss, velocity = (kernel.bind(problem.float_values()) for kernel in (system.loss, system.velocity))
+
+        def by_hand(flat, shape=mu.shape, problem=problem):
+            one, other = flat.reshape(2, *shape)
+            return hand.loss(one, other, oracle(problem), closure)
+
+        assert float(loss(state)) == pytest.approx(by_hand(state), rel=1e-12)
+        slope = differences(by_hand, state)
+        slope[mu.size :] /= np.repeat(np.array(problem.dims, float), problem.n_heads)
+        np.testing.assert_allclose(-velocity(state), slope, rtol=0, atol=2e-7 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize(
+    ("parametrisation", "closure"),
+    [
+        ("merged", "finite_d"),
+        ("merged", "first_order"),
+        ("log", "finite_d"),
+        ("log", "first_order"),
+        ("split", "finite_d"),
+        pytest.param("split", "first_order", marks=pytest.mark.slow),
+    ],
+)
+def test_jacobian_equals_differences(closure, parametrisation):
+    plain = gradient_flow("balanced" if parametrisation == "log" else parametrisation, closure)
+    system = compile_system(to_log(plain) if parametrisation == "log" else plain)
+    draw = np.random.default_rng(5)
+    state = draw.uniform(0.1, 0.5, 6 * len(system.system.state))
+    state = np.log(state) - 0.5 if parametrisation == "log" else state
+    problem = MIXED.replace(n_heads=2)
+    velocity, jacobian = (kernel.bind(problem.float_values()) for kernel in (system.velocity, system.jacobian))
+    expected = differences(velocity, state)
+    np.testing.assert_allclose(jacobian(state), expected, rtol=0, atol=1e-7 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("closure", CLOSURES)
+@pytest.mark.parametrize("problem", [REFERENCE, MIXED], ids=["reference", "mixed"])
+def test_the_allocation_limit_is_the_minimum_for_one_head_by_hand(closure, problem):
+    """Each task alone on one head: minimise the hand-typed loss over ω, with the best μ of a quadratic."""
+    expected = 0.0
+    for task in range(problem.n_tasks):
+        one = oracle(problem.subset([task], n_heads=1))
+
+        def profile(omega, one=one):
+            at = [hand.loss(np.array([[mu]]), np.array([[omega]]), one, closure) for mu in (0.0, 1.0, -1.0)]
+            slope, curvature = (at[1] - at[2]) / 2, (at[1] + at[2]) / 2 - at[0]
+            return at[0] - slope**2 / (4 * curvature)
+
+        expected += minimize_scalar(profile, bounds=(0.05, 0.4), method="bounded", options={"xatol": 1e-9}).fun
+    assert task_allocation_limit(closure).loss.evaluate(problem) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("closure", "expected"), [("finite_d", 0.7417430900951768), ("first_order", 0.8197005772655422)]
+)
+def test_the_flow_ends_at_the_limit_of_its_closure(closure, expected):
+    run = integrate(REFERENCE, START, closure=closure, t_final=3e3)
+    assert run.phases.limit == pytest.approx(expected, rel=1e-14)
+    assert run.loss[-1] == pytest.approx(expected, rel=2e-4)
+    assert run.loss[-1] > expected
+    assert run.caveats == ()
+
+
+def test_shared_heads_at_finite_d_have_the_closed_form_of_equal_tasks():
+    """g equal tasks on one head: the loss gλκ(gd)gc/(1 + κ(gd)gc) with κ(d) = (1 + 2/d)^(d/2 + 1)."""
+    together, c = 20, 0.11 * 2
+    kappa = (1 + 2 / together) ** (together / 2 + 1)
+    alone, c_alone = 10, 0.11
+    kappa_alone = (1 + 2 / alone) ** (alone / 2 + 1)
+    expected = 2 * kappa * c / (1 + kappa * c) + kappa_alone * c_alone / (1 + kappa_alone * c_alone)
+    assert realised_limit(REFERENCE, [(0, 2), (1,)], "finite_d") == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("closure", ["finite_d", "first_order"])
+def test_unequal_tasks_on_one_head_against_a_minimisation_of_the_hand_formula(closure):
+    scale = np.sqrt(np.array(MIXED.dims))
+
+    def loss(flat):
+        mu, omega = flat.reshape(2, 3, 1)
+        return hand.loss(mu * scale[:, None], omega / scale[:, None], oracle(MIXED), closure)
+
+    found = minimize(loss, np.full(6, 0.5), method="BFGS", options={"gtol": 1e-10})
+    result = single_head_loss(MIXED, closure)
+    assert result.value == pytest.approx(found.fun, rel=1e-9)
+    assert 0 < result.error < 1e-12
+
+
+def test_compare_in_each_closure():
+    by_closure = {closure: compare(REFERENCE, closure=closure).losses for closure in CLOSURES}
+    limits = [by_closure[closure]["task_allocation_limit"].value for closure in CLOSURES]
+    assert limits == sorted(limits)
+    assert by_closure["finite_d"]["multi_head_optimum"].value == by_closure["leading"]["multi_head_optimum"].value
+    assert by_closure["finite_d"]["single_head_optimum"].kind == "numeric"
+    for name in ("universal_lower_bound", "multi_head_optimum"):
+        entry = by_closure["first_order"][name]
+        assert (entry.value, entry.applicable) == (None, False)
+        assert "no lower bound" in entry.reason
+
+
+def test_first_order_has_no_lower_bound():
+    """Two heads ±ω with the same sign of μ ω b: what is claimed of the expansion outside its range."""
+    one = Problem(dims=[10], signal_power=[1], noise_variance=0.1, context_length=100, n_heads=2)
+    omega = np.array([[0.6, -0.55]])
+    losses = [hand.loss(size * np.array([[-1.0, -1.1]]), omega, oracle(one), "first_order") for size in (0, 1, 2, 4)]
+    assert min(losses) < -1
+
+
+def test_outside_the_domain_raises_with_the_hypothesis_named():
+    start = InitialState(mu=np.full((3, 3), 0.1), omega=np.array([[0.1, 0.2, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.1]]))
+    with pytest.raises(
+        HypothesisError, match=r"the finite_d closure requires ω_i\^h ω_i\^k < 1/2; got .*task 2 and head 2"
+    ):
+        integrate(REFERENCE, start, closure="finite_d")
+    assert integrate(REFERENCE, start, t_final=1.0).completed
+
+
+def test_first_order_warns_where_it_is_not_valid():
+    narrow = Problem(dims=[3, 3], signal_power=[1, 1], noise_variance=0.1, context_length=100, n_heads=2)
+    start = InitialState.random(narrow, scale=0.03)
+    with pytest.warns(ValidityWarning, match=r"first_order .* only where \(ω_i\^h\)² < 1/6"):
+        run = integrate(narrow, start, closure="first_order", t_final=100)
+    assert run.to_json()["warnings"] == list(run.caveats)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert integrate(narrow, start, closure="finite_d", t_final=100).caveats == ()
+
+
+def test_no_limit_where_no_root_is_in_the_range():
+    narrow = Problem(dims=[2, 10], signal_power=[1, 1], noise_variance=0.1, context_length=100, n_heads=2)
+    with pytest.raises(HypothesisError, match="one stationary point with 0 < ω_i < sqrt"):
+        task_allocation_limit("first_order").loss.evaluate(narrow)
+    assert not compare(narrow, closure="first_order").losses["task_allocation_limit"].applicable
+
+
+def test_the_limits_between_the_closures_are_checked_steps():
+    for derivation in (closure_limits(), finite_d_bounds()):
+        report = derivation.check()
+        assert report.holds
+    assert {"finite_d tends to leading", "first_order tends to leading", "kappa tends to e"} <= set(
+        closure_limits().check().passed
+    )
+
+
+def test_a_changed_loss_no_longer_tends_to_the_leading_one(monkeypatch):
+    right = closures.population_loss
+
+    def changed(closure):
+        loss = right(closure)
+        if closure != "first_order":
+            return loss
+        wrong: Expr = loss.expression + n.over_tasks(n.signal_power[n.i] * n.residual[n.i] ** 2)
+        return type(loss)(wrong, loss.definitions, closure, loss.derivation)
+
+    monkeypatch.setattr(closures, "population_loss", changed)
+    assert closures.closure_limits.__wrapped__().check().failed == ("first_order tends to leading",)
+
+
+def test_kappa_of_the_limit():
+    form = task_allocation_limit("finite_d").kappa
+    assert form is not None
+    for dim, value in zip(MIXED.dims, form.at_tasks(MIXED), strict=True):
+        assert float(value) == pytest.approx((1 + 2 / dim) ** (dim / 2 + 1), rel=1e-14)
+    assert task_allocation_limit("first_order").kappa is None
+    with pytest.raises(InputError, match="unknown closure"):
+        task_allocation_limit("first")

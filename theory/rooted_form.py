@@ -1,0 +1,77 @@
+"""Owns rooted forms: results that hold the root of one equation per task, found at high precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import mpmath
+from sympy import Expr, Float, Indexed, Integer, S, Symbol, lambdify
+
+from . import notation as n
+from .closed_form import ClosedForm, HasValues
+from .errors import HypothesisError
+from .indexed import Definition, substitute, unroll
+from .loss import PARAMETERS
+
+DIGITS = 50
+# Points at which the equation is looked at for a change of sign; its terms vary on the scale of the whole range.
+SAMPLES = 200
+
+
+@dataclass(frozen=True)
+class Root:
+    """For each task i the ``unknown`` in (0, ``most``) with ``equation`` = 0 at which all definitions are positive.
+
+    ``definitions`` are the names that the equation and what hangs on it use besides a problem's parameters, each
+    in the unknown.
+    """
+
+    unknown: Indexed
+    equation: Expr
+    definitions: tuple[Definition, ...]
+    most: Expr
+
+    def solve(self, what: str, problem: HasValues) -> tuple[Expr, ...]:
+        """The roots for the tasks of a problem, to 50 digits; ``HypothesisError`` where a task has none or several."""
+        values = problem.exact_values()
+        return tuple(self._at_task(what, values, task) for task in range(1, int(values["I"]) + 1))
+
+    def _at_task(self, what: str, values: Mapping[str, Any], task: int) -> Expr:
+        unknown = Symbol("unknown", positive=True)
+
+        def function(expression: Expr) -> Any:
+            at_task = unroll(substitute(expression, {n.i: Integer(task)}), values, (*PARAMETERS, *self.definitions))
+            return lambdify(unknown, at_task.xreplace({self.unknown.base[task]: unknown}), modules="mpmath")
+
+        equation = function(self.equation)
+        heads = [function(item.head) for item in self.definitions]
+        with mpmath.workdps(DIGITS):
+            step = mpmath.mpf(self.most.evalf(DIGITS)) / (SAMPLES + 1)
+            grid = [step * place for place in range(1, SAMPLES + 1)]
+            # Where a definition has a pole it changes its sign, so no pole is taken for a root.
+            allowed = [point for point in grid if all(head(point) > 0 for head in heads)]
+            found = [ends for ends in pairwise(allowed) if (equation(ends[0]) > 0) != (equation(ends[1]) > 0)]
+            if len(found) != 1:
+                needed = f"one stationary point with 0 < ω_i < {self.most} for each task i"
+                raise HypothesisError(what, needed, f"{len(found) or 'none'} for task {task}")
+            return Float(mpmath.findroot(equation, found[0], solver="anderson"), DIGITS)
+
+
+@dataclass(frozen=True)
+class RootedForm(ClosedForm):
+    """``symbol = expression`` where the expression holds the root of an equation: "exact" is to 50 digits."""
+
+    root: Root = field(kw_only=True)
+
+    def _at(self, expression: Expr, problem: HasValues) -> Expr:
+        values = dict(problem.exact_values())
+        values[str(self.root.unknown.base.label)] = self.root.solve(self.title, problem)
+        return unroll(expression, values, (*PARAMETERS, *self.root.definitions))
+
+    @property
+    def lines(self) -> list[tuple[Expr, Expr]]:
+        defined = [(item.head, item.body) for item in self.root.definitions]
+        return [(self.symbol, self.expression), (S.Zero, self.root.equation), *defined]
