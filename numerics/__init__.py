@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .codegen import compile_system as compile_system
     from .codegen import formula as formula
     from .compare import Comparison as Comparison
+    from .escape import predicted_sign_changes as predicted_sign_changes
+    from .escape import sign_changes as sign_changes
     from .initial import InitialState as InitialState
     from .initial import RandomStart as RandomStart
     from .problem import Problem as Problem
@@ -33,8 +35,10 @@ _NAMES = {
     "Verification": ".verify",
     "compile_system": ".codegen",
     "formula": ".codegen",
+    "predicted_sign_changes": ".escape",
     "realised_limit": ".reference",
     "sampled_risk": ".attention",
+    "sign_changes": ".escape",
 }
 
 if not TYPE_CHECKING:

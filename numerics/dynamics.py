@@ -13,36 +13,45 @@ from functools import cached_property
 
 import numpy as np
 
-from ..theory.coordinates import to_log
+from ..theory.coordinates import to_growth, to_log
 from ..theory.errors import HypothesisError, InputError
 from ..theory.flow import gradient_flow
 from .codegen import BoundKernel, compile_system
 from .domain import violation
+from .growth import Growth
 from .initial import InitialState
 from .problem import FloatArray, Problem
 
 
 class Dynamics:
-    """A flow of one problem in the coordinates that solvers use.
+    """A flow of one problem, from one start, in the coordinates that solvers use.
 
-    The flat state ``y`` of length 2IH is (log μ, log ω) for ``balanced`` and (μ, ω) for ``merged``, each row
-    by row.  Time t = learning rate × steps; the loss has no ½.  All numbers come from the generated kernels.
-    Not safe to share between threads.
+    The flat state ``y`` of length 2IH is (log μ, log ω) for ``balanced``, (μ, ω) for ``merged`` and the log growth
+    of the factors (`headflow.numerics.growth`) for ``split``, each row by row.  Time t = learning rate × steps; the
+    loss has no ½.  All numbers come from the generated kernels.  Not safe to share between threads.
     """
 
-    def __init__(self, problem: Problem, parametrisation: str, closure: str) -> None:
-        plain = gradient_flow(parametrisation, closure)
-        self.log = parametrisation == "balanced"
-        compiled = compile_system(to_log(plain) if self.log else plain)
+    def __init__(self, problem: Problem, initial: InitialState, parametrisation: str, closure: str) -> None:
+        system = gradient_flow(parametrisation, closure)
         values = problem.float_values()
+        self._initial = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
+        self._growth = Growth.of(problem, initial) if parametrisation == "split" else None
+        self.log = parametrisation != "merged"  # errors of the state are relative errors of weights or factors
+        if self._growth is not None:
+            system = to_growth(system)
+            values |= self._growth.values()
+        elif self.log:
+            system = to_log(system)
+        compiled = compile_system(system)
         self.shape = (problem.n_tasks, problem.n_heads)
         self.velocity = compiled.velocity.bind(values)
         self._values = values
         self._compiled = compiled
         self._loss = compiled.loss.bind(values)
         self._weights = compiled.named(("mu", "omega")).bind(values)
-        self._pairs = compile_system(plain).named(("C",)).bind(values)
-        self._closure, self._domain = closure, plain.domain
+        in_weights = gradient_flow("merged", closure)
+        self._pairs = compile_system(in_weights).named(("C",)).bind(problem.float_values())
+        self._closure, self._domain = closure, in_weights.domain
 
     @cached_property
     def jacobian(self) -> BoundKernel:
@@ -54,14 +63,22 @@ class Dynamics:
         """Length 2IH of the flat state."""
         return 2 * self.shape[0] * self.shape[1]
 
-    def flat(self, initial: InitialState) -> FloatArray:
-        """The flat state of an initial state."""
-        weights = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
-        return np.log(weights) if self.log else weights
+    @property
+    def start(self) -> FloatArray:
+        """The flat state at time 0."""
+        if self._growth is not None:
+            return self._growth.start.ravel()
+        return np.log(self._initial) if self.log else self._initial
 
     def weights(self, y: FloatArray) -> FloatArray:
         """μ and ω of one flat state: shape (2, I, H)."""
         return self._weights(y).reshape(2, *self.shape)
+
+    def factors(self, y: FloatArray) -> FloatArray:
+        """o, v, k and q of flat states (…, 2IH) of ``split``: shape (4, …, I, H)."""
+        if self._growth is None:
+            raise InputError("only split weights have the factors o, v, k, q")
+        return self._growth.factors(y)
 
     def loss(self, y: FloatArray) -> float:
         """The loss of one flat state."""
@@ -73,14 +90,13 @@ class Dynamics:
         largest = 1.0 if self.log else float(np.abs(y).max())
         return speed / largest if largest else speed
 
-    def check(self, initial: InitialState) -> None:
-        """Raise `InputError`, naming heads and tasks (counted from 1), where the flow overflows."""
-        weights = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
-        if outside := violation(self._domain, initial.omega):
+    def check(self) -> None:
+        """Raise `InputError`, naming heads and tasks (counted from 1), where the flow overflows at the start."""
+        if outside := violation(self._domain, self._initial[self.size // 2 :].reshape(self.shape)):
             raise HypothesisError(f"the {self._closure} closure", outside[0], outside[1])
-        if where := self.overflow(weights):
+        if where := self.overflow(self._initial):
             raise InputError(f"the initial omega is too large: the exponent {where}")
-        y = self.flat(initial)
+        y = self.start
         if not (math.isfinite(self.loss(y)) and np.isfinite(self.velocity.evaluate(y)).all()):
             raise InputError("the initial mu and omega are too large: the velocity of the flow overflows float64")
 
@@ -115,7 +131,8 @@ class Dynamics:
     def distances(self, y: FloatArray, reference: FloatArray) -> tuple[float, float]:
         """How far ``y`` is from ``reference``: (error of the loss, error of loss and weights).
 
-        The loss counts relative to itself, μ and ω relative to their largest entry; the largest is second.
+        The loss counts relative to itself, μ and ω relative to their largest entry; the largest is second.  (So it
+        has a meaning too where a split weight changes sign; there its factors are right relative to themselves.)
         """
         loss, weights = self.loss(reference), self.weights(reference)
         by_loss = abs(self.loss(y) - loss) / loss

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from ..theory.choices import checked_closure, checked_integrable
+from ..theory.choices import checked_closure, checked_parametrisation
 from ..theory.errors import InputError, InputTypeError, IntegrationError, ValidityWarning
 from .dynamics import Dynamics
 from .exact import as_float, shown
@@ -49,7 +49,8 @@ def integrate(
 
     The flow is integrated twice, with rtol/100 (1e-13 at least) and with rtol; the first is the result, its
     distance from the second the result's ``error_estimate``.  ``balanced`` runs in log μ and log ω, ``merged``
-    in μ and ω, both in log time.
+    in μ and ω, ``split`` at its fixed imbalances in the log growth of its factors, which is twice their hyperbolic
+    angle; all in log time.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def integrate(
         raise InputTypeError(f"problem must be a Problem, got {shown(problem)} ({type(problem).__name__})")
     if not isinstance(initial, InitialState):
         raise InputTypeError(f"initial must be an InitialState, got {shown(initial)} ({type(initial).__name__})")
-    initial.check(problem, checked_integrable(parametrisation))
+    initial.check(problem, checked_parametrisation(parametrisation))
     run = _Run(
         problem,
         initial,
@@ -166,10 +167,10 @@ class _Run:
         self.progress = progress
         self.times: tuple[float, ...] = ()
         self.method: Method = choose_method(method, 2 * problem.n_tasks * problem.n_heads)
-        self.dynamics = Dynamics(problem, parametrisation, closure)
+        self.dynamics = Dynamics(problem, initial, parametrisation, closure)
         with np.errstate(all="ignore"):
-            self.dynamics.check(initial)
-            self.start = self.dynamics.flat(initial)
+            self.dynamics.check()
+            self.start = self.dynamics.start
             rate = self.dynamics.rate(self.start)
         longest, shortest = t_final, t_final * 1e-300
         self.unit = min(max(1 / rate, shortest), longest) if rate > 0 else longest

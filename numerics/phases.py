@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from scipy.optimize import brentq
 
 from ..theory.errors import HypothesisError
+from .allocation import Allocation
 from .problem import FloatArray
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ _HALF_WINDOW: Final = 0.1  # in log t, of the slope
 _PER_DECADE: Final = 40  # places where the slope is looked at
 _CLEARANCE: Final = 20.0  # how often the error fits into a gap whose slope is believed
 _ATTESTED: Final = 2.0  # the factor in t over which the slope must have been seen to hold
+_NEAR: Final = 0.1  # of the drop from 𝓛(0) to a limit: so near it a flow counts as having come to it
+
+_Groups: TypeAlias = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,9 @@ class Phases:
     Attributes
     ----------
     limit
-        The loss that the allocation at the end of the trajectory tends to.
+        The loss that the allocation at the end of the trajectory tends to; where there is none any more, that of the
+        last allocation whose limit the loss came near (within 10 % of the drop to it), as the split flow does before
+        it escapes.
     emergence
         T_0, the first t at which half of the drop from 𝓛(0) to the limit is done; equal to t_50.
     t_25, t_50, t_75
@@ -37,9 +43,12 @@ class Phases:
     width
         t_75 − t_25.
     convergence_onset
-        The first t from which on the slope d log(𝓛 − limit)/d log t stays within 10 % of −2.
+        The first t from which on the slope d log(𝓛 − limit)/d log t stays within 10 % of −2; none where the flow
+        escapes, however long it was near the limit.
     escape
         The first t after emergence with 𝓛 < limit − 3·error.
+    groups
+        Per occupied head of that allocation the 0-based tasks it has.
     reasons
         For each quantity that is None, why.
     """
@@ -52,7 +61,13 @@ class Phases:
     width: float | None = None
     convergence_onset: float | None = None
     escape: float | None = None
+    groups: tuple[tuple[int, ...], ...] | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shared(self) -> bool:
+        """Whether two tasks have one head in the allocation of `limit`."""
+        return any(len(group) > 1 for group in self.groups or ())
 
     def to_json(self) -> dict[str, Any]:
         """The quantities by name, None where there is none, and ``reasons``."""
@@ -71,7 +86,7 @@ class Phases:
         return f"<table>{rows}</table>"
 
 
-QUANTITIES: Final = tuple(item.name for item in fields(Phases) if item.name != "reasons")
+QUANTITIES: Final = tuple(item.name for item in fields(Phases) if item.name not in ("groups", "reasons"))
 
 
 def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = None) -> Phases:
@@ -88,9 +103,12 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
         from .reference import realised_limit
 
         limit_of = realised_limit
-    allocation = trajectory.allocation
-    groups = allocation.limit_groups
-    if groups is None:
+    try:
+        station = _station(trajectory, limit_of)
+    except HypothesisError as excluded:
+        return Phases(reasons=dict.fromkeys(QUANTITIES, str(excluded)))
+    if station is None:
+        allocation = trajectory.allocation
         one = allocation.undecided[0]
         reason = (
             f"at t = {trajectory.t[-1]:.6g} no head does 90 % of the work of task {one + 1} "
@@ -98,20 +116,35 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
             "there is no allocation to have a limit"
         )
         return Phases(reasons=dict.fromkeys(QUANTITIES, reason))
-    try:
-        limit = limit_of(trajectory.problem, groups, trajectory.closure)
-    except HypothesisError as excluded:
-        return Phases(reasons=dict.fromkeys(QUANTITIES, str(excluded)))
+    groups, limit = station
     found: dict[str, float] = {"limit": limit}
     reasons: dict[str, str] = {}
     _emergence(trajectory, limit, found, reasons)
-    for name, search in (("convergence_onset", _convergence_onset), ("escape", _escape)):
-        result = search(trajectory, limit, found.get("emergence"))
+    for name, search in (("escape", _escape), ("convergence_onset", _convergence_onset)):
+        result = search(trajectory, limit, found)
         if isinstance(result, str):
             reasons[name] = result
         else:
             found[name] = result
-    return Phases(**found, reasons=reasons)
+    return Phases(**found, groups=groups, reasons=reasons)
+
+
+def _station(trajectory: Trajectory, limit_of: Callable[..., float]) -> tuple[_Groups, float] | None:
+    """The allocation at the end with its limit, else the last one to whose limit the loss came near."""
+    groups = trajectory.allocation.limit_groups
+    if groups is not None:
+        return groups, limit_of(trajectory.problem, groups, trajectory.closure)
+    limits: dict[_Groups, float] = {}
+    for row in reversed(range(len(trajectory.t))):
+        groups = Allocation.of(trajectory.mu[row], trajectory.omega[row]).limit_groups
+        if groups is None:
+            continue
+        if groups not in limits:
+            limits[groups] = limit_of(trajectory.problem, groups, trajectory.closure)
+        limit = limits[groups]
+        if abs(trajectory.loss[row] - limit) <= _NEAR * (trajectory.loss[0] - limit):
+            return groups, limit
+    return None
 
 
 def _emergence(trajectory: Trajectory, limit: float, found: dict[str, float], reasons: dict[str, str]) -> None:
@@ -151,9 +184,12 @@ def _first_below(trajectory: Trajectory, level: float, after: float = 0.0) -> fl
     return root
 
 
-def _convergence_onset(trajectory: Trajectory, limit: float, emergence: float | None) -> float | str:
+def _convergence_onset(trajectory: Trajectory, limit: float, found: Mapping[str, float]) -> float | str:
+    emergence = found.get("emergence")
     if emergence is None:
         return "there is no emergence before it"
+    if "escape" in found:
+        return f"the flow leaves the limit: from t = {found['escape']:.6g} on the loss is below it"
     last = _last_believable(trajectory, limit)
     stretch = math.exp(_HALF_WINDOW)
     believed = last == float(trajectory.t[-1])
@@ -200,7 +236,8 @@ def _last_believable(trajectory: Trajectory, limit: float) -> float:
     return float(trajectory.t[-1] if not len(late) else trajectory.t[max(int(late[0]) - 1, 0)])
 
 
-def _escape(trajectory: Trajectory, limit: float, emergence: float | None) -> float | str:
+def _escape(trajectory: Trajectory, limit: float, found: Mapping[str, float]) -> float | str:
+    emergence = found.get("emergence")
     if emergence is None:
         return "there is no emergence before it"
     if not math.isfinite(trajectory.error_estimate):

@@ -13,9 +13,9 @@ from typing import Any
 
 from ..theory.choices import (
     CLOSURES,
-    INTEGRABLE,
+    PARAMETRISATIONS,
     checked_closure,
-    checked_integrable,
+    checked_parametrisation,
     unknown,
 )
 from ..theory.errors import InputError, InputTypeError
@@ -26,6 +26,7 @@ from .problem import FloatArray, Problem
 _PROBLEM_KEYS = tuple(field.name for field in fields(Problem))
 _DRAW_KEYS = tuple(field.name for field in fields(RandomStart))
 _ARRAY_KEYS = ("mu", "omega")
+_FACTOR_KEYS = ("o", "v", "k", "q")
 _SECTIONS = {
     "problem": _PROBLEM_KEYS,
     "model": ("closure",),
@@ -44,7 +45,7 @@ class ProblemFile:
     closure
         One of `headflow.theory.choices.CLOSURES`; default "leading".
     parametrisation
-        One of `headflow.theory.choices.INTEGRABLE`; default "balanced".
+        One of `headflow.theory.choices.PARAMETRISATIONS`; default "balanced".
     t_final
         How long to integrate, in units of time (learning rate × steps), > 0; default 1e4.
     initial
@@ -74,7 +75,7 @@ class ProblemFile:
         checked = {
             "problem": problem,
             "closure": checked_closure(closure),
-            "parametrisation": checked_integrable(parametrisation),
+            "parametrisation": checked_parametrisation(parametrisation),
             "t_final": as_float("t_final", t_final, positive=True),
             "initial": InitialState.random(problem) if initial is None else initial,
         }
@@ -123,7 +124,7 @@ class ProblemFile:
             _line(f'closure = "{self.closure}"', " | ".join(CLOSURES)),
             "",
             "[flow]",
-            _line(f'parametrisation = "{self.parametrisation}"', " | ".join(INTEGRABLE)),
+            _line(f'parametrisation = "{self.parametrisation}"', " | ".join(PARAMETRISATIONS)),
             _line(f"t_final = {float_literal(self.t_final)}", "learning rate x steps"),
             *_initial_lines(self.initial),
         ]
@@ -135,13 +136,20 @@ def _line(setting: str, comment: str) -> str:
 
 
 def _initial_lines(initial: InitialState) -> Iterator[str]:
-    start = initial.provenance
-    if isinstance(start, RandomStart):
-        scale, jitter = float_literal(start.scale), float_literal(start.jitter)
-        yield f"initial = {{ scale = {scale}, jitter = {jitter}, seed = {start.seed} }}"
-        yield "# initial = { mu = [[...], ...], omega = [[...], ...] }   explicit (I, H) arrays"
+    start = initial.to_dict()
+    imbalance = start.get("imbalance")
+    tail = "" if imbalance is None else f", imbalance = {_nested(imbalance)}"
+    if "scale" in start:
+        scale, jitter = float_literal(start["scale"]), float_literal(start["jitter"])
+        yield f"initial = {{ scale = {scale}, jitter = {jitter}, seed = {start['seed']}{tail} }}"
+        yield "# initial = { mu = [[...], ...], omega = [[...], ...] }   explicit (I, H) arrays; or o, v, k, q of split"
+        yield "# split also takes imbalance = o^2 - v^2 = k^2 - q^2, or [o^2 - v^2, k^2 - q^2]"
     else:
-        yield f"initial = {{ mu = {_rows(initial.mu)}, omega = {_rows(initial.omega)} }}"
+        yield f"initial = {{ mu = {_rows(initial.mu)}, omega = {_rows(initial.omega)}{tail} }}"
+
+
+def _nested(value: float | list[Any]) -> str:
+    return f"[{', '.join(map(_nested, value))}]" if isinstance(value, list) else float_literal(value)
 
 
 def _rows(array: FloatArray) -> str:
@@ -206,12 +214,17 @@ def _arguments(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _initial(problem: Problem, table: object) -> InitialState:
     if not isinstance(table, dict):
         raise InputTypeError(f"initial must be a table such as {{ scale = 0.03 }}, got {table!r}")
-    _known("key in initial", table, _DRAW_KEYS + _ARRAY_KEYS)
-    given = [key for key in _ARRAY_KEYS if key in table]
-    if not given:
-        return InitialState.random(problem, **table)
-    if set(table) != set(_ARRAY_KEYS):
-        raise InputError(
-            f"initial must have either mu and omega or any of {', '.join(_DRAW_KEYS)}, got {', '.join(table)}"
-        )
-    return InitialState(**table)
+    keys = (*_DRAW_KEYS, *_ARRAY_KEYS, *_FACTOR_KEYS)
+    _known("key in initial", table, (*keys, "imbalance"))
+    given = {key: value for key, value in table.items() if key != "imbalance"}
+    imbalance = {"imbalance": table["imbalance"]} if "imbalance" in table else {}
+    if set(given) == set(_ARRAY_KEYS):
+        return InitialState(**given, **imbalance)
+    if set(given) == set(_FACTOR_KEYS) and not imbalance:
+        return InitialState.from_factors(problem, **given)
+    if set(given) <= set(_DRAW_KEYS):
+        return InitialState.random(problem, **given, **imbalance)
+    raise InputError(
+        f"initial must have either mu and omega or any of {', '.join(_DRAW_KEYS)}, with or without imbalance, "
+        f"or all of {', '.join(_FACTOR_KEYS)}, got {', '.join(table)}"
+    )

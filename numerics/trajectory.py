@@ -117,7 +117,7 @@ class Trajectory:
     error: FloatArray
     loss_error: FloatArray
     interpolation_error: float
-    # The solver's flat states per row, (log μ, log ω) or (μ, ω); which rows are panel points; the panels' ends.
+    # The solver's flat states per row (see Dynamics); which rows are panel points; the panels' ends.
     states_flat: FloatArray = field(repr=False)
     is_node: FloatArray = field(repr=False)
     edges: FloatArray = field(repr=False)
@@ -133,7 +133,7 @@ class Trajectory:
 
     @cached_property
     def _dynamics(self) -> Dynamics:
-        return Dynamics(self.problem, self.parametrisation, self.closure)
+        return Dynamics(self.problem, self.initial, self.parametrisation, self.closure)
 
     @cached_property
     def _panel_states(self) -> FloatArray:
@@ -180,6 +180,16 @@ class Trajectory:
     def omega(self) -> FloatArray:
         """ω of every row, shape (N, I, H)."""
         found: FloatArray = self.weights[1]
+        return found
+
+    @cached_property
+    def factors(self) -> FloatArray:
+        """The factors o, v, k, q of every row of a ``split`` flow: shape (4, N, I, H); μ = o v, ω = k q/√d_e.
+
+        Raises ``InputError`` for another parametrisation.
+        """
+        found = self._dynamics.factors(self.states_flat)
+        found.flags.writeable = False
         return found
 
     def at(self, t: float) -> State:
@@ -247,7 +257,7 @@ class Trajectory:
 
     @cached_property
     def data(self) -> xarray.Dataset:
-        """The rows, labelled from 0: mu, omega (t, task, head); loss, error, loss_error (t)."""
+        """The rows, labelled from 0: mu, omega, for ``split`` o, v, k, q (t, task, head); loss and errors (t)."""
         from .trajectory_file import dataset
 
         return dataset(self)

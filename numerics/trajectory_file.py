@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 _KIND: Final = "headflow trajectory"
 _SCHEMA: Final = 1
+_FACTORS: Final = {
+    "o": "output factor: mu = o v",
+    "v": "value factor: mu = o v",
+    "k": "key factor: omega = k q/sqrt(d_e)",
+    "q": "query factor: omega = k q/sqrt(d_e)",
+}
 
 
 def dataset(trajectory: Trajectory) -> xarray.Dataset:
@@ -34,10 +40,12 @@ def dataset(trajectory: Trajectory) -> xarray.Dataset:
     unit = {"units": "learning rate × steps"}
     per_weight = ("t", "task", "head")
     relative = "estimated relative error of "
+    factors = dict(zip(_FACTORS, trajectory.factors, strict=True)) if trajectory.parametrisation == "split" else {}
     return xarray.Dataset(
         {
             "mu": (per_weight, trajectory.mu, {"long_name": "output-value eigenvalue"}),
             "omega": (per_weight, trajectory.omega, {"long_name": "key-query eigenvalue"}),
+            **{name: (per_weight, factors[name], {"long_name": title}) for name, title in _FACTORS.items() if factors},
             "loss": (("t",), trajectory.loss, {"long_name": "population loss (no ½)"}),
             "error": (("t",), trajectory.error, {"long_name": relative + "loss, mu and omega"}),
             "loss_error": (("t",), trajectory.loss_error, {"long_name": relative + "the loss"}),
@@ -67,6 +75,7 @@ def provenance(trajectory: Trajectory) -> dict[str, Any]:
         "initial": {
             "mu": start.mu.tolist(),
             "omega": start.omega.tolist(),
+            "imbalance": start.imbalance.tolist(),
             "draw": asdict(start.provenance) if isinstance(start.provenance, RandomStart) else None,
         },
         "t_final": trajectory.t_final,
@@ -168,7 +177,7 @@ def load(path: str | PathLike[str]) -> Trajectory:
         draw: RandomStart | Literal["explicit"] = "explicit" if start["draw"] is None else RandomStart(**start["draw"])
         return Trajectory(
             problem=Problem(**made["problem"]),
-            initial=InitialState(mu=start["mu"], omega=start["omega"], provenance=draw),
+            initial=InitialState(start["mu"], start["omega"], start["imbalance"], provenance=draw),
             parametrisation=made["parametrisation"],
             closure=made["closure"],
             t_final=made["t_final"],

@@ -282,8 +282,8 @@ def test_every_reason_is_a_sentence_with_a_remedy() -> None:
 
 
 def test_distances_are_relative_to_the_largest_entry() -> None:
-    flow = dynamics.Dynamics(REFERENCE, "balanced", "leading")
-    y = flow.flat(START)
+    flow = dynamics.Dynamics(REFERENCE, START, "balanced", "leading")
+    y = flow.start
     moved = y.copy()
     moved[4] += 1e-6
     by_loss, largest = flow.distances(moved, y)

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from .bounds import universal_lower_bound as universal_lower_bound
     from .catalogue import derivations as derivations
     from .context_length import context_shift as context_shift
+    from .coordinates import to_growth as to_growth
     from .coordinates import to_hyperbolic as to_hyperbolic
     from .coordinates import to_log as to_log
     from .derivation import Derivation as Derivation
     from .energy import energy_identity as energy_identity
+    from .escape import Escape as Escape
+    from .escape import escape_from_allocation as escape_from_allocation
     from .flow import attention_gradient as attention_gradient
     from .flow import gradient_flow as gradient_flow
     from .flow import split_flow as split_flow
@@ -50,6 +53,9 @@ if TYPE_CHECKING:
     from .warm_up import warm_up_flow as warm_up_flow
 
 _NAMES = {
+    "Escape": ".escape",
+    "escape_from_allocation": ".escape",
+    "to_growth": ".coordinates",
     "zero_sum_pair": ".two_heads",
     "softmax_regimes": ".regimes",
     "linear_attention_optimum": ".linear_optimum",

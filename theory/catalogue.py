@@ -8,11 +8,12 @@ from .bayes import bayes_risk
 from .bounds import factor_e, separation, single_head_optimum, universal_lower_bound
 from .choices import checked_closure, checked_parametrisation, unknown
 from .context_length import context_shift
-from .coordinates import to_hyperbolic, to_log
+from .coordinates import to_growth, to_hyperbolic, to_log
 from .decomposability import decomposability
 from .derivation import Derivation
 from .energy import energy_identity
 from .errors import InputError
+from .escape import escape_from_allocation
 from .flow import gradient_flow
 from .hermite import hermite_transfer
 from .limits import task_allocation_limit
@@ -31,7 +32,7 @@ def _loss(_: str, closure: str) -> tuple[Derivation, ...]:
 
 def _flow(parametrisation: str, closure: str) -> tuple[Derivation, ...]:
     flow = gradient_flow(parametrisation, closure)
-    coordinates = {"balanced": (to_log,), "split": (to_log, to_hyperbolic)}.get(parametrisation, ())
+    coordinates = {"balanced": (to_log,), "split": (to_log, to_growth, to_hyperbolic)}.get(parametrisation, ())
     changed = tuple(change(flow).derivation for change in coordinates)
     energy = energy_identity(parametrisation)
     return (decomposability(), *(changed or (flow.derivation,)), energy, symmetric_reduction().derivation)
@@ -58,7 +59,7 @@ def _optimum(*_: str) -> tuple[Derivation, ...]:
 
 
 def _phases(*_: str) -> tuple[Derivation, ...]:
-    return (warm_up_flow().derivation,)
+    return (warm_up_flow().derivation, escape_from_allocation().derivation)
 
 
 TOPICS: Mapping[str, Callable[[str, str], tuple[Derivation, ...]]] = {

@@ -9,8 +9,6 @@ from .errors import InputError, InputTypeError
 
 CLOSURES = ("leading", "finite_d", "first_order")
 PARAMETRISATIONS = ("merged", "balanced", "split")
-# Those that can be integrated: an initial state of μ and ω does not say how split weights are out of balance.
-INTEGRABLE = ("merged", "balanced")
 
 
 def unknown(kind: str, word: str, allowed: Collection[str]) -> str:
@@ -43,8 +41,3 @@ def checked_closure(closure: object) -> str:
 def checked_parametrisation(parametrisation: object) -> str:
     """``parametrisation`` if it is one of `PARAMETRISATIONS`; else `InputError` or `InputTypeError`."""
     return _checked("parametrisation", parametrisation, PARAMETRISATIONS)
-
-
-def checked_integrable(parametrisation: object) -> str:
-    """``parametrisation`` if it is one of `INTEGRABLE`; else `InputError` or `InputTypeError`."""
-    return _checked("parametrisation", parametrisation, INTEGRABLE)

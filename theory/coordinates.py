@@ -1,4 +1,4 @@
-"""Owns changes of coordinates of a ReducedSystem: logarithms and hyperbolic angles.
+"""Owns changes of coordinates of a ReducedSystem: logarithms, log growth and hyperbolic angles.
 
 The balanced flow lives in ``u = log μ``, ``w = log ω``: in plain coordinates a solver steps across zero, which
 the exact flow never does, and then converges to a different limit without noticing.  The split flow has two
@@ -15,7 +15,7 @@ from sympy import Expr, Gt, Indexed, Rational, exp, log, sqrt
 
 from . import notation as n
 from .derivation import Recorder
-from .factors import ABSOLUTE_IMBALANCES, ANGLES, FACTORS, IMBALANCES, PRODUCTS
+from .factors import ABSOLUTE_IMBALANCES, ANGLES, FACTORS, GROWTH_OFFSETS, IMBALANCES, PRODUCTS
 from .indexed import Definition, difference_is_zero, factored, gradient, normalise, replace_indexed, rule
 from .system import ReducedSystem
 
@@ -85,6 +85,28 @@ def to_hyperbolic(system: ReducedSystem) -> ReducedSystem:
     return _at_fixed_invariants(record, system, parts, ANGLES, tuple(opened), paces, "hyperbolic")
 
 
+@cache
+def to_growth(system: ReducedSystem) -> ReducedSystem:
+    """The split flow from any start: how much the sum of the factors has grown, in logarithms.
+
+    ``μ = exp(ξ + u) − exp(η − u)``, of which the first term is ``(o + v)²/4`` and the second ``(o − v)²/4``; the
+    same for ω with ζ, χ, ``w`` and k, q over √d_e.  The parameters (an offset of u may be chosen freely) are extended
+    real numbers: −∞ where ``o + v`` or ``o − v`` vanishes, which it then does for ever.  `to_log` is this chart at
+    ξ = 0, and the balanced flow that at ξ = 0, η = −∞; u is twice the hyperbolic angle but for an offset.  Raises
+    ``ValueError`` for any other flow.
+    """
+    parts = _products_of(system)
+    names = (n.log_mu[PRODUCTS[0].indices], n.log_omega[PRODUCTS[1].indices])
+    record = Recorder("Log growth of the factors' sums")
+    record.include(system.derivation)
+    opened = []
+    for part, name, offsets in zip(parts, names, GROWTH_OFFSETS, strict=True):
+        _record_sum_and_difference(record, part)
+        opened.append(_growth_product(record, part, name, *offsets))
+    paces = tuple(2 * part.pace for part in parts)
+    return _at_fixed_invariants(record, system, parts, names, tuple(opened), paces, "growth")
+
+
 @dataclass(frozen=True)
 class _Product:
     """A product ``scale · first · second``, the pull of the loss on it, and how its factors move.
@@ -130,8 +152,7 @@ def _split_logarithms(system: ReducedSystem) -> ReducedSystem:
     return _at_fixed_invariants(record, system, parts, names, tuple(opened), paces, "log")
 
 
-def _logarithm_product(record: Recorder, part: _Product, name: Indexed, imbalance: Indexed) -> Definition:
-    """The product in ``log(scale (first + second)²/4)``, of which the invariant makes the difference a function."""
+def _record_sum_and_difference(record: Recorder, part: _Product) -> None:
     total, gap = part.first + part.second, part.first - part.second
     rates = (part.rates[0] + part.rates[1], part.rates[0] - part.rates[1])
     pull = n.partial_derivative(part.definition.head)
@@ -147,6 +168,27 @@ def _logarithm_product(record: Recorder, part: _Product, name: Indexed, imbalanc
             for rate, side, combination in zip(rates, (-1, 1), (total, gap), strict=True)
         ),
     )
+
+
+def _growth_product(record: Recorder, part: _Product, name: Indexed, plus: Indexed, minus: Indexed) -> Definition:
+    """The product as the difference of two exponentials, whose velocities are opposite in the logarithm."""
+    squares = tuple(part.scale * (part.first + side * part.second) ** 2 / 4 for side in (1, -1))
+    body = exp(plus + name) - exp(minus - name)
+    back = {plus.base: rule(plus, log(squares[0]) - name), minus.base: rule(minus, log(squares[1]) + name)}
+    record(
+        f"growth in {part.name}",
+        ((exp(plus + name), squares[0]), (exp(minus - name), squares[1]), (part.definition.head, body)),
+        "A product is a quarter of the square of the sum less that of the difference. The logarithms of both squares "
+        "move at opposite velocities, so that one variable has them both, but for constants.",
+        check=lambda: difference_is_zero(replace_indexed(body, back), part.definition.body),
+    )
+    return Definition(part.definition.head, body)
+
+
+def _logarithm_product(record: Recorder, part: _Product, name: Indexed, imbalance: Indexed) -> Definition:
+    """The product in ``log(scale (first + second)²/4)``, of which the invariant makes the difference a function."""
+    _record_sum_and_difference(record, part)
+    total = part.first + part.second
     square = part.scale * total**2 / 4
     body = exp(name) - (part.scale * imbalance) ** 2 / 16 * exp(-name)
     back = {

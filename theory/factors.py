@@ -26,6 +26,10 @@ IMBALANCES = (IndexedBase("Delta", real=True)[_AT], IndexedBase("Gamma", real=Tr
 ABSOLUTE_IMBALANCES = (IndexedBase("abs_Delta", positive=True)[_AT], IndexedBase("abs_Gamma", positive=True)[_AT])
 # The hyperbolic angles of (o, v) and of (k, q).
 ANGLES = (IndexedBase("theta", real=True)[_AT], IndexedBase("vartheta", real=True)[_AT])
+# Logarithms of (o + v)²/4 and (o − v)²/4 where the log growth is zero, and the same of (k, q); −∞ where one vanishes.
+GROWTH_OFFSETS = tuple(
+    tuple(IndexedBase(name, extended_real=True)[_AT] for name in pair) for pair in (("xi", "eta"), ("zeta", "chi"))
+)
 
 
 def merged_metric(record: Recorder) -> tuple[Expr, Expr]:

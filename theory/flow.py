@@ -37,8 +37,8 @@ def gradient_flow(
     Parameters
     ----------
     loss
-        ``"merged"`` or ``"balanced"`` (the attention model), or any index expression in ``state``: sums over tasks
-        and heads of products, powers, exp, log of indexed symbols.
+        ``"merged"``, ``"balanced"`` or ``"split"`` (the attention model), or any index expression in ``state``: sums
+        over tasks and heads of products, powers, exp, log of indexed symbols.
     closure
         For a named parametrisation: ``"leading"``, ``"finite_d"`` or ``"first_order"`` (see `theory.loss`).
     state

@@ -106,6 +106,16 @@ LATEX_NAMES = {
     "omega": r"\omega",
     "log_mu": "u",
     "log_omega": "w",
+    "xi": r"\xi",
+    "eta": r"\eta",
+    "zeta": r"\zeta",
+    "chi": r"\chi",
+    "escape_rate": "g",
+    "theta_start": r"\theta(0)",
+    "mu_start": r"\mu(0)",
+    "mu_end": r"\mu_*",
+    "t_cross": r"t_\times",
+    "T_escape": r"T_{\mathrm{esc}}",
     "beta": r"\beta",
     "loss": r"\mathcal{L}",
     "nu": r"\nu",
@@ -124,6 +134,16 @@ TEXT_NAMES = {
     "omega": "ω",
     "log_mu": "u",
     "log_omega": "w",
+    "xi": "ξ",
+    "eta": "η",
+    "zeta": "ζ",
+    "chi": "χ",
+    "escape_rate": "g",
+    "theta_start": "θ(0)",
+    "mu_start": "μ(0)",
+    "mu_end": "μ_*",
+    "t_cross": "t_×",
+    "T_escape": "T_esc",
     "beta": "β",
     "loss": "𝓛",
     "nu": "ν",
@@ -135,7 +155,7 @@ TEXT_NAMES = {
 # So do scores s, attention weights p (token below) and outputs f of a head.
 TASK_BELOW_HEAD_ABOVE = frozenset(
     {"mu", "omega", "log_mu", "log_omega", "o", "v", "k", "q", "s", "p", "f", "b"}
-    | {"theta", "vartheta", "Delta", "Gamma", "abs_Delta", "abs_Gamma"}
+    | {"theta", "vartheta", "Delta", "Gamma", "abs_Delta", "abs_Gamma", "xi", "eta", "zeta", "chi"}
 )
 DOT = "_dot"
 GRADIENT = "g_"

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .errors import InputError
-from .theory.choices import CLOSURES, INTEGRABLE, PARAMETRISATIONS, unknown
+from .theory.choices import CLOSURES, PARAMETRISATIONS, unknown
 
 VERBS = {
     "derive": "derive formulas and print them with every step",
@@ -108,7 +108,7 @@ def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 def _derive(parser: ArgumentParser) -> None:
     topic = _one_of("topic", TOPICS)
     parser.add_argument("topic", nargs="?", default="all", type=topic, metavar="TOPIC", help=_list(TOPICS))
-    _add_parametrisation(parser, PARAMETRISATIONS, default="balanced")
+    _add_parametrisation(parser, default="balanced")
     _add_closure(parser, default="leading")
     parser.add_argument(
         "--format", default="text", type=_one_of("format", FORMATS), metavar="FORMAT", help=_list(FORMATS)
@@ -117,7 +117,7 @@ def _derive(parser: ArgumentParser) -> None:
 
 def _integrate(parser: ArgumentParser) -> None:
     _add_problem(parser)
-    _add_parametrisation(parser, INTEGRABLE)
+    _add_parametrisation(parser)
     _add_closure(parser)
     _add_run(parser)
     parser.add_argument("--times", metavar="T1,T2,…", help="times at which to give the state too")
@@ -127,7 +127,7 @@ def _integrate(parser: ArgumentParser) -> None:
 
 def _compare(parser: ArgumentParser) -> None:
     _add_problem(parser)
-    _add_parametrisation(parser, INTEGRABLE)
+    _add_parametrisation(parser)
     _add_closure(parser)
     _add_run(parser)
 
@@ -141,7 +141,7 @@ def _verify(parser: ArgumentParser) -> None:
 
 def _report(parser: ArgumentParser) -> None:
     _add_problem(parser)
-    _add_parametrisation(parser, INTEGRABLE)
+    _add_parametrisation(parser)
     _add_closure(parser)
     _add_run(parser)
     parser.add_argument("--quick", action="store_true", help="leave out the costly checks")
@@ -164,11 +164,12 @@ def _add_problem(parser: ArgumentParser, positional: bool = True) -> None:
 def _add_run(parser: ArgumentParser) -> None:
     parser.add_argument("--t-final", metavar="T", help="how long to integrate (learning rate × steps)")
     parser.add_argument("--seed", metavar="S", help="draw the random start anew with this seed")
+    parser.add_argument("--imbalance", metavar="D[,G]", help="of a split start: o² − v², and k² − q² if it is another")
 
 
-def _add_parametrisation(parser: ArgumentParser, allowed: Sequence[str], default: str | None = None) -> None:
-    kind = _one_of("parametrisation", allowed)
-    parser.add_argument("--parametrisation", default=default, type=kind, metavar="P", help=_list(allowed))
+def _add_parametrisation(parser: ArgumentParser, default: str | None = None) -> None:
+    kind = _one_of("parametrisation", PARAMETRISATIONS)
+    parser.add_argument("--parametrisation", default=default, type=kind, metavar="P", help=_list(PARAMETRISATIONS))
 
 
 def _add_closure(parser: ArgumentParser, default: str | None = None) -> None:

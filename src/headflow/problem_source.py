@@ -31,7 +31,7 @@ def problem_file(arguments: Namespace, default: bool = False) -> tuple[ProblemFi
     ----------
     arguments
         ``problem``, the options of `NUMBERS`, and where the verb has them ``closure``, ``parametrisation``,
-        ``t_final`` and ``seed``, which override the file.
+        ``t_final``, ``seed`` and ``imbalance``, which override the file.
     default
         Whether the shipped problem is taken if none is given.
     """
@@ -102,7 +102,14 @@ def _overridden(given: ProblemFile, arguments: Namespace) -> ProblemFile:
         start = given.initial.provenance
         if not isinstance(start, RandomStart):
             raise InputError("--seed draws a random start, but the problem gives mu and omega explicitly")
-        changes["initial"] = InitialState.random(given.problem, start.scale, start.jitter, integer("seed", seed))
+        changes["initial"] = InitialState.random(
+            given.problem, start.scale, start.jitter, integer("seed", seed), given.initial.imbalance
+        )
+    if (imbalance := getattr(arguments, "imbalance", None)) is not None:
+        pair = numbers("imbalance", imbalance)
+        if len(pair) not in (1, 2):
+            raise InputError(f"--imbalance takes one number or two, got {len(pair)}")
+        changes["initial"] = changes.get("initial", given.initial).with_imbalance((pair[0], pair[-1]))
     values = {name: getattr(given, name) for name in given.__dataclass_fields__}
     return ProblemFile(**(values | changes)) if changes else given
 

@@ -48,12 +48,12 @@ def draw(trajectory: Trajectory, comparison: Comparison) -> dict[str, str]:
 
 
 def _limit_name(trajectory: Trajectory) -> str:
-    return "limit, shared heads" if trajectory.allocation.shared else "task-allocation limit"
+    return "limit, shared heads" if trajectory.phases.shared else "task-allocation limit"
 
 
 def _maps(trajectory: Trajectory, name: str, symbol: str) -> str:
-    end = float(trajectory.t[-1])
-    moments = [("start", 0.0), ("emergence", trajectory.phases.emergence), ("end", end)]
+    phases, end = trajectory.phases, float(trajectory.t[-1])
+    moments = [("start", 0.0), ("emergence", phases.emergence), ("escape", phases.escape), ("end", end)]
     return heat_maps(
         symbol,
         [

@@ -65,7 +65,7 @@ def _losses(report: Report) -> str:
         title = html_prose(_TITLES.get(name, name.replace("_", " "))) + note
         rows.append((entry.value, title, _KINDS[entry.kind], _ATTAINED[entry.attained]))
     limit = report.trajectory.phases.limit
-    if limit is not None and report.trajectory.allocation.shared:
+    if limit is not None and report.trajectory.phases.shared:
         title = "Limit of the flow's allocation (shared heads)"
         rows.append((limit, title, _KINDS["closed_form"], _ATTAINED[True]))
     rows.sort(key=lambda row: -(row[0] or 0.0))

@@ -61,10 +61,11 @@ def caveats(trajectory: Trajectory) -> list[str]:
 
 def allocation_summary(trajectory: Trajectory) -> list[str]:
     """Which head ended with which task, and the loss that this allocation tends to."""
-    allocation, limit = trajectory.allocation, trajectory.phases.limit
+    allocation, phases = trajectory.allocation, trajectory.phases
+    whose = "this allocation" if phases.escape is None else "an allocation that the flow has left"
     return [
         f"heads     {allocation}{'; heads are shared' if allocation.shared else ''}",
-        *([f"limit     {number(limit, 10)}, of this allocation"] if limit is not None else []),
+        *([f"limit     {number(phases.limit, 10)}, of {whose}"] if phases.limit is not None else []),
     ]
 
 
@@ -79,6 +80,11 @@ def answer(trajectory: Trajectory, comparison: Comparison, verification: Verific
     )
     if phases.limit is None:
         flow += "The flow has not settled on an allocation of tasks to heads."
+    elif phases.escape is not None:
+        flow += (
+            f"It came near the limit of an allocation of tasks to heads, {number(phases.limit)}, "
+            f"and left it at t = {number(phases.escape, 4)}."
+        )
     else:
         kind = "Tasks share a head" if trajectory.allocation.shared else "Each task has a head of its own"
         where = str(trajectory.allocation).replace(";", ",")
