@@ -8,6 +8,7 @@ from .._lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from .attention import sampled_risk as sampled_risk
+    from .closure_table import ClosureTable as ClosureTable
     from .codegen import compile_system as compile_system
     from .codegen import formula as formula
     from .compare import Comparison as Comparison
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .verify import Verification as Verification
 
 _NAMES = {
+    "ClosureTable": ".closure_table",
     "Comparison": ".compare",
     "InitialState": ".initial",
     "Problem": ".problem",

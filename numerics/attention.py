@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .problem import FloatArray, Problem
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SampledRisk:
-    """Mean over sampled prompts of the loss, summed over tasks, with its standard error."""
+    """Mean over sampled prompts of the loss with its standard error: summed over tasks, and of each task, (I,)."""
 
     value: float
     standard_error: float
+    tasks: FloatArray
+    task_errors: FloatArray
     n_samples: int
+
+    def to_json(self) -> dict[str, Any]:
+        """value, standard_error, tasks, task_errors, n_samples."""
+        return {**vars(self), "tasks": self.tasks.tolist(), "task_errors": self.task_errors.tolist()}
 
 
 def sampled_risk(
@@ -31,7 +38,8 @@ def sampled_risk(
     task_of = np.repeat(np.arange(problem.n_tasks), problem.dims)
     key_query = omega[task_of]  # (d, H): one eigenvalue per coordinate
     weight = np.array([float(power) for power in problem.signal_power]) / np.array(problem.dims)
-    total, squares, done = 0.0, 0.0, 0
+    # Per task, and last their sum.
+    total, squares, done = np.zeros(problem.n_tasks + 1), np.zeros(problem.n_tasks + 1), 0
     while done < n_samples:
         size = min(chunk, n_samples - done)
         context = rng.standard_normal((size, problem.context_length, problem.total_dim))
@@ -45,10 +53,11 @@ def sampled_risk(
         own = np.take_along_axis(predictor, task_of[None, None, :], axis=1)[:, 0, :]
         error = (own - query) ** 2
         signal = np.stack([error[:, task_of == task].sum(axis=1) for task in range(problem.n_tasks)], axis=1)
-        risk = signal @ weight + float(problem.noise_variance) * (combined**2).sum(axis=(1, 2))
-        total += float(risk.sum())
-        squares += float((risk**2).sum())
+        risk = signal * weight + float(problem.noise_variance) * (combined**2).sum(axis=1)
+        risk = np.column_stack([risk, risk.sum(axis=1)])
+        total += risk.sum(axis=0)
+        squares += (risk**2).sum(axis=0)
         done += size
     mean = total / n_samples
-    variance = max(squares / n_samples - mean**2, 0.0)
-    return SampledRisk(mean, float(np.sqrt(variance / n_samples)), n_samples)
+    errors = np.sqrt(np.maximum(squares / n_samples - mean**2, 0.0) / n_samples)
+    return SampledRisk(float(mean[-1]), float(errors[-1]), mean[:-1], errors[:-1], n_samples)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import numerics as numerics
     from . import theory as theory
+    from .numerics.closure_table import compare_closures as compare_closures
     from .numerics.compare import compare as compare
     from .numerics.initial import InitialState as InitialState
     from .numerics.integrate import integrate as integrate
@@ -28,6 +29,7 @@ _NAMES = {
     "Problem": ".numerics.problem",
     "Trajectory": ".numerics.trajectory",
     "compare": ".numerics.compare",
+    "compare_closures": ".numerics.closure_table",
     "errors": ".errors",
     "integrate": ".numerics.integrate",
     "numerics": ".numerics",

@@ -126,6 +126,12 @@ def _integrate(parser: ArgumentParser) -> None:
 
 
 def _compare(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        action="store_true",
+        help="instead: the loss of the initial weights in every closure, beside the sampled attention",
+    )
+    parser.add_argument("--samples", metavar="N", help="prompts to sample with --weights; default 20000")
     _add_problem(parser)
     _add_parametrisation(parser)
     _add_closure(parser)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
+from .errors import InputError
 from .output import emit, json_text
-from .problem_source import problem_file
+from .problem_source import integer, problem_file
 from .runs import integrated_as_far_as_possible
 from .summary import allocation_summary, caveats
+
+if TYPE_CHECKING:
+    from .numerics.problem_file import ProblemFile
 
 
 def run(arguments: Namespace) -> int:
@@ -15,6 +20,10 @@ def run(arguments: Namespace) -> int:
     from .numerics.compare import compare
 
     given, _ = problem_file(arguments)
+    if arguments.weights:
+        return _weights(given, arguments)
+    if arguments.samples is not None:
+        raise InputError("--samples goes with --weights")
     trajectory, stopped = integrated_as_far_as_possible(given)
     comparison = compare(given.problem, trajectory, closure=given.closure)
     if arguments.json:
@@ -23,4 +32,14 @@ def run(arguments: Namespace) -> int:
         emit("\n".join([comparison.text(), *allocation_summary(trajectory), *caveats(trajectory)]))
     if stopped is not None:
         raise stopped
+    return 0
+
+
+def _weights(given: ProblemFile, arguments: Namespace) -> int:
+    """The closures side by side for the initial weights of a problem file."""
+    from .numerics.closure_table import compare_closures
+
+    samples = {} if arguments.samples is None else {"n_samples": integer("samples", arguments.samples)}
+    table = compare_closures(given.problem, given.initial, seed=0, **samples)
+    emit(json_text(table.to_json()) if arguments.json else table.text())
     return 0
