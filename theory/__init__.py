@@ -32,13 +32,16 @@ if TYPE_CHECKING:
     from .flow import gradient_flow as gradient_flow
     from .flow import split_flow as split_flow
     from .hermite import hermite_transfer as hermite_transfer
+    from .identical_heads import merged_minimum as merged_minimum
     from .indexed import Definition as Definition
     from .invariants import is_invariant as is_invariant
     from .invariants import quadratic_invariants as quadratic_invariants
     from .limits import task_allocation_limit as task_allocation_limit
     from .linear_attention import linear_attention_loss as linear_attention_loss
     from .linear_optimum import linear_attention_optimum as linear_attention_optimum
+    from .linearisation import linearised_flow as linearised_flow
     from .loss import population_loss as population_loss
+    from .merged_zero import merged_at_zero as merged_at_zero
     from .optimum import eliminate_mu as eliminate_mu
     from .optimum import multi_head_optimum as multi_head_optimum
     from .printing import latex_document as latex_document
@@ -78,6 +81,9 @@ _NAMES = {
     "indexed": ".indexed",
     "is_invariant": ".invariants",
     "latex_document": ".printing",
+    "linearised_flow": ".linearisation",
+    "merged_at_zero": ".merged_zero",
+    "merged_minimum": ".identical_heads",
     "multi_head_optimum": ".optimum",
     "notation": ".notation",
     "output_moments": ".attention",

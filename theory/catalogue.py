@@ -16,9 +16,12 @@ from .errors import InputError
 from .escape import escape_from_allocation
 from .flow import gradient_flow
 from .hermite import hermite_transfer
+from .identical_heads import merged_minimum
 from .limits import task_allocation_limit
 from .linear_optimum import linear_attention_optimum
+from .linearisation import linearised_flow
 from .loss import population_loss
+from .merged_zero import merged_at_zero
 from .optimum import multi_head_optimum
 from .regimes import softmax_regimes
 from .symmetry import symmetric_reduction
@@ -38,8 +41,13 @@ def _flow(parametrisation: str, closure: str) -> tuple[Derivation, ...]:
     return (decomposability(), *(changed or (flow.derivation,)), energy, symmetric_reduction().derivation)
 
 
-def _limit(*_: str) -> tuple[Derivation, ...]:
-    return (task_allocation_limit().derivation,)
+def _limit(parametrisation: str, closure: str) -> tuple[Derivation, ...]:
+    limit = task_allocation_limit(closure).derivation
+    if parametrisation == "merged":
+        return (limit, merged_at_zero().derivation, merged_minimum().derivation)
+    if closure == "first_order":
+        return (limit,)
+    return (limit, linearised_flow(parametrisation, closure).derivation)
 
 
 def _optimum(*_: str) -> tuple[Derivation, ...]:

@@ -112,7 +112,7 @@ def _stationarity(closure: str) -> _Stationarity:
 
     by_mu, by_omega = (at_ansatz(partial) for partial in flow.gradient)
     on_task_mu, on_task_omega = (normalise(substitute(partial, {h: i})) for partial in (by_mu, by_omega))
-    off_task_mu, off_task_omega = (normalise(_where_distinct(partial)) for partial in (by_mu, by_omega))
+    off_task_mu, off_task_omega = (normalise(where_distinct(partial)) for partial in (by_mu, by_omega))
     record(
         "off-task gradients",
         ((n.partial_derivative(n.mu[i, h]), off_task_mu), (n.partial_derivative(n.omega[i, h]), off_task_omega)),
@@ -148,11 +148,11 @@ def _closed(stationary: _Stationarity) -> TaskAllocationLimit:
         "How much the query's spread raises the variance of the head, against d_i w_i².",
     )
     in_kappa = {stationary.interaction: kappa[i] * n.dims[i] * on_omega[i] ** 2}
-    by_mu = _in_noise_to_context(stationary.by_mu.xreplace(in_kappa))
+    by_mu = in_noise_to_context(stationary.by_mu.xreplace(in_kappa))
     mu = positive_solution(by_mu, on_mu[i])
     on_task = plain_symbols(mu.xreplace({on_omega[i]: omega})).factored()
     record("on-task mu", (on_mu[i], on_task), "Then the first equation is linear in m; c_i = φ_i d_i/L.")
-    task_loss = _in_noise_to_context(stationary.task_loss.xreplace(in_kappa)).xreplace({on_mu[i]: mu})
+    task_loss = in_noise_to_context(stationary.task_loss.xreplace(in_kappa)).xreplace({on_mu[i]: mu})
     total = n.over_tasks(plain_symbols(task_loss).factored())
     known = value.is_number
     on_task, total = ((form.xreplace({kappa[i]: value}) if known else form) for form in (on_task, total))
@@ -213,13 +213,13 @@ def _rooted(stationary: _Stationarity) -> TaskAllocationLimit:
     )
 
 
-def _where_distinct(expression: Expr) -> Expr:
+def where_distinct(expression: Expr) -> Expr:
     """The expression where its two free indices differ: remaining deltas are zero."""
     if isinstance(expression, KroneckerDelta):
         return S.Zero
     if not expression.args or isinstance(expression, Indexed):
         return expression
-    return rebuild(expression, [_where_distinct(argument) for argument in expression.args])
+    return rebuild(expression, [where_distinct(argument) for argument in expression.args])
 
 
 def _as_power(expression: Expr) -> Expr:
@@ -237,7 +237,7 @@ def _as_power(expression: Expr) -> Expr:
     return plain.restored(exp(constant + lead * log(base.expand())))
 
 
-def _in_noise_to_context(expression: Expr) -> Expr:
+def in_noise_to_context(expression: Expr) -> Expr:
     """A rational function of task i's parameters, written with c_i = φ_i d_i/L and in lowest terms."""
     i = n.i
     in_c = expression.xreplace({n.noise_factor[i]: n.noise_to_context[i] * n.context_length / n.dims[i]})

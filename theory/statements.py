@@ -23,6 +23,7 @@ from .decomposability import decomposability
 from .energy import energy_identity
 from .errors import InputError
 from .flow import attention_gradient, gradient_flow
+from .limit_statements import LIMIT_BUILDERS
 from .limits import loss_infinity, task_allocation_limit
 from .loss import population_loss
 from .optimum import eliminate_mu, infimum, multi_head_optimum
@@ -367,6 +368,7 @@ _BUILDERS: tuple[Callable[[], Statement], ...] = (
     _universal_bound,
     _single_head,
     _task_allocation,
+    *LIMIT_BUILDERS,
     _convergence,
     _factor_e,
     _separation,

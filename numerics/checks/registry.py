@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import closures, context, flow, model, parametrisations, statics
+from . import closures, context, flow, limits, model, parametrisations, statics
 from .finding import Finding, Setting
 
 CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
@@ -35,6 +35,10 @@ CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
     "universal-bound": statics.universal_bound,
     "single-head-optimum": statics.single_head,
     "task-allocation-limit": statics.allocation_stationary,
+    "balanced-limit-stable": limits.balanced_limit_stable,
+    "split-limit-saddle": limits.split_limit_saddle,
+    "merged-at-zero": limits.merged_zero,
+    "merged-degenerate-minimum": limits.merged_degenerate_minimum,
     "convergence": flow.convergence,
     "factor-e": statics.factor_e_bound,
     "separation": statics.strict_separation,

@@ -1,0 +1,132 @@
+"""Owns checks of the flows linearised at their limits: each against the Jacobian of the generated code."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from sympy import Integer, N
+
+from ...theory import notation as n
+from ...theory.closed_form import to_float
+from ...theory.flow import gradient_flow
+from ...theory.identical_heads import merged_minimum
+from ...theory.indexed import substitute, unroll
+from ...theory.limits import task_allocation_limit
+from ...theory.linearisation import linearised_flow
+from ...theory.loss import PARAMETERS
+from ...theory.merged_zero import merged_at_zero
+from ..codegen import compile_system
+from ..problem import FloatArray, Problem
+from .finding import Finding, Setting
+
+# Relative deviation that eigenvalues of a float64 Jacobian may show, and what rounding does to simple ones.
+SAME = 1e-6
+ROUNDING = 1e-9
+
+
+def balanced_limit_stable(setting: Setting) -> Finding:
+    """The spectrum of the balanced flow at the limit; none of it positive."""
+    problem = _as_many_heads(setting)
+    spectrum = np.array(linearised_flow("balanced").evaluate(problem).spectrum)
+    mu, omega = _limit_weights(problem)
+    deviation = _deviation(_eigenvalues(problem, "balanced", (mu, omega)), spectrum)
+    measured = deviation if spectrum.max() <= 0 else math.inf
+    return Finding("float", measured, SAME, ROUNDING, "largest deviation of an eigenvalue, relative to the fastest")
+
+
+def split_limit_saddle(setting: Setting) -> Finding:
+    """The spectrum of the split flow at the limit; its largest eigenvalue is the largest escape rate."""
+    problem = _as_many_heads(setting)
+    rates = linearised_flow("split").evaluate(problem)
+    mu, omega = _limit_weights(problem)
+    factor, other = np.sqrt(mu), np.sqrt(math.sqrt(problem.embedding_dim) * omega)
+    found = _eigenvalues(problem, "split", (factor, factor, other, other))
+    deviation = _deviation(found, np.array(rates.spectrum))
+    escape = max(pair[0] for pair in rates.off_task)
+    measured = max(deviation, abs(float(found.max()) / escape - 1)) if escape > 0 else math.inf
+    return Finding("float", measured, SAME, ROUNDING, "largest relative deviation of an eigenvalue")
+
+
+def merged_zero(setting: Setting) -> Finding:
+    """Growing eigenvalues of the merged flow at zero."""
+    problem = setting.small(3)
+    rates = merged_at_zero().evaluate(problem)
+    expected = np.sort([*rates.sum, *((problem.n_heads - 1) * rates.zero_sum)])
+    zero = np.zeros((problem.n_tasks, problem.n_heads))
+    found = _eigenvalues(problem, "merged", (zero, zero))[zero.size :]
+    return Finding("float", _deviation(found, expected), SAME, ROUNDING, "largest deviation of a growth rate")
+
+
+def merged_degenerate_minimum(setting: Setting) -> Finding:
+    """The second variation at identical heads, for μ of one sign and of both: random, neutral and tilted directions."""
+    problem = setting.problem.subset([0], n_heads=max(2, min(setting.problem.n_heads, 4)))
+    heads, minimum = problem.n_heads, merged_minimum()
+    rng = np.random.default_rng(setting.seed)
+    omega = np.full(heads, minimum.omega.evaluate(problem))
+    positive = rng.uniform(0.5, 1.5, heads)
+    mixed = positive.copy()
+    mixed[0] *= -0.5
+    measured = 0.0
+    for weights, sign in ((positive, 1), (mixed, -1)):
+        mu = weights / weights.sum() * minimum.total.evaluate(problem)
+        # The velocity is minus the gradient, over d_1 for ω.
+        slowness = np.repeat([1.0, float(problem.dims[0])], heads)
+        hessian = -slowness[:, None] * _jacobian(problem, "merged", (mu, omega))
+        tilt = np.stack([np.zeros(heads), omega[0] * (np.eye(heads)[0] - mu[0] / mu.sum())])
+        random = list(rng.standard_normal((3, 2, heads)) * np.array([[mu.max()], [omega[0]]]))
+        for direction in (tilt, *random):
+            flat = direction.ravel()
+            size = float(np.abs(flat) @ np.abs(hessian) @ np.abs(flat))
+            told = _second_variation(problem, mu, direction)
+            measured = max(measured, abs(float(flat @ hessian @ flat) - told) / size)
+            if direction is tilt and told * sign <= 0:
+                measured = math.inf
+        neutral = np.concatenate([random[0][0] - random[0][0].mean(), np.zeros(heads)])
+        size = float((np.abs(hessian) @ np.abs(neutral)).max())
+        measured = max(measured, float(np.abs(hessian @ neutral).max()) / size)
+    what = "largest relative deviation of the second variation; unbounded for a wrong sign"
+    return Finding("float", measured, SAME, ROUNDING, what, setting.seed)
+
+
+def _second_variation(problem: Problem, mu: FloatArray, direction: FloatArray) -> float:
+    """The derived form at weights ``mu`` (H,) in a direction (2, H) of μ and ω."""
+    values = {**problem.exact_values(), "mu": [mu.tolist()]}
+    values |= {name: [row.tolist()] for name, row in zip(("mu_tilde", "omega_tilde"), direction, strict=True)}
+    return float(N(unroll(merged_minimum().second_variation, values, PARAMETERS)))
+
+
+def _as_many_heads(setting: Setting) -> Problem:
+    """At most three tasks, at least two (a single one twice), and as many heads."""
+    small = setting.small(3)
+    if small.n_tasks == 1:
+        small = small.replace(dims=2 * small.dims, signal_power=2 * small.signal_power)
+    return small.replace(n_heads=small.n_tasks)
+
+
+def _limit_weights(problem: Problem) -> tuple[FloatArray, FloatArray]:
+    limit, values = task_allocation_limit(), problem.exact_values()
+    mu, omega = (
+        np.diag(
+            [
+                to_float(unroll(substitute(form.expression, {n.i: Integer(task)}), values, PARAMETERS))
+                for task in range(1, problem.n_tasks + 1)
+            ]
+        )
+        for form in (limit.mu, limit.omega)
+    )
+    return mu, omega
+
+
+def _jacobian(problem: Problem, parametrisation: str, state: tuple[FloatArray, ...]) -> FloatArray:
+    kernel = compile_system(gradient_flow(parametrisation)).jacobian.bind(problem.float_values())
+    return kernel(np.concatenate([part.ravel() for part in state])).copy()
+
+
+def _eigenvalues(problem: Problem, parametrisation: str, state: tuple[FloatArray, ...]) -> FloatArray:
+    """Real parts of the generated Jacobian's eigenvalues, in order."""
+    return np.sort(np.linalg.eigvals(_jacobian(problem, parametrisation, state)).real)
+
+
+def _deviation(found: FloatArray, expected: FloatArray) -> float:
+    return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -1,0 +1,236 @@
+"""Owns the merged degenerate minimum: a single task on identical heads, its second variation (derived here)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from sympy import Add, Expr, Ge, ImmutableMatrix, Indexed, KroneckerDelta, S, Sum, Symbol, diff
+
+from . import notation as n
+from .closed_form import ClosedForm
+from .derivation import Derivation, Recorder
+from .flow import gradient_flow
+from .indexed import difference_is_zero, directional_derivative, factored, normalise, replace_indexed, substitute
+from .indexed.nodes import bounds, close_sum, free_indices, rebuild
+from .limits import task_allocation_limit
+from .linearised import perturbation
+from .printing import aligned_latex, aligned_text
+from .scalars import plain_symbols, positive_solution
+from .two_heads import ONE_TASK
+
+# Identical heads: their common ω, and the sum of their μ.
+common_omega = Symbol("w", positive=True)
+total_mu = Symbol("s", positive=True)
+second_variation = Symbol("V", real=True)
+# Coefficients of the second variation, and the sums over heads that they go with.
+form_entries = (Symbol("V_XX", real=True), Symbol("V_XY", real=True), Symbol("V_YY", real=True))
+curvature = Symbol("alpha", real=True)
+_X, _Y, _Z, _P = (Symbol(name, real=True) for name in ("X", "Y", "Z", "P"))
+_MU, _OMEGA = perturbation(n.mu), perturbation(n.omega)
+
+
+def _sum(summand: Expr) -> Expr:
+    return n.over_heads(summand, n.k)
+
+
+_mu, _moved_mu, _moved_omega = (base[1, n.k] for base in (n.mu, _MU, _OMEGA))
+SUMS = {
+    _X: _sum(_moved_mu),
+    _Y: _sum(_mu * _moved_omega),
+    _Z: _sum(_mu * _moved_omega**2),
+    _P: _sum(_moved_mu * _moved_omega),
+    total_mu: _sum(_mu),
+}
+
+
+@dataclass(frozen=True)
+class MergedMinimum:
+    """A single task on H identical heads in the merged flow: ω^h = ``omega``, Σ_h μ^h = ``total``.
+
+    Attributes
+    ----------
+    form
+        The 2×2 matrix of the second variation ``D²𝓛`` in X = Σ_h μ̃^h and Y = Σ_h μ^h ω̃^h: positive definite.
+    curvature
+        The coefficient α > 0 of Z = Σ_h μ^h (ω̃^h)²; there is nothing else.
+    second_variation
+        ``form`` and ``curvature`` put together, in μ, the direction (μ̃, ω̃) and the problem's parameters.
+    """
+
+    omega: ClosedForm
+    total: ClosedForm
+    form: ImmutableMatrix
+    curvature: Expr
+    second_variation: Expr
+    derivation: Derivation
+
+    def latex(self) -> str:
+        return str(aligned_latex(self._lines()))
+
+    def text(self) -> str:
+        return str(aligned_text(self._lines()))
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_latex_(self) -> str:
+        return f"$${self.latex()}$$"
+
+    def _lines(self) -> list[tuple[Expr, Expr]]:
+        return [
+            (self.omega.symbol, self.omega.expression),
+            (self.total.symbol, self.total.expression),
+            (second_variation, self.second_variation),
+        ]
+
+
+@cache
+def merged_minimum() -> MergedMinimum:
+    """The equilibria of the merged flow at which all heads of a single task are alike, and the loss around them.
+
+    For symbolic H and the leading closure: H − 1 neutral directions along Σ_h μ^h = const; a minimum where every
+    μ^h > 0, a saddle where some μ^h < 0.
+    """
+    flow = gradient_flow("merged")
+    record = Recorder("Merged flow at identical heads", ("I = 1", "the heads have one ω"))
+    record.include(flow.derivation)
+    record(
+        "identical heads",
+        ((n.omega[1, n.h], common_omega), (SUMS[total_mu], total_mu)),
+        "All heads at one ω; their μ^h may differ, also in sign.",
+    )
+    by_mu, by_omega = (_at_identical_heads(flow.opened(partial)) for partial in flow.gradient)
+    per_mu = normalise(by_omega / n.mu[1, n.h])
+    record(
+        "gradients at identical heads",
+        tuple(
+            (n.partial_derivative(variable), partial)
+            for variable, partial in ((n.mu[1, n.h], by_mu), (n.omega[1, n.h], by_omega))
+        ),
+        "The first is the same for all heads, the second μ^h times what is the same for all: both depend on s alone.",
+        check=lambda: not free_indices(by_mu) and not free_indices(per_mu),
+    )
+    omega = positive_solution(factored(by_mu - common_omega * per_mu), common_omega)
+    total = _in_context(positive_solution(by_mu.xreplace({common_omega: omega}), total_mu))
+    limit = task_allocation_limit()
+    record(
+        "equilibria of identical heads",
+        ((common_omega, omega), (total_mu, total)),
+        "Both gradients vanish; together the heads are what one head is alone. The μ^h with this sum are H − 1 neutral "
+        "directions.",
+        check=lambda: all(
+            difference_is_zero(own, substitute(form.expression, {n.i: S.One}))
+            for own, form in ((omega, limit.omega), (total, limit.mu))
+        ),
+    )
+    form, alpha = _recorded_second_variation(record, {common_omega: omega, total_mu: total})
+    together = _assembled(form, alpha)
+    _record_signs(record, form, alpha, together)
+    derivation = record.freeze()
+    return MergedMinimum(
+        ClosedForm("omega of identical heads", common_omega, omega, derivation, (ONE_TASK,)),
+        ClosedForm("the sum of mu over identical heads", total_mu, total, derivation, (ONE_TASK,)),
+        form,
+        alpha,
+        _with_sums(together),
+        derivation,
+    )
+
+
+def _recorded_second_variation(record: Recorder, values: dict[Expr, Expr]) -> tuple[ImmutableMatrix, Expr]:
+    flow = gradient_flow("merged")
+    varied = flow.loss
+    for _ in range(2):
+        varied = directional_derivative(
+            varied, {n.mu: lambda *at: _MU[at], n.omega: lambda *at: _OMEGA[at]}, flow.definitions
+        )
+    varied = _at_identical_heads(flow.opened(varied))
+    record(
+        "sums over identical heads",
+        tuple((symbol, SUMS[symbol]) for symbol in (_X, _Y, _Z)),
+        "Of a direction: the changes μ̃^h and ω̃^h.",
+    )
+    record("crossed sum", (_P, SUMS[_P]), "One sum more, which drops out at the equilibria.")
+    record(
+        "second variation at identical heads",
+        (second_variation, varied),
+        "The second derivative of the loss in that direction: it sees the direction through X, Y, Z and P only.",
+        check=lambda: not varied.has(Sum) and not free_indices(varied),
+    )
+    at_rest = _in_context(normalise(varied.xreplace(values)))
+    form = ImmutableMatrix(2, 2, lambda a, b: _in_context(diff(at_rest, (_X, _Y)[int(a)], (_X, _Y)[int(b)]) / 2))
+    alpha = _in_context(diff(at_rest, _Z))
+    record(
+        "second variation at the equilibria",
+        (
+            (second_variation, _assembled(form, alpha, symbolic=True)),
+            *zip((*form_entries, curvature), (form[0, 0], form[0, 1], form[1, 1], alpha), strict=True),
+        ),
+        "With w and s put in: P drops out, by stationarity.",
+        check=lambda: difference_is_zero(at_rest, _assembled(form, alpha)),
+    )
+    return form, alpha
+
+
+def _record_signs(record: Recorder, form: ImmutableMatrix, alpha: Expr, together: Expr) -> None:
+    determinant = _in_context(form.det())
+    record(
+        "positive form",
+        ((form_entries[0] * form_entries[2] - form_entries[1] ** 2, determinant), Ge(second_variation, curvature * _Z)),
+        "V_XX, this determinant and α are positive. So V ≥ 0 where no μ^h is negative; where every μ^h is positive V "
+        "vanishes along the equilibria only: a degenerate local minimum.",
+        check=lambda: bool(form[0, 0].is_positive and determinant.is_positive and alpha.is_positive),
+    )
+    head = n.h
+    tilt = KroneckerDelta(n.k, head) - n.mu[1, head] / total_mu
+    direction = {_MU: lambda *_: S.Zero, _OMEGA: lambda _, other: substitute(tilt, {n.k: other})}
+    falls = _in_sums(normalise(replace_indexed(_with_sums(together), direction)))
+    expected = curvature * n.mu[1, head] * (total_mu - n.mu[1, head]) / total_mu
+    record(
+        "unstable direction",
+        ((_MU[1, n.k], S.Zero), (_OMEGA[1, n.k], tilt), (second_variation, expected)),
+        "Along this direction, for a head h, X = Y = 0: where μ^h is negative the loss falls, a saddle.",
+        check=lambda: difference_is_zero(falls, substitute(expected, {curvature: alpha})),
+    )
+
+
+def _assembled(form: ImmutableMatrix, alpha: Expr, symbolic: bool = False) -> Expr:
+    """V in X, Y and Z."""
+    first, mixed, second = form_entries if symbolic else (form[0, 0], form[0, 1], form[1, 1])
+    last = curvature if symbolic else alpha
+    return Add(first * _X**2, 2 * mixed * _X * _Y, second * _Y**2, last * _Z)
+
+
+def _with_sums(expression: Expr) -> Expr:
+    return substitute(expression, SUMS)
+
+
+def _in_sums(expression: Expr) -> Expr:
+    """A normal form with its sums over heads as symbols."""
+    known = {normalise(total): symbol for symbol, total in SUMS.items()}
+    return expression.xreplace({total: known.get(normalise(total), total) for total in expression.atoms(Sum)})
+
+
+def _at_identical_heads(expression: Expr) -> Expr:
+    """The expression for I = 1 at ω^h = w, with its sums over heads as symbols."""
+    single = _single_task(substitute(expression, {n.i: S.One}))
+    return _in_sums(normalise(replace_indexed(single, {n.omega: lambda *_: common_omega})))
+
+
+def _single_task(expression: Expr) -> Expr:
+    """The expression for I = 1: sums over tasks are their one term."""
+    if isinstance(expression, Sum):
+        pairs = bounds(expression)
+        first = {index: S.One for index, upper in pairs if upper == n.n_tasks}
+        body = _single_task(substitute(expression.function, first))
+        return close_sum(body, tuple(pair for pair in pairs if pair[1] != n.n_tasks))
+    if isinstance(expression, Indexed | KroneckerDelta) or not expression.args:
+        return expression
+    return rebuild(expression, [_single_task(argument) for argument in expression.args])
+
+
+def _in_context(expression: Expr) -> Expr:
+    """A function of the one task's parameters in c_1 = φ_1 d_1/L, in lowest terms."""
+    noise = n.noise_to_context[1] * n.context_length / n.dims[1]
+    return plain_symbols(expression.xreplace({n.noise_factor[1]: noise})).factored()

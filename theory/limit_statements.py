@@ -1,0 +1,81 @@
+"""Owns the statements about flows linearised at their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .derivation import Derivation
+from .identical_heads import merged_minimum
+from .linearisation import linearised_flow
+from .merged_zero import merged_at_zero
+from .statement import DERIVED, LEADING, Statement
+
+ALLOCATED = "H = I, weights of the task-allocation limit, head i serving task i; h ≠ i"
+
+
+def _balanced_limit() -> Statement:
+    return _statement(
+        "balanced-limit-stable",
+        "The task-allocation limit attracts the balanced flow",
+        (LEADING, ALLOCATED),
+        (
+            "trace and determinant on task",
+            "on-task eigenvalues",
+            "off-task eigenvalues",
+            "no mode grows",
+            "neutral modes at second order",
+        ),
+        linearised_flow("balanced").derivation,
+    )
+
+
+def _split_limit() -> Statement:
+    return _statement(
+        "split-limit-saddle",
+        "The task-allocation limit is a saddle of the split flow",
+        (LEADING, ALLOCATED, "I ≥ 2; o − v off task grows at the rate g_i"),
+        ("split flow linearised off task", "escape rate", "saddle of the split flow"),
+        linearised_flow("split").derivation,
+    )
+
+
+def _merged_minimum() -> Statement:
+    return _statement(
+        "merged-degenerate-minimum",
+        "Identical heads are a degenerate minimum of the merged flow",
+        (LEADING, "I = 1, H ≥ 2", "V = D²𝓛 in a direction μ̃, ω̃; the last three lines for a head with μ_1^h < 0"),
+        (
+            "equilibria of identical heads",
+            "sums over identical heads",
+            "second variation at the equilibria",
+            "positive form",
+            "unstable direction",
+        ),
+        merged_minimum().derivation,
+    )
+
+
+def _merged_at_zero() -> Statement:
+    return _statement(
+        "merged-at-zero",
+        "Growth from small weights in the merged flow: weak selection",
+        (LEADING, "μ and ω small, H ≥ 2; ρ_zero for differences of heads, ρ_sum for all heads alike"),
+        ("growth rates at zero", "weak selection"),
+        merged_at_zero().derivation,
+    )
+
+
+def _statement(
+    id: str, title: str, hypotheses: tuple[str, ...], labels: tuple[str, ...], derivation: Derivation
+) -> Statement:
+    """A proved statement whose claim is the formulas of some of its steps."""
+    claim = tuple(line for label in labels for line in derivation[label].formula)
+    return Statement(id, title, hypotheses, claim, DERIVED, "proved", derivation)
+
+
+LIMIT_BUILDERS: tuple[Callable[[], Statement], ...] = (
+    _balanced_limit,
+    _split_limit,
+    _merged_at_zero,
+    _merged_minimum,
+)

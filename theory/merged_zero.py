@@ -1,0 +1,176 @@
+"""Owns the merged flow linearised at zero: zero-sum modes and the sum mode of each task (derived here)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from sympy import Add, Expr, Gt, IndexedBase, Integer, KroneckerDelta, Matrix, S, sqrt
+
+from . import notation as n
+from .allocation_blocks import first_order
+from .closed_form import HasValues, parameters_of, to_float
+from .derivation import Derivation, Recorder
+from .flow import gradient_flow
+from .indexed import difference_is_zero, factored, normalise, replace_indexed, substitute, unroll
+from .limits import where_distinct
+from .linearised import perturbation
+from .printing import aligned_latex, aligned_text
+
+zero_sum_rate = IndexedBase("rho_zero", real=True)
+sum_rate = IndexedBase("rho_sum", real=True)
+_STATE = (n.mu, n.omega)
+_other = n.index("l")
+
+
+@dataclass(frozen=True)
+class ZeroRates:
+    """Growth rates at zero for one problem, per task: of the H − 1 zero-sum modes, and of the sum mode."""
+
+    zero_sum: tuple[float, ...]
+    sum: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class MergedAtZero:
+    """Growth of small weights in the merged flow, for each task apart and any number of heads.
+
+    ``zero_sum`` is the growth rate of the H − 1 modes with Σ_h μ̃^h = Σ_h ω̃^h = 0 (each has a partner that falls at
+    the same rate); ``sum`` that of the mode in which all heads are alike, ``falling`` the rate of its partner.
+    """
+
+    zero_sum: Expr
+    sum: Expr
+    falling: Expr
+    derivation: Derivation
+
+    def evaluate(self, problem: HasValues) -> ZeroRates:
+        """Both growth rates of every task, per unit of time = learning rate × steps."""
+        values = parameters_of(problem)
+        tasks = [{n.i: Integer(task)} for task in range(1, int(values["I"]) + 1)]
+        zero_sum, together = (
+            tuple(to_float(unroll(substitute(rate, task), values)) for task in tasks)
+            for rate in (self.zero_sum, self.sum)
+        )
+        return ZeroRates(zero_sum, together)
+
+    def _lines(self) -> list[tuple[Expr, Expr]]:
+        return [(zero_sum_rate[n.i], self.zero_sum), (sum_rate[n.i], self.sum)]
+
+    def latex(self) -> str:
+        return str(aligned_latex(self._lines()))
+
+    def text(self) -> str:
+        return str(aligned_text(self._lines()))
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_latex_(self) -> str:
+        return f"$${self.latex()}$$"
+
+
+@cache
+def merged_at_zero() -> MergedAtZero:
+    """The merged flow to first order in small weights: tasks decouple, heads move apart or as one."""
+    i, h = n.i, n.h
+    flow = gradient_flow("merged")
+    record = Recorder("Merged flow at zero", ("μ and ω are small, of either sign",))
+    record.include(flow.derivation)
+    zero = dict.fromkeys(_STATE, _zero)
+    tilde = {base: perturbation(base) for base in _STATE}
+    moved = first_order(
+        flow, {base: _entry(tilde[base]) for base in _STATE}, lambda expression: replace_indexed(expression, zero)
+    )
+    record(
+        "merged flow linearised at zero",
+        tuple((n.time_derivative(tilde[base][i, h]), rhs) for base, rhs in zip(_STATE, moved, strict=True)),
+        "r_i = 1 and C_hk = 1 there: tasks decouple, and heads meet only in the sum of μ.",
+    )
+    apart = _sector(
+        record,
+        "zero-sum modes",
+        moved,
+        KroneckerDelta(h, n.k) - KroneckerDelta(h, _other),
+        "One head against another: the sum over heads drops out. H − 1 such modes.",
+    )
+    together = _sector(record, "sum mode", moved, S.One, "All heads alike: the sum over heads is H times each.")
+    (growing, _), (rising, falling) = rates = (_eigenvalues(apart), _eigenvalues(together))
+    names = (zero_sum_rate[i], sum_rate[i])
+    record(
+        "growth rates at zero",
+        ((names[0], growing), (names[1], rising)),
+        "The larger root of each block's characteristic polynomial.",
+        check=lambda: all(
+            difference_is_zero(rate**2 - block.trace() * rate + block.det(), S.Zero)
+            for block, pair in zip((apart, together), rates, strict=True)
+            for rate in pair
+        ),
+    )
+    # With a = ρ_zero and b = half the trace of the sum block, ρ_sum = b + √(b² + a²), and a > ρ_sum is −2ab > 0.
+    half = together.trace() / 2
+    gap = normalise((growing - half) ** 2 - (rising - half) ** 2)
+    record(
+        "weak selection",
+        Gt(names[0], names[1]),
+        "Both squared, after the trace is taken away: differences between heads grow faster than their sum.",
+        check=lambda: bool((growing - half).is_positive and gap.is_positive),
+    )
+    return MergedAtZero(growing, rising, falling, record.freeze())
+
+
+def _sector(record: Recorder, label: str, moved: tuple[Expr, ...], shape: Expr, why: str) -> Matrix:
+    """The block of the modes ``x̃_i^h = shape_h x̃_i``, recorded."""
+    i, h, k = n.i, n.h, n.k
+    amplitude = {base: perturbation(base)[i] for base in _STATE}
+    rules = {perturbation(base): _shaped(perturbation(base), shape) for base in _STATE}
+    found = tuple(normalise(replace_indexed(rhs, rules)) for rhs in moved)
+    block = Matrix(
+        [
+            [
+                where_distinct(
+                    substitute(replace_indexed(rhs, {perturbation(b): _unit(b == base) for b in _STATE}), {h: k})
+                )
+                for base in _STATE
+            ]
+            for rhs in found
+        ]
+    )
+    lines = tuple(
+        (
+            n.time_derivative(amplitude[base]),
+            Add(*(block[row, place] * amplitude[other] for place, other in enumerate(_STATE))),
+        )
+        for row, base in enumerate(_STATE)
+    )
+    record(
+        label,
+        ((n.mu[i, h], shape * amplitude[n.mu]), (n.omega[i, h], shape * amplitude[n.omega]), *lines),
+        why,
+        check=lambda: all(difference_is_zero(rhs, shape * row) for rhs, (_, row) in zip(found, lines, strict=True)),
+    )
+    return block
+
+
+def _eigenvalues(block: Matrix) -> tuple[Expr, Expr]:
+    """Both eigenvalues of a 2×2 block, the larger first."""
+    half = normalise(block.trace() / 2)
+    root = sqrt(factored(half**2 - block.det()))
+    return half + root, half - root
+
+
+def _shaped(base: IndexedBase, shape: Expr) -> Callable[..., Expr]:
+    return lambda task, head: substitute(shape, {n.h: head}) * base[task]
+
+
+def _unit(own: bool) -> Callable[..., Expr]:
+    return lambda *_: S.One if own else S.Zero
+
+
+def _entry(base: IndexedBase) -> Callable[..., Expr]:
+    return lambda task, head: base[task, head]
+
+
+def _zero(*_: Expr) -> Expr:
+    return S.Zero
