@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from .assignment import BestAssignment as BestAssignment
+    from .assignment import assignment_limit as assignment_limit
+    from .assignment import best_assignment as best_assignment
     from .attention import sampled_risk as sampled_risk
     from .closure_table import ClosureTable as ClosureTable
     from .codegen import compile_system as compile_system
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from .escape import sign_changes as sign_changes
     from .initial import InitialState as InitialState
     from .initial import RandomStart as RandomStart
+    from .optimum import SearchResult as SearchResult
+    from .optimum import search_optimum as search_optimum
     from .problem import Problem as Problem
     from .problem_file import ProblemFile as ProblemFile
     from .reference import realised_limit as realised_limit
@@ -26,21 +31,26 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "ClosureTable": ".closure_table",
+    "BestAssignment": ".assignment",
     "Comparison": ".compare",
     "InitialState": ".initial",
     "Problem": ".problem",
     "ProblemFile": ".problem_file",
     "RandomStart": ".initial",
+    "SearchResult": ".optimum",
     "StopReason": ".stop",
     "Trajectory": ".trajectory",
     "Verdict": ".verify",
     "Verification": ".verify",
+    "assignment_limit": ".assignment",
+    "best_assignment": ".assignment",
     "compile_system": ".codegen",
     "formula": ".codegen",
     "predicted_sign_changes": ".escape",
     "realised_limit": ".reference",
     "sampled_risk": ".attention",
     "sign_changes": ".escape",
+    "search_optimum": ".optimum",
 }
 
 if not TYPE_CHECKING:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .coordinates import to_growth as to_growth
     from .coordinates import to_hyperbolic as to_hyperbolic
     from .coordinates import to_log as to_log
+    from .corollaries import equal_tasks_optimum as equal_tasks_optimum
+    from .corollaries import single_head_residuals as single_head_residuals
+    from .corollaries import universal_bound_reached as universal_bound_reached
     from .derivation import Derivation as Derivation
     from .energy import energy_identity as energy_identity
     from .escape import Escape as Escape
@@ -49,6 +52,9 @@ if TYPE_CHECKING:
     from .printing import to_mathml as to_mathml
     from .printing import to_text as to_text
     from .regimes import softmax_regimes as softmax_regimes
+    from .shared_heads import idle_head as idle_head
+    from .shared_heads import shared_head as shared_head
+    from .shared_heads import split_task as split_task
     from .statement import Statement as Statement
     from .symmetry import symmetric_reduction as symmetric_reduction
     from .system import ReducedSystem as ReducedSystem
@@ -103,6 +109,12 @@ _NAMES = {
     "to_text": ".printing",
     "universal_lower_bound": ".bounds",
     "warm_up_flow": ".warm_up",
+    "universal_bound_reached": ".corollaries",
+    "equal_tasks_optimum": ".corollaries",
+    "single_head_residuals": ".corollaries",
+    "shared_head": ".shared_heads",
+    "split_task": ".shared_heads",
+    "idle_head": ".shared_heads",
 }
 
 if not TYPE_CHECKING:

@@ -1,0 +1,110 @@
+"""Owns the statements about the optimum's corollaries and about limits with shared, split and idle heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import notation as n
+from .corollaries import equal_tasks_optimum, least_heads, single_head_residuals, universal_bound_reached
+from .optimum import infimum
+from .shared_heads import (
+    idle_head,
+    shared_head,
+    shared_loss,
+    shared_mu,
+    shared_omega,
+    split_task,
+)
+from .statement import DERIVED, LEADING, Statement
+
+
+def _bound_reached() -> Statement:
+    found = universal_bound_reached()
+    return Statement(
+        "universal-bound-reached",
+        "Heads at which the universal bound is the infimum",
+        (LEADING,),
+        ((least_heads, found.least_heads),),
+        DERIVED,
+        "proved",
+        found.derivation,
+    )
+
+
+def _equal_tasks() -> Statement:
+    found = equal_tasks_optimum()
+    return Statement(
+        "equal-tasks-optimum",
+        "Optimum for equal tasks",
+        (LEADING, *found.derivation.assumptions),
+        ((infimum, found.expression),),
+        DERIVED,
+        "proved",
+        found.derivation,
+    )
+
+
+def _residuals() -> Statement:
+    found = single_head_residuals()
+    return Statement(
+        "single-head-residuals",
+        "What the best single head leaves of each task",
+        (LEADING, "H = 1"),
+        ((n.residual[n.i], found.residual), (found.budget, 1)),
+        DERIVED,
+        "proved",
+        found.derivation,
+    )
+
+
+def _shared() -> Statement:
+    found = shared_head()
+    return Statement(
+        "shared-head",
+        "Limit of a head that hosts g equal tasks",
+        (LEADING, "the balanced flow", "one head hosts g tasks of equal d and λ, which have no weight on other heads"),
+        ((shared_omega, found.omega), (shared_mu, found.mu), (shared_loss, found.loss)),
+        DERIVED,
+        "proved",
+        found.derivation,
+    )
+
+
+def _split() -> Statement:
+    found = split_task()
+    claim = tuple(
+        line for label in ("omega", "mu", "loss") for line in found.derivation[f"{label} of a split task"].formula
+    )
+    return Statement(
+        "split-task",
+        "A task split over several heads",
+        (LEADING, "the balanced flow", "K heads of equal ω serve task i alone, S is the sum of its μ there"),
+        claim,
+        DERIVED,
+        "proved",
+        found.derivation,
+    )
+
+
+def _idle() -> Statement:
+    found = idle_head()
+    claim = tuple(line for label in ("idle mu decays", "never grows") for line in found.derivation[label].formula)
+    return Statement(
+        "idle-head",
+        "An idle head loses μ and keeps ω",
+        (LEADING, "the balanced flow, the other heads at the task-allocation limit", "head l is idle, u = √d_i ω_i^l"),
+        claim,
+        DERIVED,
+        "proved",
+        found.derivation,
+    )
+
+
+OPTIMUM_BUILDERS: tuple[Callable[[], Statement], ...] = (
+    _bound_reached,
+    _equal_tasks,
+    _residuals,
+    _shared,
+    _split,
+    _idle,
+)

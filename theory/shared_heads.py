@@ -1,0 +1,304 @@
+"""Owns limits in which heads and tasks are not one to one: shared heads, split tasks, idle heads (derived here).
+
+All are stationary points of the balanced flow.  The weights of other tasks on the heads at hand vanish, and so do
+those of other heads on the tasks at hand: the rest of the problem drops out, each part is solved by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from sympy import Expr, Ge, IndexedBase, Integer, KroneckerDelta, S, Sum, Symbol, cancel, diff, exp, factor, solve, sqrt
+
+from . import notation as n
+from .bounds import single_head_optimum
+from .derivation import Derivation, Recorder
+from .flow import gradient_flow
+from .indexed import Definition, difference_is_zero, factored, fold, inline, normalise, replace_indexed, substitute
+from .indexed.nodes import free_symbols
+from .limits import on_mu as hosting_mu
+from .limits import on_omega as hosting_omega
+from .limits import task_allocation_limit
+from .optimum_proof import expressed
+from .scalars import plain_symbols, positive_solution, summand
+from .symmetry import task_dim, task_noise, task_power
+
+group_size = Symbol("g", integer=True, positive=True)
+shared_mu = Symbol("mu_g", positive=True)
+shared_omega = Symbol("omega_g", positive=True)
+shared_loss = Symbol("loss_g", positive=True)
+task_cost = Symbol("c", positive=True)
+part_mu = IndexedBase("m", real=True)
+part_omega = Symbol("w", positive=True)
+total_mu = Symbol("S", positive=True)
+idle_omega = IndexedBase("z", real=True)
+idle_head_index = n.index("l")
+scaled_weight = Symbol("u", real=True)
+
+ONE = Integer(1)
+Rule = Callable[[Expr, Expr], Expr]
+
+
+def _at(expression: Expr, mu: Rule, omega: Rule, sizes: dict[Symbol, Expr]) -> Expr:
+    """An expression of the balanced flow at an ansatz for μ and ω, definitions opened."""
+    opened = substitute(inline(expression, gradient_flow("balanced").definitions), sizes)
+    return normalise(replace_indexed(opened, {n.mu: mu, n.omega: omega}))
+
+
+@dataclass(frozen=True)
+class SharedHead:
+    """A head that hosts g tasks of equal d, λ: its ω and μ on each of them, and the loss of the group."""
+
+    omega: Expr
+    mu: Expr
+    loss: Expr
+    derivation: Derivation
+
+
+@cache
+def shared_head() -> SharedHead:
+    """The limit of a head that hosts ``g`` equal tasks: ω = 1/√(g d), loss g λ e g c/(1 + e g c).
+
+    In general, for any group, the exponent Σ_i d_i ω_i² is exactly 1 and the head is at the single-head optimum of its
+    group (steps of the derivation).
+    """
+    i, h = n.i, n.h
+    flow = gradient_flow("balanced")
+    record = Recorder("Shared head", ("one head hosts a group of tasks alone, which have no weight on other heads",))
+    record.include(flow.derivation)
+    sizes = {n.n_tasks: group_size}
+
+    def hosted(base: IndexedBase) -> Rule:
+        return lambda task, head: base[task] * KroneckerDelta(head, ONE)
+
+    ansatz = (hosted(hosting_mu), hosted(hosting_omega))
+    record(
+        "hosting ansatz",
+        ((n.mu[i, h], ansatz[0](i, h)), (n.omega[i, h], ansatz[1](i, h))),
+        "Tasks 1..g of the group sit on head 1 (renumbered); the weights of the others there vanish.",
+    )
+    by_mu, by_omega = (_at(partial, *ansatz, sizes) for partial in flow.gradient)
+    on_mu, on_omega = (normalise(substitute(partial, {h: ONE})) for partial in (by_mu, by_omega))
+    balance = normalise(_over_group(hosting_mu[i] * on_mu - hosting_omega[i] * on_omega))
+    exponent = _over_group(n.dims[i] * hosting_omega[i] ** 2)
+    weight = _over_group(n.signal_power[i] * n.noise_factor[i] * hosting_mu[i] ** 2) / n.context_length
+    record(
+        "exponent of a hosting head",
+        ((S.Zero, 2 * exp(exponent) * weight * (1 - exponent)), (exponent, S.One)),
+        "Σ_i (m_i ∂𝓛/∂m_i − w_i ∂𝓛/∂w_i) = 0: the residuals drop out, the exponent is 1 for any group.",
+        check=lambda: difference_is_zero(balance, 2 * exp(exponent) * weight * (1 - exponent)),
+    )
+    _record_water_level(record, on_mu, on_omega, exponent)
+    equal = {
+        n.dims: lambda _: task_dim,
+        n.signal_power: lambda _: task_power,
+        n.noise_factor: lambda _: task_noise,
+        hosting_mu: lambda _: shared_mu,
+        hosting_omega: lambda _: shared_omega,
+    }
+
+    def at_equal(expression: Expr) -> Expr:
+        return normalise(replace_indexed(expression, equal))
+
+    equal_mu, equal_omega = at_equal(on_mu), at_equal(on_omega)
+    record(
+        "stationarity of equal tasks",
+        ((S.Zero, equal_mu), (S.Zero, equal_omega)),
+        "Both gradients on the hosting head, at g tasks of equal d, λ and equal weights.",
+    )
+    eliminated = factored(equal_mu * shared_mu - equal_omega * shared_omega)
+    omega = positive_solution(eliminated, shared_omega)
+    record("omega of a shared head", (shared_omega, omega), "The residual eliminated: g d ω² = 1.")
+    mu = _in_cost(positive_solution(equal_mu.xreplace({shared_omega: omega}), shared_mu))
+    record("mu of a shared head", (shared_mu, mu), "Then the first equation is linear in μ; c = φ d/L.")
+    total = at_equal(_at(flow.loss, *ansatz, sizes))
+    loss = _in_cost(total.xreplace({shared_mu: mu, shared_omega: omega}))
+    one = _single_head_of_equal_tasks()
+    record(
+        "loss of a shared head",
+        (shared_loss, loss),
+        "Both inserted in the group's part of the loss: it is the single-head optimum of the group.",
+        check=lambda: difference_is_zero(loss, one),
+    )
+    return SharedHead(omega, mu, loss, record.freeze())
+
+
+def _record_water_level(record: Recorder, on_mu: Expr, on_omega: Expr, exponent: Expr) -> None:
+    """The group as a whole: its tasks are at one water level, that of the best single head for them."""
+    i = n.i
+    at_one = {normalise(exponent): S.One}
+    best = positive_solution(on_mu.xreplace(at_one), hosting_mu[i])
+    cost, share = n.noise_to_context[i], n.dims[i] * hosting_omega[i] ** 2 / exp(1)
+    record(
+        "residual on a hosting head",
+        ((hosting_mu[i], best), (1 - hosting_mu[i] * hosting_omega[i], cost / (cost + expressed[i]))),
+        "∂𝓛/∂m_i = 0 at that exponent; x_i = d_i w_i²/e, so that Σ_i x_i = 1/e, the budget of one head.",
+        check=lambda: difference_is_zero(
+            _in_costs_of_task(1 - best * hosting_omega[i]), _in_costs_of_task(cost / (cost + share))
+        ),
+    )
+    (power,) = (total for total in on_omega.xreplace(at_one).atoms(Sum) if total.has(hosting_mu))
+    level = positive_solution(on_omega.xreplace(at_one), power).xreplace({hosting_mu[i]: best})
+    marginal = n.signal_power[i] * cost / (cost + expressed[i]) ** 2
+    record(
+        "level of a hosting head",
+        (marginal, exp(2) * power / n.context_length),
+        "∂𝓛/∂w_i = 0 then says that the marginal gain of x_i is the same for every task of the group: water-filling. "
+        "The head is at the single-head optimum of its group.",
+        check=lambda: difference_is_zero(
+            _in_costs_of_task(exp(2) * level / n.context_length),
+            _in_costs_of_task(marginal.xreplace({expressed[i]: share})),
+        ),
+    )
+
+
+def _over_group(body: Expr) -> Expr:
+    return substitute(n.over_tasks(body), {n.n_tasks: group_size})
+
+
+def _in_cost(expression: Expr) -> Expr:
+    """φ = c L/d put in, and one fraction in lowest terms."""
+    in_c = expression.xreplace({task_noise: task_cost * n.context_length / task_dim})
+    return plain_symbols(normalise(in_c)).factored()
+
+
+def _single_head_of_equal_tasks() -> Expr:
+    equal = {n.dims: task_dim, n.signal_power: task_power, n.noise_factor: task_noise}
+    opened = substitute(single_head_optimum().form.expression, {n.n_tasks: group_size})
+    return _in_cost(replace_indexed(opened, {base: (lambda _, value=value: value) for base, value in equal.items()}))
+
+
+@dataclass(frozen=True)
+class SplitTask:
+    """A task on K heads of the same ω: that ω, the sum of its μ over these heads, and its loss (those of one head)."""
+
+    omega: Expr
+    total_mu: Expr
+    loss: Expr
+    derivation: Derivation
+
+
+@cache
+def split_task() -> SplitTask:
+    """Where task i stays split over heads of equal ω = 1/√d_i: Σ_h μ_i^h = √d_i/(1 + e c_i), a line of equilibria."""
+    i, h = n.i, n.h
+    flow = gradient_flow("balanced")
+    record = Recorder("Split task", ("a task sits on K heads of the same ω, which have no weight for other tasks",))
+    record.include(flow.derivation)
+    record.include(task_allocation_limit().derivation)
+    heads = Symbol("K", integer=True, positive=True)
+    sizes = {n.n_tasks: ONE, n.n_heads: heads}
+    ansatz: tuple[Rule, Rule] = (lambda _, head: part_mu[head], lambda _, head: part_omega)
+    record(
+        "split ansatz",
+        ((n.mu[i, h], part_mu[h]), (n.omega[i, h], part_omega)),
+        "Heads 1..K (renumbered) serve task i alone; the weights of other tasks there vanish.",
+    )
+    total = Definition(total_mu, substitute(n.over_heads(part_mu[h]), {n.n_heads: heads}))
+    of_task = {base: (lambda _, own=base[i]: own) for base in (n.dims, n.signal_power, n.noise_factor)}
+
+    def at(expression: Expr) -> Expr:
+        """At the ansatz; the sum of all m is one symbol."""
+        task = substitute(expression, {i: ONE}) if i in free_symbols(expression) else expression
+        return normalise(replace_indexed(fold(_at(task, *ansatz, sizes), total), of_task))
+
+    by_mu, by_omega = (at(partial) for partial in flow.gradient)
+    pull = normalise(by_omega / part_mu[h])
+    record(
+        "split stationarity",
+        ((n.partial_derivative(n.mu[i, h]), by_mu), (n.partial_derivative(n.omega[i, h]), part_mu[h] * pull)),
+        "S = Σ_h m_h: the same conditions on w and S for every head, whatever the single m_h.",
+        check=lambda: not {n.h, part_mu.label} & (free_symbols(by_mu) | free_symbols(pull)),
+    )
+    eliminated = factored(by_mu - pull * part_omega)
+    omega = positive_solution(eliminated, part_omega)
+    record("omega of a split task", (part_omega, omega), "The first minus w times the second over m_h: d_i w² = 1.")
+    found = _in_costs_of_task(positive_solution(by_mu.xreplace({part_omega: omega}), total_mu))
+    record(
+        "mu of a split task",
+        (total_mu, found),
+        "The μ of one head, shared out in any way among the K: a line of equilibria (of dimension K − 1).",
+        check=lambda: difference_is_zero(found, task_allocation_limit().mu.expression),
+    )
+    loss = _in_costs_of_task(at(_task_part(flow.loss)).xreplace({total_mu: found, part_omega: omega}))
+    record(
+        "loss of a split task",
+        (n.loss, loss),
+        "Depends on S alone, and equals the task's part of the allocation limit.",
+        check=lambda: difference_is_zero(loss, summand(task_allocation_limit().loss.expression)),
+    )
+    return SplitTask(omega, found, loss, record.freeze())
+
+
+def _task_part(loss: Expr) -> Expr:
+    """The loss of one task alone (I = 1)."""
+    return substitute(loss, {n.n_tasks: ONE})
+
+
+def _in_costs_of_task(expression: Expr) -> Expr:
+    in_c = expression.xreplace({n.noise_factor[n.i]: n.noise_to_context[n.i] * n.context_length / n.dims[n.i]})
+    return plain_symbols(normalise(in_c)).factored()
+
+
+@dataclass(frozen=True)
+class IdleHead:
+    """A head without a task at the allocation limit: its ω is frozen, ``rate`` = −d(log μ_i^l)/dt in u = √d_i ω_i^l."""
+
+    rate: Expr
+    derivation: Derivation
+
+
+@cache
+def idle_head() -> IdleHead:
+    """An idle head l at the allocation limit loses μ_i at the rate ``rate`` ≥ 0, and its ω stands still."""
+    i = n.i
+    flow = gradient_flow("balanced")
+    limit = task_allocation_limit()
+    record = Recorder("Idle head", ("the other heads are at the task-allocation limit, and the idle head's μ is zero",))
+    record.include(limit.derivation)
+    sizes = {n.n_heads: n.n_tasks}
+
+    def omega(task: Expr, head: Expr) -> Expr:
+        return idle_omega[task] if head == idle_head_index else hosting_omega[task] * KroneckerDelta(task, head)
+
+    def mu(task: Expr, head: Expr) -> Expr:
+        return S.Zero if head == idle_head_index else hosting_mu[task] * KroneckerDelta(task, head)
+
+    record(
+        "idle ansatz",
+        ((n.mu[i, idle_head_index], S.Zero), (n.omega[i, idle_head_index], idle_omega[i])),
+        "The idle head l, besides heads 1..I at the limit; its ω is arbitrary.",
+    )
+    by_mu, by_omega = (_at(substitute(partial, {n.h: idle_head_index}), mu, omega, sizes) for partial in flow.gradient)
+    record(
+        "idle omega stands still",
+        (n.partial_derivative(n.omega[i, idle_head_index]), by_omega),
+        "Every term of the ω-gradient carries a μ of its own head.",
+        check=lambda: by_omega == 0,
+    )
+    at_limit = by_mu.xreplace({hosting_omega[i]: limit.omega.expression, hosting_mu[i]: limit.mu.expression})
+    scaled = at_limit.xreplace({idle_omega[i]: scaled_weight / sqrt(n.dims[i])})
+    pace = flow.metric[0] / n.mu[i, n.h]
+    plain = plain_symbols(_in_costs_of_task(normalise(normalise(scaled) * pace)))
+    gap = exp(scaled_weight) - exp(1) * scaled_weight
+    factor_of_gap = factor(cancel(plain.expression / gap))
+    rate = plain.restored(factor_of_gap) * gap
+    record(
+        "idle mu decays",
+        (n.time_derivative(n.mu[i, idle_head_index]) / n.mu[i, idle_head_index], -rate),
+        "The μ-gradient there, times the metric over μ; u = √d_i ω_i^l.",
+    )
+    record(
+        "never grows",
+        Ge(gap, 0),
+        "e^u − e u is convex with its minimum 0 at u = 1, the ω of a serving head.",
+        check=lambda: (
+            bool(factor_of_gap.is_positive)
+            and solve(diff(gap, scaled_weight), scaled_weight) == [1]
+            and gap.subs(scaled_weight, 1) == 0
+            and bool(diff(gap, scaled_weight, 2).is_positive)
+        ),
+    )
+    return IdleHead(rate, record.freeze())
