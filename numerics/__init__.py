@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .initial import RandomStart as RandomStart
     from .optimum import SearchResult as SearchResult
     from .optimum import search_optimum as search_optimum
+    from .orbits import OrbitFlow as OrbitFlow
+    from .orbits import orbit_flow as orbit_flow
+    from .orbits import orbits_of as orbits_of
     from .problem import Problem as Problem
     from .problem_file import ProblemFile as ProblemFile
     from .reference import realised_limit as realised_limit
@@ -34,6 +37,7 @@ _NAMES = {
     "BestAssignment": ".assignment",
     "Comparison": ".compare",
     "InitialState": ".initial",
+    "OrbitFlow": ".orbits",
     "Problem": ".problem",
     "ProblemFile": ".problem_file",
     "RandomStart": ".initial",
@@ -47,6 +51,8 @@ _NAMES = {
     "compile_system": ".codegen",
     "formula": ".codegen",
     "predicted_sign_changes": ".escape",
+    "orbit_flow": ".orbits",
+    "orbits_of": ".orbits",
     "realised_limit": ".reference",
     "sampled_risk": ".attention",
     "sign_changes": ".escape",

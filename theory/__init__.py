@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .bounds import universal_lower_bound as universal_lower_bound
     from .catalogue import derivations as derivations
     from .context_length import context_shift as context_shift
+    from .conventions import Convention as Convention
+    from .conventions import in_convention as in_convention
     from .coordinates import to_growth as to_growth
     from .coordinates import to_hyperbolic as to_hyperbolic
     from .coordinates import to_log as to_log
@@ -47,10 +49,13 @@ if TYPE_CHECKING:
     from .merged_zero import merged_at_zero as merged_at_zero
     from .optimum import eliminate_mu as eliminate_mu
     from .optimum import multi_head_optimum as multi_head_optimum
+    from .orbits import Orbits as Orbits
+    from .orbits import orbit_partition as orbit_partition
     from .printing import latex_document as latex_document
     from .printing import to_latex as to_latex
     from .printing import to_mathml as to_mathml
     from .printing import to_text as to_text
+    from .reduction import orbit_reduction as orbit_reduction
     from .regimes import softmax_regimes as softmax_regimes
     from .shared_heads import idle_head as idle_head
     from .shared_heads import shared_head as shared_head
@@ -71,6 +76,7 @@ _NAMES = {
     "linear_attention_loss": ".linear_attention",
     "hermite_transfer": ".hermite",
     "context_shift": ".context_length",
+    "Convention": ".conventions",
     "Definition": ".indexed",
     "Derivation": ".derivation",
     "ReducedSystem": ".system",
@@ -84,6 +90,7 @@ _NAMES = {
     "errors": ".errors",
     "factor_e": ".bounds",
     "gradient_flow": ".flow",
+    "in_convention": ".conventions",
     "indexed": ".indexed",
     "is_invariant": ".invariants",
     "latex_document": ".printing",
@@ -92,6 +99,9 @@ _NAMES = {
     "merged_minimum": ".identical_heads",
     "multi_head_optimum": ".optimum",
     "notation": ".notation",
+    "Orbits": ".orbits",
+    "orbit_partition": ".orbits",
+    "orbit_reduction": ".reduction",
     "output_moments": ".attention",
     "population_loss": ".loss",
     "printing": ".printing",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from .bayes import bayes_risk
 from .bounds import factor_e, separation, single_head_optimum, universal_lower_bound
 from .choices import checked_closure, checked_parametrisation, unknown
 from .context_length import context_shift
+from .conventions import Convention, in_convention
 from .coordinates import to_growth, to_hyperbolic, to_log
 from .decomposability import decomposability
 from .derivation import Derivation
@@ -25,8 +27,11 @@ from .merged_zero import merged_at_zero
 from .optimum import multi_head_optimum
 from .regimes import softmax_regimes
 from .symmetry import symmetric_reduction
+from .system import ReducedSystem
 from .two_heads import zero_sum_pair
 from .warm_up import warm_up_flow
+
+_PACKAGE = Convention()
 
 
 def _loss(_: str, closure: str) -> tuple[Derivation, ...]:
@@ -34,11 +39,15 @@ def _loss(_: str, closure: str) -> tuple[Derivation, ...]:
 
 
 def _flow(parametrisation: str, closure: str) -> tuple[Derivation, ...]:
+    flows = (flow.derivation for flow in _in_coordinates(parametrisation, closure))
+    return (decomposability(), *flows, energy_identity(parametrisation), symmetric_reduction().derivation)
+
+
+def _in_coordinates(parametrisation: str, closure: str) -> tuple[ReducedSystem, ...]:
+    """The flow in the coordinates in which it is solved."""
     flow = gradient_flow(parametrisation, closure)
-    coordinates = {"balanced": (to_log,), "split": (to_log, to_growth, to_hyperbolic)}.get(parametrisation, ())
-    changed = tuple(change(flow).derivation for change in coordinates)
-    energy = energy_identity(parametrisation)
-    return (decomposability(), *(changed or (flow.derivation,)), energy, symmetric_reduction().derivation)
+    changes = {"balanced": (to_log,), "split": (to_log, to_growth, to_hyperbolic)}.get(parametrisation, ())
+    return tuple(change(flow) for change in changes) or (flow,)
 
 
 def _limit(parametrisation: str, closure: str) -> tuple[Derivation, ...]:
@@ -79,18 +88,54 @@ TOPICS: Mapping[str, Callable[[str, str], tuple[Derivation, ...]]] = {
 }
 
 
+def _loss_in(convention: Convention, _: str, closure: str) -> tuple[Derivation, ...]:
+    return (in_convention(population_loss(closure), convention).derivation,)
+
+
+def _flow_in(convention: Convention, parametrisation: str, closure: str) -> tuple[Derivation, ...]:
+    flows = _in_coordinates(parametrisation, closure)
+    return tuple(in_convention(flow, convention).derivation for flow in flows)
+
+
+def _limit_in(convention: Convention, *_: str) -> tuple[Derivation, ...]:
+    limit = task_allocation_limit()
+    return tuple(in_convention(form, convention).derivation for form in (limit.omega, limit.mu, limit.loss))
+
+
+def _optimum_in(convention: Convention, *_: str) -> tuple[Derivation, ...]:
+    forms = (universal_lower_bound(), single_head_optimum().form, bayes_risk())
+    return tuple(in_convention(form, convention).derivation for form in forms)
+
+
+# What can be written in another convention.
+_REWRITTEN: Mapping[str, Callable[[Convention, str, str], tuple[Derivation, ...]]] = {
+    "loss": _loss_in,
+    "flow": _flow_in,
+    "limit": _limit_in,
+    "optimum": _optimum_in,
+}
+
+
 def derivations(
-    topic: str = "all", parametrisation: str = "balanced", closure: str = "leading"
+    topic: str = "all",
+    parametrisation: str = "balanced",
+    closure: str = "leading",
+    convention: Convention = _PACKAGE,
 ) -> tuple[Derivation, ...]:
     """The derivations of a topic; under "all" every step stands once, where it is first needed.
 
-    Raises ``InputError`` for an unknown topic, parametrisation or closure.
+    In another convention than the package's: those results that `in_convention` rewrites, of loss, flow, limit and
+    optimum.  Raises ``InputError`` for an unknown topic, parametrisation or closure, and for another topic there.
     """
     checked_parametrisation(parametrisation)
     checked_closure(closure)
-    if topic != "all" and topic not in TOPICS:
-        raise InputError(unknown("topic", topic, (*TOPICS, "all")))
-    chosen = TOPICS.values() if topic == "all" else (TOPICS[topic],)
+    kind, builders = "topic", TOPICS
+    if convention != _PACKAGE:
+        kind = "topic for another convention"
+        builders = {name: partial(build, convention) for name, build in _REWRITTEN.items()}
+    if topic not in (*builders, "all"):
+        raise InputError(unknown(kind, topic, (*builders, "all")))
+    chosen = builders.values() if topic == "all" else (builders[topic],)
     found = [derivation for build in chosen for derivation in build(parametrisation, closure)]
     shown: set[str] = set()
     result = []

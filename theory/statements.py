@@ -27,6 +27,7 @@ from .limit_statements import LIMIT_BUILDERS
 from .limits import loss_infinity, task_allocation_limit
 from .loss import population_loss
 from .optimum import eliminate_mu, infimum, multi_head_optimum
+from .optimum_statements import OPTIMUM_BUILDERS
 from .statement import DERIVED, LEADING, Statement
 from .symmetry import symmetric_reduction
 from .warm_up import warm_up_flow
@@ -374,6 +375,7 @@ _BUILDERS: tuple[Callable[[], Statement], ...] = (
     _separation,
     _separation_limit,
     _ordering,
+    *OPTIMUM_BUILDERS,
     _bayes,
     *CONTEXT_BUILDERS,
 )

@@ -35,6 +35,8 @@ class ReducedSystem:
     loss, gradient, metric, velocity
         The loss without ½, and per state variable its partial derivative, the (diagonal, inverse) metric and the
         time derivative; time = learning rate × steps.
+    convention
+        How loss and time are scaled; `in_convention` writes the system in another one.
     invariants
         Expressions that are constant along the flow.
     domain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import closures, context, flow, limits, model, parametrisations, statics
+from . import closures, context, flow, limits, model, optimum, parametrisations, statics
 from .finding import Finding, Setting
 
 CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
@@ -44,6 +44,12 @@ CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
     "separation": statics.strict_separation,
     "separation-limit": statics.separation_for_long_contexts,
     "ordering": statics.ordering,
+    "universal-bound-reached": optimum.bound_reached,
+    "equal-tasks-optimum": optimum.equal_tasks,
+    "single-head-residuals": optimum.residuals_of_one_head,
+    "shared-head": optimum.shared_heads,
+    "split-task": optimum.split_tasks,
+    "idle-head": optimum.idle_heads,
     "bayes-risk": model.bayes_risk_sampled,
     "linear-attention-loss": context.linear_loss,
     "linear-attention-optimum": context.linear_optimum,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exposition:
-    """What theory has to say on a topic, in order."""
+    """What theory has to say on a topic, in order; ``convention`` says how loss and regressors are scaled."""
 
     title: str
+    convention: str
     derivations: tuple[Derivation, ...]
     statements: tuple[Statement, ...]
 
@@ -66,19 +67,22 @@ class Exposition:
         return (*self.derivations, *self.statements)
 
 
-def exposition(topic: str, parametrisation: str, closure: str) -> Exposition:
-    """What theory has to say on one of the topics of ``derive``."""
+def exposition(topic: str, parametrisation: str, closure: str, switches: Collection[str] = ()) -> Exposition:
+    """What theory has to say on one of the topics of ``derive``, in the package's convention or with switches."""
     from .theory.catalogue import derivations
+    from .theory.conventions import Convention
     from .theory.statements import statements
 
     title = {
         "all": "Training dynamics of multi-head softmax attention",
         "statements": "Statements",
     }.get(topic, f"Derivation: {topic}")
+    convention = Convention(**dict.fromkeys(switches, True))
     return Exposition(
         title,
-        derivations(topic, parametrisation, closure) if topic != "statements" else (),
-        statements() if topic in ("statements", "all") else (),
+        str(convention),
+        derivations(topic, parametrisation, closure, convention) if switches or topic != "statements" else (),
+        statements() if topic in ("statements", "all") and not switches else (),
     )
 
 

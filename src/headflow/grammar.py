@@ -21,6 +21,7 @@ VERBS = {
     "cite": "print how to cite headflow",
 }
 TOPICS = ("loss", "flow", "limit", "optimum", "phases", "statements", "all")
+CONVENTIONS = ("half", "noisy_target", "unit_covariance")
 FORMATS = ("text", "latex", "markdown", "html")
 REPORT_FOLDER = "headflow-report"
 
@@ -111,6 +112,13 @@ def _derive(parser: ArgumentParser) -> None:
     _add_parametrisation(parser, default="balanced")
     _add_closure(parser, default="leading")
     parser.add_argument(
+        "--convention",
+        default=(),
+        type=_some_of("convention", CONVENTIONS),
+        metavar="W1,W2,…",
+        help=f"{', '.join(CONVENTIONS)}: loss, flow, limit and optimum in another convention",
+    )
+    parser.add_argument(
         "--format", default="text", type=_one_of("format", FORMATS), metavar="FORMAT", help=_list(FORMATS)
     )
 
@@ -198,3 +206,8 @@ def _one_of(kind: str, allowed: Collection[str]) -> Callable[[str], str]:
         return word
 
     return checked
+
+
+def _some_of(kind: str, allowed: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    one = _one_of(kind, allowed)
+    return lambda words: tuple(one(word.strip()) for word in words.split(","))

@@ -11,9 +11,9 @@ from .output import emit, json_object, json_text
 def run(arguments: Namespace) -> int:
     """Print; the exit code is 0."""
     topic, parametrisation, closure = arguments.topic, arguments.parametrisation, arguments.closure
-    found = exposition(topic, parametrisation, closure)
+    found = exposition(topic, parametrisation, closure, arguments.convention)
     if arguments.json:
-        chosen = {"parametrisation": parametrisation, "topic": topic}
+        chosen = {"parametrisation": parametrisation, "topic": topic, "convention": found.convention}
         emit(json_text(json_object(None, closure, **chosen, **found.to_json())))
     else:
         emit(getattr(found, arguments.format)())

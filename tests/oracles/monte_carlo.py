@@ -63,15 +63,21 @@ def attention_risk(
     seed: int,
     conditional: bool = True,
     chunk: int = 500,
+    noisy_target: bool = False,
+    unit_covariance: bool = False,
 ) -> Risk:
     """Risk of the heads (mu, omega), shape (I, H).
 
     ``conditional`` averages over beta and the noise in closed form, given all x: a smaller variance and no
-    bias. With False everything is drawn.
+    bias. With False everything is drawn. ``noisy_target`` draws the query target with its own noise (not with
+    ``conditional``); ``unit_covariance`` takes beta_i ~ N(0, lam_i Id).
     """
+    if noisy_target and conditional:
+        raise ValueError("a noisy target is drawn: conditional=False")
     mu, omega = np.asarray(mu, float), np.asarray(omega, float)
     lam, dims = np.asarray(problem["lam"], float), np.asarray(problem["d"], int)
     sigma2, length = float(problem["sigma2"]), int(problem["L"])
+    variance = lam if unit_covariance else lam / dims
     owner = np.repeat(np.arange(len(dims)), dims)
     blocks = [np.flatnonzero(owner == i) for i in range(len(dims))]
     rng = np.random.default_rng(seed)
@@ -84,11 +90,13 @@ def attention_risk(
         for i, block in enumerate(blocks):
             if conditional:
                 miss = (combined[:, i, None, :] @ x[:, :, block])[:, 0] - x_query[:, block]
-                squared[:, i] = lam[i] / dims[i] * (miss**2).sum(axis=1) + sigma2 * (combined[:, i] ** 2).sum(axis=1)
+                squared[:, i] = variance[i] * (miss**2).sum(axis=1) + sigma2 * (combined[:, i] ** 2).sum(axis=1)
             else:
-                beta = rng.standard_normal((n, dims[i], 1)) * np.sqrt(lam[i] / dims[i])
+                beta = rng.standard_normal((n, dims[i], 1)) * np.sqrt(variance[i])
                 y = (x[:, :, block] @ beta)[:, :, 0] + np.sqrt(sigma2) * rng.standard_normal((n, length))
                 target = (x_query[:, block] * beta[:, :, 0]).sum(axis=1)
+                if noisy_target:
+                    target += np.sqrt(sigma2) * rng.standard_normal(n)
                 squared[:, i] = ((combined[:, i] * y).sum(axis=1) - target) ** 2
         moments.add(np.column_stack([squared, squared.sum(axis=1)]))
     mean, error = moments.result()

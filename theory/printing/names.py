@@ -23,6 +23,9 @@ def name(label: str) -> Node:
             return _accented(name(label.removesuffix(suffix)), mark)
     if label in LATEX_NAMES or label in TEXT_NAMES:
         return _from_tables(label)
+    whole, _, number = label.rpartition("_")
+    if number.isdigit() and (whole in LATEX_NAMES or whole in TEXT_NAMES):
+        return add_scripts(name(whole), [_part(number)], [])
     stem, *parts = label.split("_")
     if not stem or not all(parts):
         return _word(label)
