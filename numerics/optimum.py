@@ -39,6 +39,7 @@ from ..theory.system import ReducedSystem
 from .codegen import compile_system
 from .exact import positive_integer, shown
 from .problem import FloatArray, Problem
+from .single_head import single_head_loss
 
 # At radius s the best directions are those of the limit s → 0 but for O(s²), and rounding disturbs the scaled C by
 # 1e-16 Σ_i d_i/s² where log C has an error of 1e-16 (in the leading closure its error is relative to itself).
@@ -133,12 +134,13 @@ def search_optimum(problem: Problem, starts: int = 12, seed: int = 0, closure: s
     seed
         Seed of the starts.
     closure
-        ``"leading"``.
+        ``"leading"`` or ``"finite_d"``.
 
     For H ≥ 2 the infimum is not attained: the search then ends at weights of radius 1e-6.  Source: derived here.
     Raises ``InputError`` (or ``InputTypeError``) for an unknown closure, or numbers that are not allowed.
     """
-    checked_closure(closure)
+    if checked_closure(closure) == "first_order":
+        raise InputError("the loss of first_order has no lower bound, so there is no optimum to search for")
     starts = positive_integer("starts", starts)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise InputTypeError(f"seed must be an integer, got {shown(seed)} ({type(seed).__name__})")
@@ -152,7 +154,7 @@ def search_optimum(problem: Problem, starts: int = 12, seed: int = 0, closure: s
         problem=problem,
         closure=closure,
         loss=best.loss,
-        infimum=multi_head_optimum().evaluate(problem),
+        infimum=_infimum(problem, closure),
         omega=best.omega,
         mu=best.mu,
         starts=starts,
@@ -388,3 +390,10 @@ def _radius(problem: Problem, omega: FloatArray) -> float:
 
 def _mp(number: Expr) -> mpmath.mpf:
     return mpmath.mpf(str(N(number, DIGITS)))
+
+
+def _infimum(problem: Problem, closure: str) -> float:
+    """The theorem's infimum; with one head, where the closures differ, the optimum of that head."""
+    if problem.n_heads == 1:
+        return single_head_loss(problem, closure).value
+    return multi_head_optimum().evaluate(problem)

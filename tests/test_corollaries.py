@@ -7,11 +7,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from sympy import E, Integer, N, Rational, Symbol
 
 from cases import REFERENCE, oracle
 from headflow import Problem
-from headflow.errors import HypothesisError
+from headflow.errors import HypothesisError, InputError
 from headflow.numerics.checks import optimum as checks
 from headflow.numerics.checks.finding import Setting
 from headflow.theory import (
@@ -177,7 +178,7 @@ class TestMutatedChains:
             for item in flow.definitions
         ]
         wrong = dataclasses.replace(flow, definitions=tuple(squared))
-        monkeypatch.setattr(shared_heads, "gradient_flow", lambda _: wrong)
+        monkeypatch.setattr(shared_heads, "gradient_flow", lambda *_: wrong)
 
     def test_shared_head(self, monkeypatch):
         self.mutated_flow(monkeypatch)
@@ -272,3 +273,21 @@ class TestChecksCanFail:
     def test_idle_heads(self, monkeypatch):
         self.plant(monkeypatch, "idle_head", rate=idle_head().rate * self.tiny)
         assert self.fails(checks.idle_heads)
+
+
+def test_shared_head_at_finite_d_against_a_minimisation_of_the_hand_formula():
+    """g equal tasks on one head in finite_d: ω² = 1/(g d + 2), κ(g d) in place of e."""
+    found = shared_head("finite_d")
+    assert found.derivation.check().holds
+    one = {"lam": (1.5,) * 3, "d": (7,) * 3, "sigma2": 0.2, "L": 60}
+
+    def loss(pair):
+        mu, omega = pair
+        return hand.loss(np.full((3, 1), mu), np.full((3, 1), omega), one, "finite_d")
+
+    best = minimize(loss, (3.0, 0.2), method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-14})
+    numbers = {"g": 3, "d": 7, "lambda": Rational(3, 2), "c": Rational(17, 15) * Rational(7, 60)}
+    values = [unroll(form, numbers, found.definitions) for form in (found.mu, found.omega, found.loss)]
+    assert [float(value) for value in values] == pytest.approx([*best.x, best.fun], rel=1e-6)
+    with pytest.raises(InputError, match="no closed form in first_order"):
+        shared_head("first_order")

@@ -132,3 +132,17 @@ def test_bad_input():
         Profile(THREE).loss(np.zeros((2, 3)))
     with pytest.raises(InputError, match="too large"):
         Profile(THREE).loss(np.full((3, 2), 20.0))
+
+
+@pytest.mark.parametrize("n_heads", [1, 2, 3])
+def test_finite_d_has_the_same_infimum_for_two_heads_or_more(n_heads):
+    problem = THREE.replace(n_heads=n_heads)
+    found = search_optimum(problem, starts=3, closure="finite_d")
+    leading = search_optimum(problem, starts=3).infimum
+    assert abs(found.excess) < 1e-10
+    assert (found.infimum == leading) == (n_heads > 1)
+
+
+def test_first_order_has_no_optimum_to_search_for():
+    with pytest.raises(InputError, match="no lower bound"):
+        search_optimum(THREE, closure="first_order")

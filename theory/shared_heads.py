@@ -10,11 +10,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Expr, Ge, IndexedBase, Integer, KroneckerDelta, S, Sum, Symbol, cancel, diff, exp, factor, solve, sqrt
+from sympy import (
+    Expr,
+    Ge,
+    IndexedBase,
+    Integer,
+    KroneckerDelta,
+    S,
+    Sum,
+    Symbol,
+    cancel,
+    diff,
+    exp,
+    factor,
+    log,
+    solve,
+    sqrt,
+)
 
 from . import notation as n
 from .bounds import single_head_optimum
 from .derivation import Derivation, Recorder
+from .errors import InputError
 from .flow import gradient_flow
 from .indexed import Definition, difference_is_zero, factored, fold, inline, normalise, replace_indexed, substitute
 from .indexed.nodes import free_symbols
@@ -24,11 +41,13 @@ from .limits import task_allocation_limit
 from .optimum_proof import expressed
 from .scalars import plain_symbols, positive_solution, summand
 from .symmetry import task_dim, task_noise, task_power
+from .system import ReducedSystem
 
 group_size = Symbol("g", integer=True, positive=True)
 shared_mu = Symbol("mu_g", positive=True)
 shared_omega = Symbol("omega_g", positive=True)
 shared_loss = Symbol("loss_g", positive=True)
+group_kappa = Symbol("kappa_g", positive=True)
 task_cost = Symbol("c", positive=True)
 part_mu = IndexedBase("m", real=True)
 part_omega = Symbol("w", positive=True)
@@ -41,31 +60,40 @@ ONE = Integer(1)
 Rule = Callable[[Expr, Expr], Expr]
 
 
-def _at(expression: Expr, mu: Rule, omega: Rule, sizes: dict[Symbol, Expr]) -> Expr:
+def _at(expression: Expr, mu: Rule, omega: Rule, sizes: dict[Symbol, Expr], closure: str = "leading") -> Expr:
     """An expression of the balanced flow at an ansatz for μ and ω, definitions opened."""
-    opened = substitute(inline(expression, gradient_flow("balanced").definitions), sizes)
+    opened = substitute(inline(expression, gradient_flow("balanced", closure).definitions), sizes)
     return normalise(replace_indexed(opened, {n.mu: mu, n.omega: omega}))
 
 
 @dataclass(frozen=True)
 class SharedHead:
-    """A head that hosts g tasks of equal d, λ: its ω and μ on each of them, and the loss of the group."""
+    """A head that hosts g tasks of equal d, λ: its ω and μ on each of them, and the loss of the group.
+
+    In ``finite_d`` they are written in κ_g, which ``definitions`` holds.
+    """
 
     omega: Expr
     mu: Expr
     loss: Expr
     derivation: Derivation
+    definitions: tuple[Definition, ...] = ()
 
 
 @cache
-def shared_head() -> SharedHead:
+def shared_head(closure: str = "leading") -> SharedHead:
     """The limit of a head that hosts ``g`` equal tasks: ω = 1/√(g d), loss g λ e g c/(1 + e g c).
 
     In general, for any group, the exponent Σ_i d_i ω_i² is exactly 1 and the head is at the single-head optimum of its
-    group (steps of the derivation).
+    group (steps of the derivation).  In ``finite_d``: ω = 1/√(g d + 2), and κ(g d) for e.
+
+    Raises ``InputError`` in ``first_order``, which has no closed form.
     """
     i, h = n.i, n.h
-    flow = gradient_flow("balanced")
+    kappa = task_allocation_limit(closure).kappa
+    if kappa is None:
+        raise InputError(f"the limit of a shared head has no closed form in {closure}")
+    flow = gradient_flow("balanced", closure)
     record = Recorder("Shared head", ("one head hosts a group of tasks alone, which have no weight on other heads",))
     record.include(flow.derivation)
     sizes = {n.n_tasks: group_size}
@@ -79,18 +107,10 @@ def shared_head() -> SharedHead:
         ((n.mu[i, h], ansatz[0](i, h)), (n.omega[i, h], ansatz[1](i, h))),
         "Tasks 1..g of the group sit on head 1 (renumbered); the weights of the others there vanish.",
     )
-    by_mu, by_omega = (_at(partial, *ansatz, sizes) for partial in flow.gradient)
+    by_mu, by_omega = (_at(partial, *ansatz, sizes, closure) for partial in flow.gradient)
     on_mu, on_omega = (normalise(substitute(partial, {h: ONE})) for partial in (by_mu, by_omega))
-    balance = normalise(_over_group(hosting_mu[i] * on_mu - hosting_omega[i] * on_omega))
-    exponent = _over_group(n.dims[i] * hosting_omega[i] ** 2)
-    weight = _over_group(n.signal_power[i] * n.noise_factor[i] * hosting_mu[i] ** 2) / n.context_length
-    record(
-        "exponent of a hosting head",
-        ((S.Zero, 2 * exp(exponent) * weight * (1 - exponent)), (exponent, S.One)),
-        "Σ_i (m_i ∂𝓛/∂m_i − w_i ∂𝓛/∂w_i) = 0: the residuals drop out, the exponent is 1 for any group.",
-        check=lambda: difference_is_zero(balance, 2 * exp(exponent) * weight * (1 - exponent)),
-    )
-    _record_water_level(record, on_mu, on_omega, exponent)
+    if closure == "leading":
+        _record_group(record, on_mu, on_omega)
     equal = {
         n.dims: lambda _: task_dim,
         n.signal_power: lambda _: task_power,
@@ -110,19 +130,65 @@ def shared_head() -> SharedHead:
     )
     eliminated = factored(equal_mu * shared_mu - equal_omega * shared_omega)
     omega = positive_solution(eliminated, shared_omega)
-    record("omega of a shared head", (shared_omega, omega), "The residual eliminated: g d ω² = 1.")
-    mu = _in_cost(positive_solution(equal_mu.xreplace({shared_omega: omega}), shared_mu))
+    record("omega of a shared head", (shared_omega, omega), "The residual eliminated; ω² = 1/(g d) in leading.")
+    spread = at_equal(_at(_interaction(flow).at(ONE, ONE), *ansatz, sizes, closure))
+    factor_e = kappa.expression.xreplace({n.dims[i]: group_size * task_dim})
+    known = {**_logarithms(spread, group_kappa * group_size * task_dim * omega**2), shared_omega: omega}
+    definitions: tuple[Definition, ...] = (Definition(group_kappa, factor_e),)
+    if factor_e.is_number:
+        definitions = ()
+    mu = _in_cost(positive_solution(equal_mu.xreplace(known), shared_mu))
     record("mu of a shared head", (shared_mu, mu), "Then the first equation is linear in μ; c = φ d/L.")
-    total = at_equal(_at(flow.loss, *ansatz, sizes))
-    loss = _in_cost(total.xreplace({shared_mu: mu, shared_omega: omega}))
-    one = _single_head_of_equal_tasks()
+    total = at_equal(_at(flow.loss, *ansatz, sizes, closure))
+    loss = _in_cost(total.xreplace({**known, shared_mu: mu}))
+    alone = summand(task_allocation_limit(closure).loss.expression).xreplace(
+        {
+            n.signal_power[i]: task_power,
+            n.noise_to_context[i]: group_size * task_cost,
+            kappa.symbol: group_kappa,
+        }
+    )
     record(
         "loss of a shared head",
         (shared_loss, loss),
-        "Both inserted in the group's part of the loss: it is the single-head optimum of the group.",
-        check=lambda: difference_is_zero(loss, one),
+        "Both inserted in the group's part of the loss: g times that of one task of dimension g d.",
+        check=lambda: difference_is_zero(loss, group_size * alone),
     )
-    return SharedHead(omega, mu, loss, record.freeze())
+    if closure == "leading":
+        one = _single_head_of_equal_tasks()
+        record(
+            "optimum of a shared head",
+            (shared_loss, loss),
+            "It is the single-head optimum of the group.",
+            check=lambda: difference_is_zero(loss, one),
+        )
+    return SharedHead(omega, mu, loss, record.freeze(), definitions)
+
+
+def _interaction(flow: ReducedSystem) -> Definition:
+    (found,) = (item for item in flow.definitions if item.base == n.interaction)
+    return found
+
+
+def _logarithms(exponential: Expr, value: Expr) -> dict[Expr, Expr]:
+    """What puts ``value`` in for an exponential: the value of the logarithm in its exponent, if there is one."""
+    exponent = exponential.args[0]
+    return {atom: log(value) / exponent.coeff(atom) for atom in exponent.atoms(log)}
+
+
+def _record_group(record: Recorder, on_mu: Expr, on_omega: Expr) -> None:
+    """Any group of tasks on one head: the exponent is 1, and the head is at the optimum for its group."""
+    i = n.i
+    balance = normalise(_over_group(hosting_mu[i] * on_mu - hosting_omega[i] * on_omega))
+    exponent = _over_group(n.dims[i] * hosting_omega[i] ** 2)
+    weight = _over_group(n.signal_power[i] * n.noise_factor[i] * hosting_mu[i] ** 2) / n.context_length
+    record(
+        "exponent of a hosting head",
+        ((S.Zero, 2 * exp(exponent) * weight * (1 - exponent)), (exponent, S.One)),
+        "Σ_i (m_i ∂𝓛/∂m_i − w_i ∂𝓛/∂w_i) = 0: the residuals drop out, the exponent is 1 for any group.",
+        check=lambda: difference_is_zero(balance, 2 * exp(exponent) * weight * (1 - exponent)),
+    )
+    _record_water_level(record, on_mu, on_omega, exponent)
 
 
 def _record_water_level(record: Recorder, on_mu: Expr, on_omega: Expr, exponent: Expr) -> None:
