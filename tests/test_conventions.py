@@ -215,3 +215,18 @@ def test_the_reference_case_in_numbers():
     """33e/(100 + 11e), halved, with three noises of .1."""
     limit = in_convention(task_allocation_limit().loss, Convention(half=True, noisy_target=True))
     assert limit.evaluate(REFERENCE) == pytest.approx((0.69055073637622836881 + 0.3) / 2, rel=1e-15)
+
+
+@pytest.mark.parametrize("closure", ["leading", "finite_d", "first_order"])
+def test_the_allocation_limit_of_every_closure_with_unit_covariance(closure):
+    """λ_i as the variance of a coordinate is the signal power d_i λ_i of the package's own convention."""
+    problem = Problem(dims=[10, 8], signal_power=[1, "0.5"], noise_variance="0.1", context_length=100, n_heads=2)
+    same = problem.replace(signal_power=[10, 4])
+    limit = task_allocation_limit(closure)
+    for form in (limit.loss, limit.mu, limit.omega):
+        found = in_convention(form, Convention(unit_covariance=True))
+        if form is limit.loss:
+            assert found.evaluate(problem) == pytest.approx(form.evaluate(same), rel=1e-14)
+        else:
+            pairs = zip(found.at_tasks(problem), form.at_tasks(same), strict=True)
+            assert all(float(one) == pytest.approx(float(other), rel=1e-14) for one, other in pairs)

@@ -97,8 +97,8 @@ def _flow_in(convention: Convention, parametrisation: str, closure: str) -> tupl
     return tuple(in_convention(flow, convention).derivation for flow in flows)
 
 
-def _limit_in(convention: Convention, *_: str) -> tuple[Derivation, ...]:
-    limit = task_allocation_limit()
+def _limit_in(convention: Convention, _: str, closure: str) -> tuple[Derivation, ...]:
+    limit = task_allocation_limit(closure)
     return tuple(in_convention(form, convention).derivation for form in (limit.omega, limit.mu, limit.loss))
 
 

@@ -7,7 +7,7 @@ A closed form meets a problem's numbers through the symbols' names only, exactly
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sympy import Expr, Integer, N
@@ -93,6 +93,11 @@ class ClosedForm:
     def evaluate(self, problem: HasValues) -> float:
         """The value as a float, rounded once from 30 digits."""
         return to_float(self.exact(problem))
+
+    def rewritten(self, change: Callable[[Expr], Expr]) -> ClosedForm:
+        """The form with everything that its expression is written in changed, the expression itself kept."""
+        changed = tuple(Definition(item.head, change(item.body)) for item in self.definitions)
+        return replace(self, definitions=changed)
 
     @property
     def lines(self) -> list[tuple[Expr, Expr]]:

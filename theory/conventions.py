@@ -110,7 +110,10 @@ def in_convention(what: Result, convention: Convention) -> Result:
         expression = _weight_in(record, convention, what)
     else:
         raise InputTypeError(f"in_convention knows losses and weights; {what.title} is neither")
-    return replace(what, expression=expression, derivation=record.freeze())
+    rewritten = replace(what, expression=expression, derivation=record.freeze())
+    if convention.unit_covariance and isinstance(rewritten, ClosedForm):
+        return rewritten.rewritten(lambda own: _spread(inline(own, _SHARED)))
+    return rewritten
 
 
 def _flow_in(record: Recorder, convention: Convention, system: ReducedSystem) -> ReducedSystem:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -70,6 +70,10 @@ class RootedForm(ClosedForm):
         values = dict(problem.exact_values())
         values[str(self.root.unknown.base.label)] = self.root.solve(self.title, problem)
         return unroll(expression, values, (*PARAMETERS, *self.root.definitions))
+
+    def rewritten(self, change: Callable[[Expr], Expr]) -> RootedForm:
+        changed = tuple(Definition(item.head, change(item.body)) for item in self.root.definitions)
+        return replace(self, root=replace(self.root, equation=change(self.root.equation), definitions=changed))
 
     @property
     def lines(self) -> list[tuple[Expr, Expr]]:

@@ -95,10 +95,13 @@ def answer(trajectory: Trajectory, comparison: Comparison, verification: Verific
     best, bound, single = (
         losses[name].value for name in ("multi_head_optimum", "universal_lower_bound", "single_head_optimum")
     )
-    levels = (
-        f"The best any weights with {heads} can do is {number(best)}; the bound for any number of heads "
-        f"is {number(bound)}, the best of a single head {number(single)}."
-    )
+    if best is None or bound is None:
+        levels = f"The best of a single head is {number(single)}; {losses['multi_head_optimum'].reason}."
+    else:
+        levels = (
+            f"The best any weights with {heads} can do is {number(best)}; the bound for any number of heads "
+            f"is {number(bound)}, the best of a single head {number(single)}."
+        )
     return [flow, levels, verdict_sentence(verification)]
 
 
