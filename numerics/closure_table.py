@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 from html import escape
@@ -79,7 +80,7 @@ class ClosureTable:
             found.append([name, *cells, self.notes.get(name, "")])
         risk = self.sampled
         pairs = [*zip(risk.tasks, risk.task_errors, strict=True), (risk.value, risk.standard_error)]
-        cells = [f"{value:.5g} ± {error:.1g}" for value, error in pairs]
+        cells = [_with_error(value, error) for value, error in pairs]
         return [*found, ["sampled attention", *cells, f"{risk.n_samples} prompts, ± one standard error"]]
 
     def text(self) -> str:
@@ -87,7 +88,7 @@ class ClosureTable:
         rows = self.rows()
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.text()
@@ -141,6 +142,12 @@ def compare_closures(problem: Problem, weights: InitialState, n_samples: int = 2
         notes,
         seed,
     )
+
+
+def _with_error(value: float, error: float) -> str:
+    """The value to the two leading digits of its error."""
+    places = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 6
+    return f"{value:.{places}f} ± {error:.{places}f}"
 
 
 @cache
