@@ -214,7 +214,6 @@ class TestMutatedChains:
 
 
 CHECKS = (
-    checks.searched_optimum,
     checks.bound_reached,
     checks.equal_tasks,
     checks.residuals_of_one_head,

@@ -10,6 +10,7 @@ from sympy import Rational, Symbol
 
 from headflow import Problem, compare, verify
 from headflow.errors import InputError
+from headflow.numerics import optimum
 from headflow.numerics.checks import CHECKS, Finding, Setting, flow, model, statics
 from headflow.numerics.verify import judged
 from headflow.theory.derivation import Derivation, Step
@@ -139,9 +140,11 @@ class TestChecksCanFail:
         assert self.outcome("factor-e") == "fails"
 
     def test_elimination(self, monkeypatch):
-        right = statics.eliminate_mu()
+        right = optimum.eliminate_mu()
         wrong = dataclasses.replace(right, loss=right.loss * (1 + Symbol("L") ** -3))
-        monkeypatch.setattr(statics, "eliminate_mu", lambda: wrong)
+        monkeypatch.setattr(optimum, "eliminate_mu", lambda: wrong)
+        optimum._systems.cache_clear()
+        monkeypatch.setattr(optimum, "_systems", optimum._systems.__wrapped__)
         assert self.outcome("mu-elimination") == "fails"
 
     def test_warm_up(self, monkeypatch):

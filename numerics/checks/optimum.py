@@ -33,14 +33,6 @@ from .finding import NONE_FAILS, Finding, Setting, proof
 DIGITS = 50
 
 
-def searched_optimum(setting: Setting) -> Finding:
-    """The least loss over all weights that a search finds from several starts, against the theorem's infimum."""
-    problem = setting.small(4, n_heads=min(setting.problem.n_heads, 5))
-    found = search_optimum(problem, starts=2 if setting.quick else 8, seed=setting.seed)
-    what = "relative distance of the least loss found to the infimum"
-    return Finding("float", abs(found.excess), 1e-7, 1e-12, what, setting.seed)
-
-
 def bound_reached(setting: Setting) -> Finding:
     """The proof's steps; then for every number of heads up to I + 2 whether infimum and bound are equal, exactly."""
     found = universal_bound_reached()
