@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from headflow.errors import InputError
 from headflow.theory import derivations, latex_document
 from headflow.theory.printing import check_latex
+from headflow.theory.proofs import proofs
 from headflow.theory.statements import statement, statements
 
 
@@ -69,3 +72,24 @@ def test_the_derivation_does_not_know_the_sizes():
             for line in step.formula:
                 sides = line if isinstance(line, tuple) else (line,)
                 assert not any("I=" in str(side) or "H=" in str(side) for side in sides)
+
+
+def test_proofs_tell_every_step_once_and_refer_to_the_rest():
+    entries = statements()
+    told = proofs(entries)
+    steps = [step for proof in told for step in proof.steps]
+    assert len(steps) == len(set(steps))
+    assert set(steps) == {step for entry in entries for step in entry.derivation}
+    place = {entry.id: number for number, entry in enumerate(entries)}
+    for proof in told:
+        assert all(place[id_] < place[proof.statement.id] for id_ in proof.uses)
+    source = latex_document("Proofs", [("Proofs", "\n".join(proof.latex() for proof in told))])
+    assert check_latex(source) == []
+    assert "Measured: the flow is integrated" in source
+    assert source.count(r"\begin{proof}") == len(entries)
+
+
+def test_a_published_claim_needs_a_plan_of_how_it_is_measured():
+    entry = statement("convergence")
+    with pytest.raises(ValueError, match="needs a plan"):
+        dataclasses.replace(entry, plan="")

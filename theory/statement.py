@@ -35,6 +35,8 @@ class Statement:
         "proved", "derived" or "published".
     derivation
         The steps that lead to the claim.
+    plan
+        How a claim that is published, not proved here, is measured.
     """
 
     id: str
@@ -44,6 +46,11 @@ class Statement:
     source: str
     status: Status
     derivation: Derivation
+    plan: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status == "published" and not self.plan:
+            raise ValueError(f"the published statement {self.id} needs a plan of how it is measured")
 
     def text(self) -> str:
         """The statement as Unicode text, without its derivation."""
@@ -53,7 +60,7 @@ class Statement:
         return "\n".join(lines) + "\n"
 
     def latex(self) -> str:
-        """A theorem environment (the steps that prove it are those of ``derivation``)."""
+        """A theorem environment (`theory.proofs` writes the proof that follows it)."""
         assumed = latex_prose(" ".join(f"Assume {hypothesis}." for hypothesis in self.hypotheses))
         origin = latex_prose(f"({self.status}; {self.source})")
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from .page import Section, page
@@ -33,10 +34,15 @@ class Exposition:
     def latex(self) -> str:
         """A complete LaTeX document."""
         from .theory.printing import latex_document
+        from .theory.proofs import proofs
 
         sections = [(derivation.title, derivation.latex()) for derivation in self.derivations]
         if self.statements:
-            sections.append(("Statements", "\n".join(statement.latex() for statement in self.statements)))
+            # Where the derivations stand before the statements, the proofs would say everything twice.
+            told = [] if self.derivations else [proof.latex() for proof in proofs(self.statements)]
+            theorems = [statement.latex() for statement in self.statements]
+            parts = chain.from_iterable(zip_longest(theorems, told, fillvalue=""))
+            sections.append(("Statements", "\n".join(parts)))
         return latex_document(self.title, sections)
 
     def html(self) -> str:
