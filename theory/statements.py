@@ -262,8 +262,8 @@ def _convergence() -> Statement:
         C24,
         "published",
         limit.derivation,
-        "Measured: the flow is integrated from small random starts until the gap to the limit of the allocation that it "
-        "has chosen is below 0.1 %.",
+        "Measured: the flow is integrated from small random starts until the gap to the limit of the allocation that "
+        "it has chosen is below 0.1 %.",
     )
 
 

@@ -13,10 +13,12 @@ _TOKEN = re.compile(
     r"|\\(?P<command>[A-Za-z]+|.)|(?P<brace>[{}])|(?P<mark>[&$])",
     re.DOTALL,
 )
-_ENVIRONMENTS = frozenset({"document", "enumerate", "itemize", "aligned", "align*", "cases", "equation*", "theorem"})
+_ENVIRONMENTS = frozenset(
+    {"document", "enumerate", "itemize", "aligned", "align*", "cases", "equation*", "theorem", "proof"}
+)
 _COMMANDS = frozenset(
     """documentclass usepackage newtheorem label allowdisplaybreaks setlength parindent parskip title author date
-    maketitle section subsection item textbf emph newcommand DeclareMathOperator text mathrm mathcal
+    maketitle section subsection item par ref textbf emph newcommand DeclareMathOperator text mathrm mathcal
     mathbb operatorname frac tfrac sqrt sum prod int lim dot hat bar tilde biggl biggr langle rangle
     lvert rvert log ln exp min max det sup inf arg sin cos tan arcsin arccos arctan sinh cosh tanh
     coth qquad quad times cdot star prime top textbackslash textasciicircum textasciitilde""".split()  # noqa: SIM905  (a list literal of this would fill a page)
