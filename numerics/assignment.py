@@ -10,10 +10,12 @@ from math import prod
 
 import numpy as np
 
-from ..theory.errors import HypothesisError
+from ..theory.choices import checked_closure
+from ..theory.errors import HypothesisError, InputError
 from ..theory.optimum import multi_head_optimum
 from .problem import Problem
 from .reference import realised_limit
+from .single_head import single_head_loss
 
 # Exact up to as many pairs (group, tasks left) as 12 different tasks have.
 MOST_PAIRS = 3**12
@@ -50,7 +52,7 @@ class BestAssignment:
     reason: str
 
 
-def assignment_limit(problem: Problem, groups: Sequence[Sequence[int]]) -> float:
+def assignment_limit(problem: Problem, groups: Sequence[Sequence[int]], closure: str = "leading") -> float:
     """The limit loss of an assignment: each head ends at the single-head optimum of the tasks that it hosts.
 
     A head may leave out tasks of its group (water-filling); tasks alone on their heads give the task-allocation
@@ -62,10 +64,13 @@ def assignment_limit(problem: Problem, groups: Sequence[Sequence[int]]) -> float
         The problem.
     groups
         For each head the 0-based tasks that it hosts; together every task once, at most H groups that are not empty.
+    closure
+        Any (see `headflow.numerics.single_head`).
 
-    Raises ``InputError`` when the groups do not partition the tasks, ``HypothesisError`` when they need more heads.
+    Raises ``InputError`` when the groups do not partition the tasks, ``HypothesisError`` when they need more heads or
+    the closure has no such limit.
     """
-    loss = realised_limit(problem, groups)
+    loss = realised_limit(problem, groups, closure)
     occupied = sum(bool(len(group)) for group in groups)
     if occupied > problem.n_heads:
         raise HypothesisError(
@@ -74,7 +79,7 @@ def assignment_limit(problem: Problem, groups: Sequence[Sequence[int]]) -> float
     return loss
 
 
-def best_assignment(problem: Problem, n_heads: int | None = None) -> BestAssignment:
+def best_assignment(problem: Problem, n_heads: int | None = None, closure: str = "leading") -> BestAssignment:
     """The partition of the tasks into at most H groups with the least limit loss.
 
     Exact by dynamic programming over multisets of equal tasks where these are few enough (up to 12 different tasks, in
@@ -87,25 +92,32 @@ def best_assignment(problem: Problem, n_heads: int | None = None) -> BestAssignm
         The problem.
     n_heads
         H, if not the problem's own.
+    closure
+        ``"leading"`` or ``"finite_d"``.
 
     Raises ``InputError`` or ``InputTypeError`` for a number of heads that is not allowed.
     """
     if n_heads is not None:
         problem = problem.replace(n_heads=n_heads)
+    if checked_closure(closure) == "first_order":
+        raise InputError("the loss of first_order has no lower bound, so no assignment is known to be the best")
     if problem.n_heads >= problem.n_tasks:
-        # Alone on its head a task has share 1/e, the most that any group leaves it.
+        # Alone on its head a task has the largest share (1/e in leading): company only makes C larger.
         groups = tuple((task,) for task in range(problem.n_tasks))
-        return _finished(problem, groups, True, "H ≥ I: every task has a head of its own (task-allocation limit)")
-    kinds = _Kinds(problem)
+        return _finished(problem, closure, groups, True, "H ≥ I: every task has a head of its own (task-allocation limit)")
+    kinds = _Kinds(problem, closure)
     if kinds.pairs <= MOST_PAIRS:
-        return _finished(problem, kinds.named(_by_dynamic_programming(kinds)), True, "dynamic programming")
+        return _finished(problem, closure, kinds.named(_by_dynamic_programming(kinds)), True, "dynamic programming")
     reason = f"best of {STARTS} local searches (moves and exchanges of single tasks, seed {SEED})"
-    return _finished(problem, kinds.named(_by_local_search(kinds)), False, reason)
+    return _finished(problem, closure, kinds.named(_by_local_search(kinds)), False, reason)
 
 
-def _finished(problem: Problem, groups: Sequence[Sequence[int]], exact: bool, reason: str) -> BestAssignment:
+def _finished(
+    problem: Problem, closure: str, groups: Sequence[Sequence[int]], exact: bool, reason: str
+) -> BestAssignment:
     ordered = tuple(sorted(tuple(sorted(group)) for group in groups))
-    loss = assignment_limit(problem, ordered)
+    loss = assignment_limit(problem, ordered, closure)
+    # The infimum of H ≥ 2 heads is the same in finite_d; one head is always exact.
     bound = loss if exact else multi_head_optimum().evaluate(problem)
     return BestAssignment(ordered, loss, exact, bound, reason)
 
@@ -113,7 +125,7 @@ def _finished(problem: Problem, groups: Sequence[Sequence[int]], exact: bool, re
 class _Kinds:
     """The tasks of a problem by kind, with the single-head optimum of any multiset of them."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, closure: str) -> None:
         self.n_heads = problem.n_heads
         self._members: dict[tuple[object, object], list[int]] = {}
         for task, kind in enumerate(zip(problem.dims, problem.signal_power, strict=True)):
@@ -123,7 +135,7 @@ class _Kinds:
         @cache
         def optimum(group: Counts) -> float:
             tasks = [task for tasks, count in zip(self._members.values(), group, strict=True) for task in tasks[:count]]
-            return multi_head_optimum().evaluate(problem.subset(tasks, n_heads=1))
+            return single_head_loss(problem.subset(tasks, n_heads=1), closure).value
 
         self.optimum = optimum
 

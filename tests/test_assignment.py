@@ -117,3 +117,20 @@ def test_the_flow_ends_at_the_limit_of_its_assignment():
     assert run.allocation.heads == (0, 1, 0)
     assert run.data["loss"][-1] == pytest.approx(assignment_limit(problem, groups), rel=1e-5)
     assert run.data["loss"][-1] >= best_assignment(problem).loss
+
+
+def test_assignments_at_finite_d():
+    """Equal tasks go two and one; the loss is gλκ(gd)gc/(1 + κ(gd)gc) for each group."""
+    problem = Problem(dims=[7, 7, 7], signal_power=[1, 1, 1], noise_variance=0.1, context_length=60, n_heads=2)
+    found = best_assignment(problem, closure="finite_d")
+    expected = 0.0
+    for size in (1, 2):
+        cost, dim = 1.1 * 7 / 60 * size, 7 * size
+        kappa = (1 + 2 / dim) ** (dim / 2 + 1)
+        expected += size * kappa * cost / (1 + kappa * cost)
+    assert found.exact
+    assert sorted(map(len, found.groups)) == [1, 2]
+    assert found.loss == pytest.approx(expected, rel=1e-12)
+    assert assignment_limit(problem, [[0, 1], [2]], "first_order") > expected
+    with pytest.raises(InputError, match="no lower bound"):
+        best_assignment(problem, closure="first_order")
