@@ -104,7 +104,7 @@ def best_assignment(problem: Problem, n_heads: int | None = None, closure: str =
     if problem.n_heads >= problem.n_tasks:
         # Alone on its head a task has the largest share (1/e in leading): company only makes C larger.
         groups = tuple((task,) for task in range(problem.n_tasks))
-        return _finished(problem, closure, groups, True, "H ≥ I: every task has a head of its own (task-allocation limit)")
+        return _finished(problem, closure, groups, True, "H ≥ I: every task has a head of its own")
     kinds = _Kinds(problem, closure)
     if kinds.pairs <= MOST_PAIRS:
         return _finished(problem, closure, kinds.named(_by_dynamic_programming(kinds)), True, "dynamic programming")
