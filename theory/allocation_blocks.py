@@ -11,7 +11,7 @@ from sympy import Add, Expr, ImmutableMatrix, IndexedBase, KroneckerDelta, S, lo
 from . import notation as n
 from .derivation import Recorder
 from .flow import gradient_flow
-from .indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, substitute
+from .indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, rule, substitute
 from .indexed.calculus import Direction
 from .limits import in_noise_to_context, on_mu, on_omega, task_allocation_limit, where_distinct
 from .linearised import block_equations, perturbation
@@ -36,10 +36,8 @@ class AllocationBlocks:
 
 
 def first_order(flow: ReducedSystem, direction: Direction, at: Callable[[Expr], Expr]) -> tuple[Expr, ...]:
-    """The velocity's derivative in a direction, at the point that ``at`` puts in, in normal form."""
-    return tuple(
-        normalise(at(flow.opened(directional_derivative(rhs, direction, flow.definitions)))) for rhs in flow.velocity
-    )
+    """The velocity's derivative in a direction at a point; ``at`` puts the point in and opens definitions."""
+    return tuple(at(directional_derivative(rhs, direction, flow.definitions)) for rhs in flow.velocity)
 
 
 def off_task_only(base: IndexedBase) -> Callable[..., Expr]:
@@ -67,8 +65,17 @@ def allocation(flow: ReducedSystem) -> Point:
 
 def at_allocation(flow: ReducedSystem, expression: Expr) -> Expr:
     """The expression, definitions opened, with H = I at the allocation."""
-    opened = substitute(flow.opened(expression), {n.n_heads: n.n_tasks})
-    return normalise(replace_indexed(opened, allocation(flow)))
+    return normalise(replace_indexed(substitute(expression, {n.n_heads: n.n_tasks}), _values(flow)))
+
+
+@cache
+def _values(flow: ReducedSystem) -> Point:
+    """State and definitions at the allocation: these are put in as values, far smaller than their bodies."""
+    values = dict(allocation(flow))
+    for item in flow.definitions:
+        body = normalise(replace_indexed(substitute(item.body, {n.n_heads: n.n_tasks}), values))
+        values[item.base] = rule(item.head, body)
+    return values
 
 
 def at_equilibrium(expression: Expr, closure: str) -> Expr:

@@ -81,7 +81,9 @@ def merged_at_zero() -> MergedAtZero:
     zero = dict.fromkeys(_STATE, _zero)
     tilde = {base: perturbation(base) for base in _STATE}
     moved = first_order(
-        flow, {base: _entry(tilde[base]) for base in _STATE}, lambda expression: replace_indexed(expression, zero)
+        flow,
+        {base: _entry(tilde[base]) for base in _STATE},
+        lambda expression: normalise(replace_indexed(flow.opened(expression), zero)),
     )
     record(
         "merged flow linearised at zero",
