@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from .assignment import assignment_limit as assignment_limit
     from .assignment import best_assignment as best_assignment
     from .attention import sampled_risk as sampled_risk
+    from .cascade import Cascade as Cascade
+    from .cascade import emergence_times as emergence_times
     from .closure_table import ClosureTable as ClosureTable
     from .codegen import compile_system as compile_system
     from .codegen import formula as formula
     from .compare import Comparison as Comparison
+    from .convergence import late_constant as late_constant
     from .escape import predicted_sign_changes as predicted_sign_changes
     from .escape import sign_changes as sign_changes
     from .initial import InitialState as InitialState
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 _NAMES = {
     "ClosureTable": ".closure_table",
     "BestAssignment": ".assignment",
+    "late_constant": ".convergence",
+    "emergence_times": ".cascade",
+    "Cascade": ".cascade",
     "Comparison": ".compare",
     "InitialState": ".initial",
     "OrbitFlow": ".orbits",

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from .bounds import separation as separation
     from .bounds import single_head_optimum as single_head_optimum
     from .bounds import universal_lower_bound as universal_lower_bound
+    from .cascade import cascade_flow as cascade_flow
     from .catalogue import derivations as derivations
     from .context_length import context_shift as context_shift
     from .conventions import Convention as Convention
     from .conventions import in_convention as in_convention
+    from .convergence import convergence_law as convergence_law
     from .coordinates import to_growth as to_growth
     from .coordinates import to_hyperbolic as to_hyperbolic
     from .coordinates import to_log as to_log
@@ -70,6 +72,8 @@ _NAMES = {
     "Escape": ".escape",
     "escape_from_allocation": ".escape",
     "to_growth": ".coordinates",
+    "convergence_law": ".convergence",
+    "cascade_flow": ".cascade",
     "zero_sum_pair": ".two_heads",
     "softmax_regimes": ".regimes",
     "linear_attention_optimum": ".linear_optimum",

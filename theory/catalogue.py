@@ -7,9 +7,11 @@ from functools import partial
 
 from .bayes import bayes_risk
 from .bounds import factor_e, separation, single_head_optimum, universal_lower_bound
+from .cascade import cascade_flow
 from .choices import checked_closure, checked_parametrisation, unknown
 from .context_length import context_shift
 from .conventions import Convention, in_convention
+from .convergence import convergence_law
 from .coordinates import to_growth, to_hyperbolic, to_log
 from .decomposability import decomposability
 from .derivation import Derivation
@@ -76,7 +78,12 @@ def _optimum(*_: str) -> tuple[Derivation, ...]:
 
 
 def _phases(*_: str) -> tuple[Derivation, ...]:
-    return (warm_up_flow().derivation, escape_from_allocation().derivation)
+    return (
+        warm_up_flow().derivation,
+        cascade_flow().derivation,
+        convergence_law().derivation,
+        escape_from_allocation().derivation,
+    )
 
 
 TOPICS: Mapping[str, Callable[[str, str], tuple[Derivation, ...]]] = {

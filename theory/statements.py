@@ -20,6 +20,7 @@ from .closure_statements import CLOSURE_BUILDERS
 from .context import CONTEXT_BUILDERS
 from .coordinates import to_hyperbolic, to_log
 from .decomposability import decomposability
+from .dynamics_statements import DYNAMICS_BUILDERS
 from .energy import energy_identity
 from .errors import InputError
 from .flow import attention_gradient, gradient_flow
@@ -372,6 +373,7 @@ _BUILDERS: tuple[Callable[[], Statement], ...] = (
     _single_head,
     _task_allocation,
     *LIMIT_BUILDERS,
+    *DYNAMICS_BUILDERS,
     _convergence,
     _factor_e,
     _separation,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import closures, context, flow, limits, model, optimum, parametrisations, statics
+from . import closures, context, dynamics, flow, limits, model, optimum, parametrisations, statics
 from .finding import Finding, Setting
 
 CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
@@ -39,6 +39,10 @@ CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
     "split-limit-saddle": limits.split_limit_saddle,
     "merged-at-zero": limits.merged_zero,
     "merged-degenerate-minimum": limits.merged_degenerate_minimum,
+    "cascade": dynamics.waiting_flow,
+    "who-wins": dynamics.who_wins,
+    "emergence-time": dynamics.first_emergence,
+    "late-law": dynamics.late_law,
     "convergence": flow.convergence,
     "factor-e": statics.factor_e_bound,
     "separation": statics.strict_separation,

@@ -1,0 +1,277 @@
+"""Owns the cascade's numbers: all emergence times and winners from an initial state, without the full flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
+
+from ..theory.cascade import cascade_flow
+from ..theory.coordinates import to_log
+from ..theory.errors import InputError, IntegrationError
+from ..theory.notation import over_heads
+from ..theory.optimum import multi_head_optimum
+from .allocation import CLEAR, IDLE
+from .codegen import CompiledSystem, compile_system, formula
+from .initial import InitialState
+from .problem import FloatArray, Problem
+from .trajectory import Trajectory
+
+_RTOL: Final = 1e-10
+_NEAR: Final = 1e-9  # the flow has blown up when the time left is this share of the time passed
+_FADED: Final = 1e-7  # it never will when all rates have fallen to this share of the first
+_LONGEST: Final = 1e5  # in e-foldings of the weights; a blow-up is reached within some hundred
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """When each task emerges and on which head, to leading order in the scale of the initial state.
+
+    Attributes
+    ----------
+    times
+        Per task its emergence time, learning rate × steps; None if it emerges on no head.
+    winners
+        Per task the 0-based head that takes it, None if there is none or if the task is driven off again.
+    plain
+        Per task its blow-up time with no head occupied: ``times`` if tasks did not see each other.
+    order
+        The tasks in the order in which they emerge.
+    reasons
+        For each task (0-based) without time or winner, why.
+
+    Examples
+    --------
+    >>> problem = Problem(dims=[10] * 3, signal_power=[1] * 3, noise_variance=0.1, context_length=100, n_heads=3)
+    >>> found = cascade(problem, InitialState.random(problem, scale=1e-3))
+    >>> print(found)
+    task 2 emerges at t = 1272.49 on head 3
+    task 1 emerges at t = 1276.63 on head 1
+    task 3 emerges at t = 1303.52 on head 2
+    >>> found.shared
+    False
+    """
+
+    times: tuple[float | None, ...]
+    winners: tuple[int | None, ...]
+    plain: tuple[float | None, ...]
+    order: tuple[int, ...]
+    reasons: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def shared(self) -> bool:
+        """Whether two tasks have one head."""
+        taken = [head for head in self.winners if head is not None]
+        return len(set(taken)) < len(taken)
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Per occupied head, in the heads' order, the 0-based tasks it has."""
+        occupied = sorted({head for head in self.winners if head is not None})
+        return tuple(tuple(task for task, head in enumerate(self.winners) if head == one) for one in occupied)
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes by name; heads and tasks counted from 0."""
+        return {
+            "times": list(self.times),
+            "winners": list(self.winners),
+            "plain": list(self.plain),
+            "order": list(self.order),
+            "shared": self.shared,
+            "groups": [list(group) for group in self.groups],
+            "reasons": {str(task): reason for task, reason in self.reasons.items()},
+        }
+
+    def text(self) -> str:
+        """In words, in order of time; heads and tasks counted from 1."""
+        lines = []
+        for task in self.order:
+            head = self.winners[task]
+            where = self.reasons[task] if head is None else f"on head {head + 1}"
+            lines.append(f"task {task + 1} emerges at t = {self.times[task]:.6g} {where}")
+        waiting = [task for task in range(len(self.times)) if task not in self.order]
+        return "\n".join([*lines, *(f"task {task + 1} does not emerge: {self.reasons[task]}" for task in waiting)])
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{self}</pre>"
+
+
+def cascade(problem: Problem, initial: InitialState) -> Cascade:
+    """Follow the waiting tasks from emergence to emergence; derived here, see `headflow.theory.cascade`.
+
+    Between two emergences the truncated balanced flow of the waiting tasks is integrated to its blow-up. The task
+    that blows up goes to its winner, whose interaction and power change the flow of the others.  Times are right up
+    to a term that stays bounded as the scale of the initial state goes to 0; winners in the limit of small scales.
+
+    Parameters
+    ----------
+    problem
+        Any numbers of tasks and heads.
+    initial
+        Small positive arrays of shape (I, H).
+
+    Raises
+    ------
+    InputError
+        For an initial state that the balanced flow cannot start from, and where heads tie for a task: then no head
+        wins.
+    IntegrationError
+        If the truncated flow cannot be followed.
+    """
+    initial.check(problem, "balanced")
+    follow = _Waiting(problem, initial)
+    while follow.waiting and follow.advance():
+        pass
+    return Cascade(
+        times=tuple(follow.times.get(task) for task in range(problem.n_tasks)),
+        winners=tuple(follow.winners.get(task) for task in range(problem.n_tasks)),
+        plain=tuple(_alone(problem, initial, task) for task in range(problem.n_tasks)),
+        order=tuple(follow.times),
+        reasons=follow.reasons,
+    )
+
+
+class _Waiting:
+    """The tasks that wait, their small weights, and the heads that are occupied."""
+
+    def __init__(self, problem: Problem, initial: InitialState) -> None:
+        self.problem = problem
+        self.t = 0.0
+        self.waiting = list(range(problem.n_tasks))
+        self.logs: FloatArray = np.log(np.stack([initial.mu, initial.omega]))
+        self.hosted: list[tuple[int, ...]] = [()] * problem.n_heads
+        self.times: dict[int, float] = {}
+        self.winners: dict[int, int] = {}
+        self.reasons: dict[int, str] = {}
+
+    def advance(self) -> bool:
+        """Go to the next emergence; False if there is none."""
+        found = _blow_up(self.problem, self.waiting, self.logs, self.hosted, self.t)
+        if found is None:
+            taken = "every head that it could grow on is taken by stronger tasks"
+            self.reasons |= dict.fromkeys(self.waiting, taken)
+            return False
+        self.t, self.logs, place, head = found
+        task = self.waiting.pop(place)
+        self.logs = np.delete(self.logs, place, axis=1)
+        self.times[task], self.winners[task] = self.t, head
+        group = (*self.hosted[head], task)
+        kept = _supported(self.problem, group)
+        for driven in set(group) - set(kept):
+            del self.winners[driven]
+            self.reasons[driven] = f"on head {head + 1}, and is driven off when task {task + 1} comes there"
+        self.hosted[head] = kept
+        return True
+
+
+def _alone(problem: Problem, initial: InitialState, task: int) -> float | None:
+    logs = np.log(np.stack([initial.mu[[task]], initial.omega[[task]]]))
+    found = _blow_up(problem, [task], logs, [()] * problem.n_heads, 0.0)
+    return None if found is None else found[0]
+
+
+def _blow_up(
+    problem: Problem, tasks: Sequence[int], logs: FloatArray, hosted: Sequence[tuple[int, ...]], start: float
+) -> tuple[float, FloatArray, int, int] | None:
+    """The next blow-up of waiting tasks: its time, log weights (2, tasks, H) there, place of the task, its head.
+
+    The independent variable is the arc length s in log weights: dy/ds = v/|v|, dt/ds = 1/|v|.  Then a blow-up is
+    approached exponentially and every step is of one size.
+    """
+    part = problem.subset(tasks, n_heads=problem.n_heads)
+    values = {
+        **part.float_values(),
+        "d_e": float(problem.embedding_dim),
+        "E": np.array([np.e if group else 1.0 for group in hosted]),
+        "P": np.array([occupied_power(problem, group) for group in hosted]),
+    }
+    velocity = _code().velocity.bind(values)
+    unit = 1.0 / float(np.linalg.norm(velocity(logs.ravel())))  # of time, whose error the solver controls
+
+    def speed(y: FloatArray) -> float:
+        return unit * float(np.linalg.norm(velocity.evaluate(y[:-1])))
+
+    def slope(_: float, y: FloatArray) -> FloatArray:
+        return np.append(unit * velocity.evaluate(y[:-1]), 1.0) / speed(y)
+
+    def blown_up(_: float, y: FloatArray) -> float:
+        return float(np.log(speed(y) * (start / unit + y[-1] + 1.0) * _NEAR))
+
+    def faded(_: float, y: FloatArray) -> float:
+        return float(np.log(speed(y) / _FADED))
+
+    blown_up.terminal = faded.terminal = True  # type: ignore[attr-defined]
+    y = np.append(logs.ravel(), 0.0)
+    if blown_up(0.0, y) < 0:
+        run = solve_ivp(slope, (0, _LONGEST), y, "LSODA", events=(blown_up, faded), rtol=_RTOL, atol=_RTOL)
+        if run.status != 1:
+            raise IntegrationError(f"the truncated flow could not be followed to its blow-up: {run.message}")
+        if run.t_events is not None and len(run.t_events[1]):
+            return None
+        y = run.y[:, -1]
+    logs = y[:-1].reshape(logs.shape)
+    growth = velocity(y[:-1]).reshape(logs.shape)
+    place, head = (int(at) for at in np.unravel_index(int(growth[1].argmax()), growth[1].shape))
+    products = np.exp(logs[:, place].sum(axis=0) - logs[:, place].sum(axis=0).max())
+    if products[head] < CLEAR * products.sum():
+        tied = ", ".join(str(int(one) + 1) for one in np.flatnonzero(products > 0.1 * products.max()))
+        raise InputError(f"heads {tied} tie for task {tasks[place] + 1}: none of them wins")
+    # On its last stretch ω grows like 1/(T − t).
+    return start + float(y[-1]) * unit + 1.0 / float(growth[1, place, head]), logs, place, head
+
+
+@cache
+def _code() -> CompiledSystem:
+    return compile_system(to_log(cascade_flow().system))
+
+
+@cache
+def occupied_power(problem: Problem, group: tuple[int, ...]) -> float:
+    """P of a head at rest with the 0-based tasks that it hosts (0 for none), from the derived closed form."""
+    hosts = np.zeros((problem.n_tasks, 1))
+    hosts[list(group)] = 1.0
+    return formula(over_heads(cascade_flow().power.expression))({**problem.float_values(), "H": 1, "s": hosts})
+
+
+@cache
+def _supported(problem: Problem, group: tuple[int, ...]) -> tuple[int, ...]:
+    """The tasks of a group that one head keeps: those with a share in its optimum."""
+    if len(group) == 1:
+        return group
+    shares = multi_head_optimum().solve(problem.subset(group, n_heads=1)).shares
+    return tuple(task for task, share in zip(group, shares, strict=True) if share > 0)
+
+
+def emergence_times(trajectory: Trajectory) -> tuple[float | None, ...]:
+    """Per task the first t at which its output Σ_h μ_i^h ω_i^h passes half of its value at the end.
+
+    None for a task that does nothing at the end: less than 1 % of its target is learnt.
+    """
+
+    def outputs(t: float) -> FloatArray:
+        state = trajectory.at(t)
+        learnt: FloatArray = (state.mu * state.omega).sum(axis=-1)
+        return learnt
+
+    rows = np.stack([outputs(float(t)) for t in trajectory.t])
+    found: list[float | None] = []
+    for task, last in enumerate(rows[-1]):
+        if last < IDLE:
+            found.append(None)
+            continue
+        row = int(np.flatnonzero(rows[:, task] >= last / 2)[0])
+        left, right = float(trajectory.t[max(row - 1, 0)]), float(trajectory.t[row])
+
+        def missing(t: float, task: int = task, half: float = last / 2) -> float:
+            return float(outputs(t)[task] - half)
+
+        found.append(right if row == 0 or missing(left) >= 0 else brentq(missing, left, right, xtol=1e-12 * right))
+    return tuple(found)

@@ -1,0 +1,124 @@
+"""Owns checks of the phases of the balanced flow: cascade, who wins, emergence times, late law."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from sympy import Integer
+
+from ...theory.cascade import cascade_flow
+from ...theory.errors import InputError
+from ...theory.flow import gradient_flow
+from ...theory.indexed import substitute, unroll
+from ...theory.limits import task_allocation_limit
+from ...theory.loss import PARAMETERS
+from ...theory.notation import i
+from ..cascade import cascade, emergence_times, occupied_power
+from ..codegen import compile_system
+from ..convergence import late_constant
+from ..initial import InitialState
+from ..problem import Problem
+from .finding import NONE_FAILS, Finding, Setting
+
+
+def waiting_flow(setting: Setting) -> Finding:
+    """The full velocity with the first task at rest on the first head: what is left out falls like the scale."""
+    given = setting.problem
+    problem = given if given.n_tasks > 1 else given.replace(dims=given.dims * 2, signal_power=given.signal_power * 2)
+    mu, omega = _at_rest(problem)
+    occupied = np.arange(problem.n_heads) == 0
+    values = {
+        **problem.subset(range(1, problem.n_tasks), n_heads=problem.n_heads).float_values(),
+        "d_e": float(problem.embedding_dim),
+        "E": np.where(occupied, np.e, 1.0),
+        "P": np.where(occupied, occupied_power(problem, (0,)), 0.0),
+    }
+    truncated = compile_system(cascade_flow().system).velocity.bind(values)
+    full = compile_system(gradient_flow("balanced")).velocity.bind(problem.float_values())
+    direction = np.random.default_rng(setting.seed).uniform(0.5, 1.5, (2, problem.n_tasks, problem.n_heads))
+    # At their own sizes all entries count alike.
+    direction *= np.stack([np.full_like(direction[0], mu), np.full_like(direction[0], omega)])
+    scales = np.array([1e-5, 1e-6])
+    left_out = []
+    for scale in scales:
+        state = scale * direction
+        state[:, 0, :] = np.where(occupied, np.array([[mu], [omega]]), np.stack([0 * occupied, state[1, 0]]))
+        exact = full(state.ravel()).reshape(state.shape)[:, 1:].reshape(2, -1)
+        found = truncated((scale * direction[:, 1:]).ravel()).reshape(2, -1)
+        left_out.append(float(np.max(np.abs(found - exact).max(axis=1) / np.abs(exact).max(axis=1))))
+    order = math.log10(left_out[0] / left_out[1])
+    # With one head it is two: there is no other head to be seen weakly.
+    return Finding("float", 1.0 - order, 0.1, 0.01, "what the order lacks to 1", setting.seed)
+
+
+def who_wins(setting: Setting) -> Finding:
+    """Random starts at a common ω: each task alone goes to the head with the largest μ."""
+    wrong = 0
+    for seed in range(setting.seed, setting.seed + (2 if setting.quick else 10)):
+        problem = setting.small(3)
+        for task in range(problem.n_tasks):
+            alone = problem.subset([task], n_heads=problem.n_heads)
+            initial = InitialState.random(alone, scale=1e-3, seed=seed + task)
+            wrong += cascade(alone, initial).winners[0] != int(initial.mu.argmax())
+    return Finding("float", float(wrong), NONE_FAILS, 0.0, "tasks that another head wins", setting.seed)
+
+
+def first_emergence(setting: Setting) -> Finding:
+    """The full flow's first emergence against the prediction: at a tenth of the scale both are as much later."""
+    from ..integrate import integrate
+
+    problem = setting.small(3)
+    predicted, measured = [], []
+    for scale in (1e-3, 1e-4):
+        initial = InitialState.random(problem, scale=scale, seed=setting.seed)
+        found = cascade(problem, initial)
+        t = found.times[found.order[0]]
+        assert t is not None
+        run = integrate(problem, initial, t_final=1.5 * t + 1e3)
+        predicted.append(t)
+        measured.append(min(t for t in emergence_times(run) if t is not None))
+    slope = (measured[1] - measured[0]) / (predicted[1] - predicted[0])
+    what = "deviation from one of the slope, measured against predicted time"
+    return Finding("float", abs(slope - 1.0), 0.01, 1e-4, what, setting.seed)
+
+
+def late_law(setting: Setting) -> Finding:
+    """K from the slope of (𝓛 − limit)^(−1/2) in t, which a shift of time leaves alone, against the closed form."""
+    from ..integrate import integrate
+
+    small = setting.small(3)
+    problem = small.replace(n_heads=max(small.n_heads, small.n_tasks))
+    initial = InitialState.random(problem, seed=setting.seed)
+    times = (1e4, 1e5, 1e6)
+    run = integrate(problem, initial, t_final=times[-1], rtol=1e-12)
+    last, limit = run.at(times[-1]), run.phases.limit
+    unknown = Finding("float", math.inf, 0.01, math.inf, "no limit is reached by then", setting.seed)
+    try:
+        constant = late_constant(problem, last.mu, last.omega)
+    except InputError:
+        return unknown
+    if limit is None:
+        return unknown
+    gaps = [run.loss_at(t) - limit for t in times]
+    error = float(run.loss_error[-1]) * limit
+    if constant == 0:  # one task: no pair is left, and the gap closes exponentially
+        return Finding("float", abs(gaps[-1]), 1e-9, error, "gap with one task", setting.seed)
+    if min(gaps) <= 0:
+        return unknown
+    slopes = np.diff(np.power(gaps, -0.5)) / np.diff(times)
+    early, late = slopes**-2 / constant
+    # The drift of the estimate says how far the flow is from its late law.
+    doubt = error / gaps[-1] + abs(late / early - 1.0)
+    return Finding("float", abs(late - 1.0), 0.01, doubt, "relative deviation of the measured constant", setting.seed)
+
+
+def _at_rest(problem: Problem) -> tuple[float, float]:
+    """μ and ω of the first task on a head of its own."""
+    limit = task_allocation_limit()
+    values = problem.exact_values()
+    mu, omega = (
+        float(unroll(substitute(form.expression, {i: Integer(1)}), values, PARAMETERS))
+        for form in (limit.mu, limit.omega)
+    )
+    return mu, omega

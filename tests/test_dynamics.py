@@ -1,0 +1,74 @@
+"""Statements about the dynamics, and their checks on several problems."""
+
+from dataclasses import replace
+
+import pytest
+
+import headflow as hf
+from headflow.numerics.checks import Setting, dynamics
+from headflow.numerics.verify import judged
+from headflow.theory.dynamics_statements import DYNAMICS_BUILDERS
+
+CHECKS = {
+    "cascade": dynamics.waiting_flow,
+    "who-wins": dynamics.who_wins,
+    "emergence-time": dynamics.first_emergence,
+    "late-law": dynamics.late_law,
+}
+PROBLEMS = {
+    "reference": hf.Problem(dims=[10] * 3, signal_power=[1] * 3, noise_variance=0.1, context_length=100, n_heads=3),
+    "unequal": hf.Problem(dims=[4, 9, 6], signal_power=[1, 2, 0.7], noise_variance=0.1, context_length=80, n_heads=5),
+    "few heads": hf.Problem(dims=[10, 5], signal_power=[1, 2], noise_variance=0.2, context_length=60, n_heads=1),
+    "one task": hf.Problem(dims=[8], signal_power=[1], noise_variance=0.1, context_length=50, n_heads=2),
+}
+
+
+@pytest.mark.parametrize("build", DYNAMICS_BUILDERS)
+def test_statements_can_be_written_down(build):
+    entry = build()
+    assert entry.id in CHECKS
+    assert entry.title in entry.text()
+    assert entry.latex().startswith(r"\begin{theorem}")
+    assert "<math" in entry.html()
+    assert entry.derivation.check().holds
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("build", DYNAMICS_BUILDERS)
+def test_checks_hold(build, name):
+    entry = build()
+    finding = CHECKS[entry.id](Setting(PROBLEMS[name], seed=0, quick=True))
+    assert judged(entry, finding).verdict == "holds", finding
+
+
+def test_a_wrong_constant_fails(monkeypatch):
+    right = dynamics.late_constant
+    monkeypatch.setattr(dynamics, "late_constant", lambda *of: 1.05 * right(*of))
+    finding = dynamics.late_law(Setting(PROBLEMS["reference"], seed=0, quick=True))
+    assert judged(DYNAMICS_BUILDERS[-1](), finding).verdict == "fails"
+
+
+def test_a_wrong_power_fails(monkeypatch):
+    right = dynamics.occupied_power
+    monkeypatch.setattr(dynamics, "occupied_power", lambda *of: 1.01 * right(*of))
+    finding = dynamics.waiting_flow(Setting(PROBLEMS["reference"], seed=0, quick=True))
+    assert judged(DYNAMICS_BUILDERS[0](), finding).verdict == "fails"
+
+
+def test_a_wrong_winner_fails(monkeypatch):
+    right = dynamics.cascade
+    monkeypatch.setattr(dynamics, "cascade", lambda *of: replace(right(*of), winners=(None,)))
+    finding = dynamics.who_wins(Setting(PROBLEMS["reference"], seed=0, quick=True))
+    assert judged(DYNAMICS_BUILDERS[1](), finding).verdict == "fails"
+
+
+def test_a_wrong_time_fails(monkeypatch):
+    right = dynamics.cascade
+
+    def wrong(*of):
+        found = right(*of)
+        return replace(found, times=tuple(1.03 * t for t in found.times))
+
+    monkeypatch.setattr(dynamics, "cascade", wrong)
+    finding = dynamics.first_emergence(Setting(PROBLEMS["reference"], seed=0, quick=True))
+    assert judged(DYNAMICS_BUILDERS[2](), finding).verdict == "fails"
