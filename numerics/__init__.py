@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .escape import sign_changes as sign_changes
     from .initial import InitialState as InitialState
     from .initial import RandomStart as RandomStart
+    from .merged_race import balance_threshold as balance_threshold
     from .optimum import SearchResult as SearchResult
     from .optimum import search_optimum as search_optimum
     from .orbits import OrbitFlow as OrbitFlow
@@ -32,10 +33,19 @@ if TYPE_CHECKING:
     from .reference import realised_limit as realised_limit
     from .stop import StopReason as StopReason
     from .trajectory import Trajectory as Trajectory
+    from .valley import MergedOutcome as MergedOutcome
+    from .valley import ValleyReport as ValleyReport
+    from .valley import merged_outcome as merged_outcome
+    from .valley import valley_report as valley_report
     from .verify import Verdict as Verdict
     from .verify import Verification as Verification
 
 _NAMES = {
+    "valley_report": ".valley",
+    "merged_outcome": ".valley",
+    "balance_threshold": ".merged_race",
+    "ValleyReport": ".valley",
+    "MergedOutcome": ".valley",
     "ClosureTable": ".closure_table",
     "BestAssignment": ".assignment",
     "late_constant": ".convergence",

@@ -66,9 +66,15 @@ if TYPE_CHECKING:
     from .symmetry import symmetric_reduction as symmetric_reduction
     from .system import ReducedSystem as ReducedSystem
     from .two_heads import zero_sum_pair as zero_sum_pair
+    from .valley import pairs_valley as pairs_valley
+    from .valley import simplex_valley as simplex_valley
+    from .valley_order import merged_valley_order as merged_valley_order
     from .warm_up import warm_up_flow as warm_up_flow
 
 _NAMES = {
+    "simplex_valley": ".valley",
+    "pairs_valley": ".valley",
+    "merged_valley_order": ".valley_order",
     "Escape": ".escape",
     "escape_from_allocation": ".escape",
     "to_growth": ".coordinates",

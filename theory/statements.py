@@ -31,6 +31,7 @@ from .optimum import eliminate_mu, infimum, multi_head_optimum
 from .optimum_statements import OPTIMUM_BUILDERS
 from .statement import DERIVED, LEADING, Statement
 from .symmetry import symmetric_reduction
+from .valley_statements import VALLEY_BUILDERS
 from .warm_up import warm_up_flow
 
 C24 = "Chen, Sheen, Wang, Yang 2024 (arXiv 2402.19442)"
@@ -375,6 +376,7 @@ _BUILDERS: tuple[Callable[[], Statement], ...] = (
     *LIMIT_BUILDERS,
     *DYNAMICS_BUILDERS,
     _convergence,
+    *VALLEY_BUILDERS,
     _factor_e,
     _separation,
     _separation_limit,

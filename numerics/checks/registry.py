@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import closures, context, dynamics, flow, limits, model, optimum, parametrisations, statics
+from . import closures, context, dynamics, flow, limits, model, optimum, parametrisations, statics, valley
 from .finding import Finding, Setting
 
 CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
@@ -44,6 +44,12 @@ CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
     "emergence-time": dynamics.first_emergence,
     "late-law": dynamics.late_law,
     "convergence": flow.convergence,
+    "merged-valley": valley.order,
+    "merged-valley-pairs": valley.pairs,
+    "merged-valley-simplex": valley.simplex,
+    "merged-valley-one-task": valley.one_task,
+    "merged-race": valley.start,
+    "merged-emergence": valley.emergence,
     "factor-e": statics.factor_e_bound,
     "separation": statics.strict_separation,
     "separation-limit": statics.separation_for_long_contexts,

@@ -1,0 +1,76 @@
+"""Owns power laws of time: a closed form for the constant, an exact exponent, and the laws of one valley."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sympy import Expr, Rational, Symbol
+
+from .closed_form import ClosedForm, HasValues
+from .derivation import Derivation
+from .printing import aligned_html, aligned_latex, aligned_text
+
+time = Symbol("t", positive=True)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """``symbol ≃ constant · t^exponent`` for t → ∞, t = learning rate × steps."""
+
+    constant: ClosedForm
+    exponent: Rational
+
+    @property
+    def expression(self) -> Expr:
+        """The law in the problem's parameters and t."""
+        return self.constant.expression * time**self.exponent
+
+    def evaluate(self, problem: HasValues, t: float) -> float:
+        """The value at time ``t`` > 0; ``HypothesisError`` where a hypothesis of the constant does not hold."""
+        return float(self.constant.evaluate(problem) * t ** float(self.exponent))
+
+
+@dataclass(frozen=True)
+class ValleyLaws:
+    """How the merged flow creeps down a valley: it has no minimiser there and never converges.
+
+    Attributes
+    ----------
+    order
+        2 where heads pair as ±ω, else 1 (see `headflow.theory.valley_order`).
+    gap
+        The loss minus its infimum (leading closure, no ½).
+    omega, mu
+        Lengths of all ω_i^h and of all μ_i^h: the roots of the sums of their squares.
+    fastest
+        The largest decay rate of the linearised flow, −(its most negative eigenvalue).
+    """
+
+    order: int
+    gap: PowerLaw
+    omega: PowerLaw
+    mu: PowerLaw
+    fastest: PowerLaw
+    derivation: Derivation
+
+    @property
+    def lines(self) -> list[tuple[Expr, Expr]]:
+        """What is printed: each law with its constant."""
+        laws = (self.gap, self.omega, self.mu, self.fastest)
+        definitions = {item.head: item.body for law in laws for item in law.constant.definitions}
+        return [*((law.constant.symbol, law.expression) for law in laws), *definitions.items()]
+
+    def latex(self) -> str:
+        return str(aligned_latex(self.lines))
+
+    def text(self) -> str:
+        return str(aligned_text(self.lines))
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_latex_(self) -> str:
+        return f"$${self.latex()}$$"
+
+    def _repr_html_(self) -> str:
+        return str(aligned_html(self.lines))

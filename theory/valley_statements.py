@@ -1,0 +1,111 @@
+"""Owns the statements about the merged flow's valleys and its start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .merged_start import merged_start
+from .pair_valley import pair_valley
+from .power_law import ValleyLaws
+from .statement import DERIVED, LEADING, Statement
+from .valley import pairs_valley, simplex_valley
+from .valley_order import merged_valley_order
+
+MERGED = "U and W are trained themselves (merged flow)"
+EQUAL = "equal tasks"
+
+
+def _order() -> Statement:
+    valley = merged_valley_order()
+    labels = ("directions in use", "order of the valley", "powers of time")
+    return Statement(
+        "merged-valley",
+        "No minimiser: the merged flow creeps down a valley",
+        (LEADING, MERGED, "H ≥ 2 heads that differ", "the shape of the heads has come to rest, t → ∞"),
+        tuple(line for label in labels for line in valley.derivation[label].formula),
+        DERIVED,
+        "derived",
+        valley.derivation,
+    )
+
+
+def _of_equal(name: str, title: str, laws: ValleyLaws, hypotheses: tuple[str, ...]) -> Statement:
+    return Statement(
+        name,
+        title,
+        (LEADING, MERGED, *hypotheses, "t → ∞"),
+        tuple(laws.lines),
+        DERIVED,
+        "derived",
+        laws.derivation,
+    )
+
+
+def _pairs() -> Statement:
+    hypotheses = (EQUAL, "H = 2 or H = 2 I", "heads come to pairs ±ω along orthogonal directions")
+    return _of_equal("merged-valley-pairs", "Valley of paired heads", pairs_valley(), hypotheses)
+
+
+def _simplex() -> Statement:
+    hypotheses = (EQUAL, "3 ≤ H ≤ I + 1", "heads come to the corners of a regular simplex")
+    return _of_equal("merged-valley-simplex", "Valley of unpaired heads", simplex_valley(), hypotheses)
+
+
+def _one_task() -> Statement:
+    pair = pair_valley()
+    labels = (
+        "opposite heads stay opposite",
+        "slow flow near zero",
+        "across the manifold",
+        "across the manifold, omega",
+    )
+    claim = tuple(line for label in labels for line in pair.derivation[label].formula)
+    return Statement(
+        "merged-valley-one-task",
+        "Valley of one task",
+        (LEADING, MERGED, "I = 1", "H_+ heads end alike at ω and H_- at −ω", "t → ∞"),
+        (*claim, *pair.general.lines),
+        DERIVED,
+        "derived",
+        pair.derivation,
+    )
+
+
+def _start() -> Statement:
+    start = merged_start()
+    labels = ("amplitude of a mode", "balance of the modes", "which mode leads")
+    claim = tuple(line for label in labels for line in start.derivation[label].formula)
+    return Statement(
+        "merged-race",
+        "Which mode leads the merged flow out of zero",
+        (LEADING, MERGED, "H ≥ 2", "small μ and ω", "T_0 is meant up to a term of order one"),
+        claim,
+        DERIVED,
+        "derived",
+        start.derivation,
+    )
+
+
+def _emergence() -> Statement:
+    start = merged_start()
+    labels = ("long context", "rising and falling halves", "progress", "emergence at long context")
+    claim = tuple(line for label in labels for line in start.derivation[label].formula)
+    return Statement(
+        "merged-emergence",
+        "Emergence time of the merged flow at long context",
+        (LEADING, MERGED, "L → ∞", "small μ and ω", "half of the loss of task i is gone at T_0"),
+        claim,
+        DERIVED,
+        "derived",
+        start.derivation,
+    )
+
+
+VALLEY_BUILDERS: tuple[Callable[[], Statement], ...] = (
+    _order,
+    _pairs,
+    _simplex,
+    _one_task,
+    _start,
+    _emergence,
+)
