@@ -1,0 +1,148 @@
+"""Owns the phases of a trajectory beside what the theory predicts for them: times, winners, constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..theory.convergence import convergence_law
+from ..theory.closed_form import to_float
+from ..theory.errors import HypothesisError, InputError
+from .cascade import Cascade, cascade, emergence_times
+from .escape import predicted_sign_changes, sign_changes
+from .initial import InitialState
+
+if TYPE_CHECKING:
+    from .trajectory import Trajectory
+
+_BELIEVED: Final = 100.0  # how often the error of the loss fits into a gap whose constant is read off
+_NEAR: Final = 10.0  # a limit counts as reached, for what is predicted from there, after this many emergence times
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One quantity: what the theory predicts, what the trajectory shows, and from where the prediction comes.
+
+    Where one of the two is None, ``note`` says why.
+    """
+
+    quantity: str
+    predicted: float | None
+    measured: float | None
+    note: str
+
+    @property
+    def relative_difference(self) -> float | None:
+        """(measured − predicted)/|predicted|; None where one is missing."""
+        if self.predicted is None or self.measured is None or not self.predicted:
+            return None
+        return (self.measured - self.predicted) / abs(self.predicted)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row by name."""
+        return {**asdict(self), "relative_difference": self.relative_difference}
+
+
+def predictions(trajectory: Trajectory) -> tuple[Prediction, ...]:
+    """What the theory predicts for a trajectory, each beside its measurement.
+
+    ``balanced``: per task its emergence time and head by the cascade (leading order in small weights), and the
+    constant K of the late gap K/t².  ``split`` with an imbalance: the cascade, and the first sign change of an
+    off-task μ.  ``merged``: the laws of its valley.  All predictions are those of the leading closure; in another
+    closure there is none.
+    """
+    if trajectory.closure != "leading":
+        return ()
+    if trajectory.parametrisation == "merged":
+        return tuple(_valley(trajectory))
+    found = [*_emergence(trajectory)]
+    escaping = trajectory.parametrisation == "split" and any(np.any(part) for part in trajectory.initial.imbalance)
+    found += _escape(trajectory) if escaping else _late(trajectory)
+    return tuple(found)
+
+
+def _emergence(trajectory: Trajectory) -> Iterator[Prediction]:
+    """Emergence times and heads by the cascade; a start that is not small and positive has none."""
+    if np.any(trajectory.initial.mu <= 0) or np.any(trajectory.initial.omega <= 0):
+        return
+    start = InitialState(mu=trajectory.initial.mu, omega=trajectory.initial.omega)
+    expected: Cascade = cascade(trajectory.problem, start)
+    measured = emergence_times(trajectory)
+    heads = trajectory.allocation.heads
+    for task, (time, seen) in enumerate(zip(expected.times, measured, strict=True)):
+        note = "cascade of the waiting tasks, leading order in small weights"
+        if time is None:
+            note = expected.reasons.get(task, "no head is predicted to take it")
+        elif seen is None:
+            note = "the task has not emerged by the end"
+        yield Prediction(f"emergence of task {task + 1}", time, seen, note)
+    for task, (winner, head) in enumerate(zip(expected.winners, heads, strict=True)):
+        yield Prediction(
+            f"head of task {task + 1}",
+            None if winner is None else float(winner + 1),
+            None if head is None else float(head + 1),
+            "the first to blow up in the cascade" if head is not None else "no head does 90 % of its work at the end",
+        )
+
+
+def _late(trajectory: Trajectory) -> Iterator[Prediction]:
+    """K of the gap K/t², where the trajectory comes to it."""
+    phases, groups = trajectory.phases, trajectory.allocation.limit_groups
+    if phases.limit is None or phases.emergence is None or groups is None:
+        return
+    try:
+        constant = to_float(convergence_law().of_groups(trajectory.problem, groups))
+    except (HypothesisError, InputError) as excluded:
+        yield Prediction("K of the gap K/t²", None, None, str(excluded))
+        return
+    if not constant:
+        return
+    gap = trajectory.loss - phases.limit
+    good = np.flatnonzero(gap > _BELIEVED * trajectory.loss_error * trajectory.loss)
+    row = int(good[-1]) if len(good) else 0
+    t = float(trajectory.t[row])
+    if t < _NEAR * phases.emergence:
+        yield Prediction("K of the gap K/t²", constant, None, "the trajectory ends before the law sets in")
+        return
+    # The law counts time from emergence: a shift of the origin is of relative order T/t.
+    yield Prediction("K of the gap K/t²", constant, float(gap[row]) * t**2, f"gap × t² at t = {t:.4g}")
+
+
+def _escape(trajectory: Trajectory) -> Iterator[Prediction]:
+    """The first sign change of an off-task μ, predicted half-way from emergence to it."""
+    phases = trajectory.phases
+    seen = sign_changes(trajectory).values
+    if phases.emergence is None or np.isnan(seen).all():
+        return
+    first = float(np.nanmin(seen))
+    since = max((phases.emergence + first) / 2, float(trajectory.t[1]))
+    try:
+        expected = predicted_sign_changes(trajectory, since).values
+    except HypothesisError as excluded:
+        yield Prediction("first sign change of an off-task μ", None, first, str(excluded))
+        return
+    task, head = (int(place) for place in np.unravel_index(int(np.nanargmin(seen)), seen.shape))
+    value = float(expected[task, head])
+    yield Prediction(
+        f"sign change of μ of task {task + 1} on head {head + 1}",
+        value if np.isfinite(value) else None,
+        first,
+        f"rate g of the escape, from the state at t = {since:.4g}",
+    )
+
+
+def _valley(trajectory: Trajectory) -> Iterator[Prediction]:
+    from .valley import valley_report
+
+    try:
+        report = valley_report(trajectory)
+    except HypothesisError as excluded:
+        yield Prediction("law of the valley", None, None, str(excluded))
+        return
+    for law in report.laws:
+        window = f"fit from t = {report.window[0]:.3g} to {report.window[1]:.3g}; {report.outcome}"
+        yield Prediction(f"exponent of {law.name}", law.predicted_exponent, law.exponent, window)
+        yield Prediction(f"constant of {law.name}", law.predicted_constant, law.constant, window)
