@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..theory.convergence import convergence_law
 from ..theory.closed_form import to_float
+from ..theory.convergence import convergence_law
 from ..theory.errors import HypothesisError, InputError
 from .cascade import Cascade, cascade, emergence_times
 from .escape import predicted_sign_changes, sign_changes

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from .shared_heads import idle_head as idle_head
     from .shared_heads import shared_head as shared_head
     from .shared_heads import split_task as split_task
+    from .shift import shift_covariance as shift_covariance
     from .statement import Statement as Statement
     from .symmetry import symmetric_reduction as symmetric_reduction
     from .system import ReducedSystem as ReducedSystem
@@ -135,6 +136,7 @@ _NAMES = {
     "shared_head": ".shared_heads",
     "split_task": ".shared_heads",
     "idle_head": ".shared_heads",
+    "shift_covariance": ".shift",
 }
 
 if not TYPE_CHECKING:

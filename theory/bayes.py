@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from sympy import IndexedBase, S, Symbol, solve
+from sympy import Expr, IndexedBase, S, Symbol, solve
 
 from . import notation as n
 from .closed_form import ClosedForm
@@ -17,6 +17,8 @@ from .scalars import only
 bayes_risk_symbol = Symbol("loss_bayes", positive=True)
 aspect_ratio = IndexedBase("gamma", positive=True)
 penalty = IndexedBase("z", positive=True)
+# The penalty of the best ridge regression.
+penalty_of_task = n.noise_variance * aspect_ratio[n.i] / n.signal_power[n.i]
 stieltjes = IndexedBase("m_MP", positive=True)
 
 
@@ -26,32 +28,43 @@ def bayes_risk() -> ClosedForm:
     i, signal = n.i, n.signal_power[n.i]
     ratio, ridge, transform = aspect_ratio[i], penalty[i], stieltjes[i]
     record = Recorder("Bayes risk", ("d_i, L → ∞ at fixed γ_i = d_i/L",))
+    posterior = n.noise_variance * ratio * transform
     record(
         "posterior",
-        (bayes_risk_symbol, n.over_tasks(n.noise_variance * ratio * transform)),
+        (bayes_risk_symbol, n.over_tasks(posterior)),
         "β_i given the context is Gaussian with covariance (σ²/L)(Σ̂ + z_i)⁻¹, z_i = σ² γ_i/λ_i; "
         "its trace is σ² γ_i m_i with m_i the normalised trace of (Σ̂ + z_i)⁻¹.",
     )
-    linear = 1 - ratio + ridge
+    equation = _marchenko_pastur(ratio, ridge, transform)
     record(
         "Marchenko–Pastur equation",
-        (ratio * ridge * transform**2 + linear * transform, S.One),
+        (equation, S.One),
         "The Stieltjes transform of the limiting spectrum of Σ̂ at −z_i (Marchenko and Pastur 1967).",
     )
-    b, unknown = Symbol("b", real=True), Symbol("m", real=True)
-    g, z = Symbol("g", positive=True), Symbol("z", positive=True)
-    roots = solve(g * z * unknown**2 + b * unknown - 1, unknown)
-    # The product of the roots is −1/(g z) < 0, so exactly one is positive whatever the sign of b.
-    positive = only([root for root in roots if root.subs({g: 1, z: 1, b: 0}) > 0], transform)
-    root = positive.xreplace({g: ratio, z: ridge}).subs(b, linear)
-    record("positive root", (transform, root), "The roots have the product −1/(γ_i z_i) < 0: one is positive.")
-    task = signal * ridge * root
+    a, b, unknown = Symbol("a", positive=True), Symbol("b", real=True), Symbol("m", real=True)
+    square, linear = (equation.coeff(transform, power) for power in (2, 1))
+    # The product of the roots is −1/a < 0, so exactly one is positive whatever the sign of b.
+    roots = solve(a * unknown**2 + b * unknown - 1, unknown)
+    positive = only([root for root in roots if root.subs({a: 1, b: 0}) > 0], transform)
+    root = positive.subs({a: square, b: linear})
+    record(
+        "positive root",
+        (transform, root),
+        "The roots have the product −1/(γ_i z_i) < 0: one is positive.",
+        check=lambda: bool((equation.xreplace({transform: root}) - 1).expand() == 0 and square.is_positive),
+    )
+    task = posterior.xreplace({n.noise_variance: signal * ridge / ratio, transform: root})
     record(
         "Bayes risk in gamma and z",
         (bayes_risk_symbol, n.over_tasks(task)),
         "σ² γ_i = λ_i z_i.",
     )
-    in_problem = task.xreplace({ridge: n.noise_variance * ratio / signal})
+    in_problem = task.xreplace({ridge: penalty_of_task})
     expression = n.over_tasks(in_problem.xreplace({ratio: n.dims[i] / n.context_length}))
     record("Bayes risk", (bayes_risk_symbol, expression), "γ_i = d_i/L and z_i = σ² d_i/(λ_i L).")
     return ClosedForm("the Bayes risk", bayes_risk_symbol, expression, record.freeze())
+
+
+def _marchenko_pastur(ratio: Expr, ridge: Expr, transform: Expr) -> Expr:
+    """The left side of ``γ z m² + (1 − γ + z) m = 1``, solved by m = lim tr(Σ̂ + z)⁻¹/d."""
+    return ratio * ridge * transform**2 + (1 - ratio + ridge) * transform

@@ -28,6 +28,7 @@ from .loss import population_loss
 from .merged_zero import merged_at_zero
 from .optimum import multi_head_optimum
 from .regimes import softmax_regimes
+from .shift import shift_covariance
 from .symmetry import symmetric_reduction
 from .system import ReducedSystem
 from .two_heads import zero_sum_pair
@@ -37,7 +38,8 @@ _PACKAGE = Convention()
 
 
 def _loss(_: str, closure: str) -> tuple[Derivation, ...]:
-    return (population_loss(closure).derivation,)
+    loss = population_loss(closure).derivation
+    return (loss, shift_covariance().derivation) if closure == "leading" else (loss,)
 
 
 def _flow(parametrisation: str, closure: str) -> tuple[Derivation, ...]:

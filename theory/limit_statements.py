@@ -33,7 +33,7 @@ def _split_limit() -> Statement:
     return _statement(
         "split-limit-saddle",
         "The task-allocation limit is a saddle of the split flow",
-        (LEADING, ALLOCATED, "I ≥ 2; o − v off task grows at the rate g_i"),
+        (LEADING, ALLOCATED, "I ≥ 2; m_i is the on-task μ, o − v off task grows at the rate g_i"),
         ("split flow linearised off task", "escape rate", "saddle of the split flow"),
         linearised_flow("split").derivation,
     )

@@ -141,7 +141,7 @@ def _closed(stationary: _Stationarity) -> TaskAllocationLimit:
     )
     omega = positive_solution(eliminated, on_omega[i])
     record("on-task omega", (on_omega[i], omega), "The only positive root.")
-    value = _as_power(stationary.interaction.xreplace({on_omega[i]: omega}) / (n.dims[i] * omega**2))
+    value = as_power(stationary.interaction.xreplace({on_omega[i]: omega}) / (n.dims[i] * omega**2))
     record(
         "kappa",
         (kappa[i], stationary.interaction / (n.dims[i] * on_omega[i] ** 2), value),
@@ -222,7 +222,7 @@ def where_distinct(expression: Expr) -> Expr:
     return rebuild(expression, [where_distinct(argument) for argument in expression.args])
 
 
-def _as_power(expression: Expr) -> Expr:
+def as_power(expression: Expr) -> Expr:
     """A product of powers, such as ``x^(−1) e^(a log x)``, as the exponential of one logarithm and a constant."""
     plain = plain_symbols(expression)
     flat = expand_log(log(plain.expression), force=True)

@@ -34,6 +34,7 @@ from . import notation as n
 from .approaching_weights import projector_frame
 from .derivation import Derivation, Recorder
 from .indexed import difference_is_zero
+from .loss import population_loss
 
 # How much of task i's regressor the heads can express: x_i = d_i ω_iᵀ C⁻¹ ω_i.
 expressed = IndexedBase("x", nonnegative=True)
@@ -61,7 +62,13 @@ def _linear_part(record: Recorder) -> None:
     """(a) each x_i is at most 1, and their sum is a trace."""
     i, h, k = n.i, n.h, n.k
     gram_body = n.over_tasks(n.dims[i] * n.omega[i, h] * n.omega[i, k])
-    record("gram matrix", (gram[h, k], gram_body), "Inner products of the heads; C_hk = e^{G_hk}, entry by entry.")
+    (interaction,) = (item for item in population_loss().definitions if item.base == n.interaction)
+    record(
+        "gram matrix",
+        (gram[h, k], gram_body),
+        "Inner products of the heads; C_hk = e^{G_hk}, entry by entry.",
+        check=lambda: difference_is_zero(interaction.body, exp(gram_body)),
+    )
     each = n.over_heads(n.omega[i, h] * n.interaction_inverse[h, k] * n.omega[i, k], h, k)
     total = n.over_heads(n.interaction_inverse[h, k] * gram[h, k], h, k)
     record(

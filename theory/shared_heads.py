@@ -10,34 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import (
-    Expr,
-    Ge,
-    IndexedBase,
-    Integer,
-    KroneckerDelta,
-    S,
-    Sum,
-    Symbol,
-    cancel,
-    diff,
-    exp,
-    factor,
-    log,
-    solve,
-    sqrt,
-)
+from sympy import Expr, Ge, IndexedBase, Integer, KroneckerDelta, S, Sum, Symbol, cancel, diff, exp, factor, solve, sqrt
 
 from . import notation as n
 from .bounds import single_head_optimum
+from .choices import checked_closure
 from .derivation import Derivation, Recorder
 from .errors import InputError
 from .flow import gradient_flow
 from .indexed import Definition, difference_is_zero, factored, fold, inline, normalise, replace_indexed, substitute
 from .indexed.nodes import free_symbols
+from .limits import as_power, task_allocation_limit
 from .limits import on_mu as hosting_mu
 from .limits import on_omega as hosting_omega
-from .limits import task_allocation_limit
 from .optimum_proof import expressed
 from .scalars import plain_symbols, positive_solution, summand
 from .symmetry import task_dim, task_noise, task_power
@@ -47,7 +32,7 @@ group_size = Symbol("g", integer=True, positive=True)
 shared_mu = Symbol("mu_g", positive=True)
 shared_omega = Symbol("omega_g", positive=True)
 shared_loss = Symbol("loss_g", positive=True)
-group_kappa = Symbol("kappa_g", positive=True)
+shared_kappa = Symbol("kappa_g", positive=True)
 task_cost = Symbol("c", positive=True)
 part_mu = IndexedBase("m", real=True)
 part_omega = Symbol("w", positive=True)
@@ -60,9 +45,9 @@ ONE = Integer(1)
 Rule = Callable[[Expr, Expr], Expr]
 
 
-def _at(expression: Expr, mu: Rule, omega: Rule, sizes: dict[Symbol, Expr], closure: str = "leading") -> Expr:
-    """An expression of the balanced flow at an ansatz for μ and ω, definitions opened."""
-    opened = substitute(inline(expression, gradient_flow("balanced", closure).definitions), sizes)
+def _at(flow: ReducedSystem, expression: Expr, mu: Rule, omega: Rule, sizes: dict[Symbol, Expr]) -> Expr:
+    """An expression of a flow at an ansatz for μ and ω, definitions opened."""
+    opened = substitute(inline(expression, flow.definitions), sizes)
     return normalise(replace_indexed(opened, {n.mu: mu, n.omega: omega}))
 
 
@@ -70,29 +55,32 @@ def _at(expression: Expr, mu: Rule, omega: Rule, sizes: dict[Symbol, Expr], clos
 class SharedHead:
     """A head that hosts g tasks of equal d, λ: its ω and μ on each of them, and the loss of the group.
 
-    In ``finite_d`` they are written in κ_g, which ``definitions`` holds.
+    ``kappa`` is the closure's C/(g d ω²) there: e in ``leading``, (1 + 2/(g d))^(g d/2 + 1) in ``finite_d``, where μ
+    and the loss are written in its symbol ``shared_kappa``.
     """
 
     omega: Expr
     mu: Expr
     loss: Expr
+    kappa: Expr
     derivation: Derivation
-    definitions: tuple[Definition, ...] = ()
 
 
-@cache
 def shared_head(closure: str = "leading") -> SharedHead:
     """The limit of a head that hosts ``g`` equal tasks: ω = 1/√(g d), loss g λ e g c/(1 + e g c).
 
-    In general, for any group, the exponent Σ_i d_i ω_i² is exactly 1 and the head is at the single-head optimum of its
-    group (steps of the derivation).  In ``finite_d``: ω = 1/√(g d + 2), and κ(g d) for e.
-
-    Raises ``InputError`` in ``first_order``, which has no closed form.
+    In ``finite_d`` ω = 1/√(g d + 2), and κ takes the place of e.  In ``leading``, for any group, the exponent
+    Σ_i d_i ω_i² is exactly 1 and the head is at the single-head optimum of its group (steps of the derivation).
+    Raises ``InputError`` for an unknown closure, and for ``first_order``, which has no closed form.
     """
+    if checked_closure(closure) == "first_order":
+        raise InputError("a shared head has no closed form in first_order")
+    return _shared_head(closure)
+
+
+@cache
+def _shared_head(closure: str) -> SharedHead:
     i, h = n.i, n.h
-    kappa = task_allocation_limit(closure).kappa
-    if kappa is None:
-        raise InputError(f"the limit of a shared head has no closed form in {closure}")
     flow = gradient_flow("balanced", closure)
     record = Recorder("Shared head", ("one head hosts a group of tasks alone, which have no weight on other heads",))
     record.include(flow.derivation)
@@ -107,10 +95,10 @@ def shared_head(closure: str = "leading") -> SharedHead:
         ((n.mu[i, h], ansatz[0](i, h)), (n.omega[i, h], ansatz[1](i, h))),
         "Tasks 1..g of the group sit on head 1 (renumbered); the weights of the others there vanish.",
     )
-    by_mu, by_omega = (_at(partial, *ansatz, sizes, closure) for partial in flow.gradient)
+    by_mu, by_omega = (_at(flow, partial, *ansatz, sizes) for partial in flow.gradient)
     on_mu, on_omega = (normalise(substitute(partial, {h: ONE})) for partial in (by_mu, by_omega))
     if closure == "leading":
-        _record_group(record, on_mu, on_omega)
+        _record_any_group(record, on_mu, on_omega)
     equal = {
         n.dims: lambda _: task_dim,
         n.signal_power: lambda _: task_power,
@@ -130,54 +118,38 @@ def shared_head(closure: str = "leading") -> SharedHead:
     )
     eliminated = factored(equal_mu * shared_mu - equal_omega * shared_omega)
     omega = positive_solution(eliminated, shared_omega)
-    record("omega of a shared head", (shared_omega, omega), "The residual eliminated; ω² = 1/(g d) in leading.")
-    spread = at_equal(_at(_interaction(flow).at(ONE, ONE), *ansatz, sizes, closure))
-    factor_e = kappa.expression.xreplace({n.dims[i]: group_size * task_dim})
-    known = {**_logarithms(spread, group_kappa * group_size * task_dim * omega**2), shared_omega: omega}
-    definitions: tuple[Definition, ...] = (Definition(group_kappa, factor_e),)
-    if factor_e.is_number:
-        definitions = ()
-    mu = _in_cost(positive_solution(equal_mu.xreplace(known), shared_mu))
-    record("mu of a shared head", (shared_mu, mu), "Then the first equation is linear in μ; c = φ d/L.")
-    total = at_equal(_at(flow.loss, *ansatz, sizes, closure))
-    loss = _in_cost(total.xreplace({**known, shared_mu: mu}))
-    alone = summand(task_allocation_limit(closure).loss.expression).xreplace(
-        {
-            n.signal_power[i]: task_power,
-            n.noise_to_context[i]: group_size * task_cost,
-            kappa.symbol: group_kappa,
-        }
+    record("omega of a shared head", (shared_omega, omega), "The residual eliminated.")
+    (interaction,) = (item for item in flow.definitions if item.base == n.interaction)
+    spread = at_equal(_at(flow, interaction.at(ONE, ONE), *ansatz, sizes))
+    square = group_size * task_dim * shared_omega**2
+    kappa = as_power((spread / square).xreplace({shared_omega: omega}))
+    record(
+        "kappa of a shared head",
+        (shared_kappa, spread / square, kappa),
+        "How much the query's spread raises the variance of the head, against g d ω².",
     )
+    in_kappa = {spread: shared_kappa * square}
+    mu = _in_cost(positive_solution(equal_mu.xreplace(in_kappa), shared_mu).xreplace({shared_omega: omega}))
+    record("mu of a shared head", (shared_mu, mu), "Then the first equation is linear in μ; c = φ d/L.")
+    total = at_equal(_at(flow, flow.loss, *ansatz, sizes)).xreplace(in_kappa)
+    loss = _in_cost(total.xreplace({shared_mu: mu}).xreplace({shared_omega: omega}))
+    if kappa.is_number:
+        mu, loss = (form.xreplace({shared_kappa: kappa}) for form in (mu, loss))
     record(
         "loss of a shared head",
         (shared_loss, loss),
-        "Both inserted in the group's part of the loss: g times that of one task of dimension g d.",
-        check=lambda: difference_is_zero(loss, group_size * alone),
+        "Both inserted in the group's part of the loss: g times that of one task of dimension g d"
+        + (", and the single-head optimum of the group." if closure == "leading" else "."),
+        check=lambda: (
+            difference_is_zero(loss, group_size * _one_large_task(closure))
+            and (closure != "leading" or difference_is_zero(loss, _single_head_of_equal_tasks()))
+        ),
     )
-    if closure == "leading":
-        one = _single_head_of_equal_tasks()
-        record(
-            "optimum of a shared head",
-            (shared_loss, loss),
-            "It is the single-head optimum of the group.",
-            check=lambda: difference_is_zero(loss, one),
-        )
-    return SharedHead(omega, mu, loss, record.freeze(), definitions)
+    return SharedHead(omega, mu, loss, kappa, record.freeze())
 
 
-def _interaction(flow: ReducedSystem) -> Definition:
-    (found,) = (item for item in flow.definitions if item.base == n.interaction)
-    return found
-
-
-def _logarithms(exponential: Expr, value: Expr) -> dict[Expr, Expr]:
-    """What puts ``value`` in for an exponential: the value of the logarithm in its exponent, if there is one."""
-    exponent = exponential.args[0]
-    return {atom: log(value) / exponent.coeff(atom) for atom in exponent.atoms(log)}
-
-
-def _record_group(record: Recorder, on_mu: Expr, on_omega: Expr) -> None:
-    """Any group of tasks on one head: the exponent is 1, and the head is at the optimum for its group."""
+def _record_any_group(record: Recorder, on_mu: Expr, on_omega: Expr) -> None:
+    """Tasks that need not be equal: the exponent of their head, and their water level."""
     i = n.i
     balance = normalise(_over_group(hosting_mu[i] * on_mu - hosting_omega[i] * on_omega))
     exponent = _over_group(n.dims[i] * hosting_omega[i] ** 2)
@@ -230,6 +202,15 @@ def _in_cost(expression: Expr) -> Expr:
     return plain_symbols(normalise(in_c)).factored()
 
 
+def _one_large_task(closure: str) -> Expr:
+    """The allocation limit of one task of dimension g d: its c is g times that of each task of the group."""
+    limit = task_allocation_limit(closure)
+    assert limit.kappa is not None
+    own = {n.signal_power: task_power, n.noise_to_context: group_size * task_cost}
+    known = {base[n.i]: value for base, value in own.items()} | {limit.kappa.symbol: shared_kappa}
+    return summand(limit.loss.expression).xreplace(known)
+
+
 def _single_head_of_equal_tasks() -> Expr:
     equal = {n.dims: task_dim, n.signal_power: task_power, n.noise_factor: task_noise}
     opened = substitute(single_head_optimum().form.expression, {n.n_tasks: group_size})
@@ -268,7 +249,7 @@ def split_task() -> SplitTask:
     def at(expression: Expr) -> Expr:
         """At the ansatz; the sum of all m is one symbol."""
         task = substitute(expression, {i: ONE}) if i in free_symbols(expression) else expression
-        return normalise(replace_indexed(fold(_at(task, *ansatz, sizes), total), of_task))
+        return normalise(replace_indexed(fold(_at(flow, task, *ansatz, sizes), total), of_task))
 
     by_mu, by_omega = (at(partial) for partial in flow.gradient)
     pull = normalise(by_omega / part_mu[h])
@@ -337,7 +318,9 @@ def idle_head() -> IdleHead:
         ((n.mu[i, idle_head_index], S.Zero), (n.omega[i, idle_head_index], idle_omega[i])),
         "The idle head l, besides heads 1..I at the limit; its ω is arbitrary.",
     )
-    by_mu, by_omega = (_at(substitute(partial, {n.h: idle_head_index}), mu, omega, sizes) for partial in flow.gradient)
+    by_mu, by_omega = (
+        _at(flow, substitute(partial, {n.h: idle_head_index}), mu, omega, sizes) for partial in flow.gradient
+    )
     record(
         "idle omega stands still",
         (n.partial_derivative(n.omega[i, idle_head_index]), by_omega),

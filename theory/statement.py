@@ -52,9 +52,14 @@ class Statement:
         if self.status == "published" and not self.plan:
             raise ValueError(f"the published statement {self.id} needs a plan of how it is measured")
 
+    @property
+    def origin(self) -> str:
+        """Status and source in one phrase."""
+        return self.source if self.source.startswith(self.status) else f"{self.status}; {self.source}"
+
     def text(self) -> str:
         """The statement as Unicode text, without its derivation."""
-        lines = [f"{self.title} [{self.id}] ({self.status}; {self.source})"]
+        lines = [f"{self.title} [{self.id}] ({self.origin})"]
         lines += [f"  Assume {hypothesis}." for hypothesis in self.hypotheses]
         lines += [f"    {line}" for line in aligned_text(self.claim).splitlines()]
         return "\n".join(lines) + "\n"
@@ -62,7 +67,7 @@ class Statement:
     def latex(self) -> str:
         """A theorem environment (`theory.proofs` writes the proof that follows it)."""
         assumed = latex_prose(" ".join(f"Assume {hypothesis}." for hypothesis in self.hypotheses))
-        origin = latex_prose(f"({self.status}; {self.source})")
+        origin = latex_prose(f"({self.origin})")
         return (
             f"\\begin{{theorem}}[{latex_prose(self.title)}]\\label{{{self.id}}}\n{assumed} {origin}\n"
             f"\\[\n{aligned_latex(self.claim)}\n\\]\n\\end{{theorem}}\n"
@@ -70,7 +75,7 @@ class Statement:
 
     def markdown(self) -> str:
         """The statement as Markdown, without its derivation."""
-        lines = [f"**{self.title}** (`{self.id}`, {self.status}; {self.source})"]
+        lines = [f"**{self.title}** (`{self.id}`, {self.origin})"]
         lines += [" ".join(f"Assume {hypothesis}." for hypothesis in self.hypotheses)] if self.hypotheses else []
         lines += [f"$$\n{aligned_latex(self.claim)}\n$$"]
         return "\n\n".join(lines) + "\n"
@@ -80,7 +85,7 @@ class Statement:
         assumed = " ".join(f"Assume {hypothesis}." for hypothesis in self.hypotheses)
         return (
             f'<article class="statement" id="statement-{self.id}"><h3>{html_prose(self.title)}</h3>'
-            f'<p class="source">{html_prose(f"{self.status}; {self.source}")}</p>'
+            f'<p class="source">{html_prose(self.origin)}</p>'
             + (f"<p>{html_prose(assumed)}</p>" if assumed else "")
             + f"{aligned_html(self.claim)}</article>"
         )

@@ -6,14 +6,14 @@ derivations, never typed a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 
-from sympy import E, Le, Lt
+from sympy import E, Expr, Le, Lt, S
 
 from . import notation as n
 from .attention import output_moments
-from .bayes import bayes_risk
+from .bayes import bayes_risk, penalty, penalty_of_task
 from .bounds import factor_e, separation, single_head, single_head_optimum, universal, universal_lower_bound
 from .choices import unknown
 from .closure_statements import CLOSURE_BUILDERS
@@ -23,10 +23,12 @@ from .decomposability import decomposability
 from .dynamics_statements import DYNAMICS_BUILDERS
 from .energy import energy_identity
 from .errors import InputError
+from .factors import IMBALANCES
 from .flow import attention_gradient, gradient_flow
+from .indexed import Definition
 from .limit_statements import LIMIT_BUILDERS
 from .limits import loss_infinity, task_allocation_limit
-from .loss import population_loss
+from .loss import PARAMETERS, population_loss
 from .optimum import eliminate_mu, infimum, multi_head_optimum
 from .optimum_statements import OPTIMUM_BUILDERS
 from .statement import DERIVED, LEADING, Statement
@@ -37,6 +39,11 @@ from .warm_up import warm_up_flow
 C24 = "Chen, Sheen, Wang, Yang 2024 (arXiv 2402.19442)"
 LARGE_CONTEXT = "L → ∞ (order 1/L kept)"
 ENOUGH = "H ≥ I"
+
+
+def _lines(definitions: Iterable[Definition]) -> tuple[tuple[Expr, Expr], ...]:
+    """What names in a claim stand for."""
+    return tuple((item.head, item.body) for item in definitions)
 
 
 def _softmax_moments() -> Statement:
@@ -54,8 +61,9 @@ def _softmax_moments() -> Statement:
 
 
 def _population_loss() -> Statement:
-    derivation = population_loss().derivation
-    claim = (*derivation.result.formula, *derivation["leading interaction"].formula)
+    loss = population_loss()
+    derivation = loss.derivation
+    claim = (*derivation.result.formula, *_lines(loss.definitions), *_lines(PARAMETERS[:1]))
     return Statement(
         "population-loss", "Population loss", (LARGE_CONTEXT, LEADING), claim, DERIVED, "derived", derivation
     )
@@ -66,6 +74,7 @@ def _gradient() -> Statement:
     claim = tuple(
         (n.partial_derivative(variable), partial) for variable, partial in zip(base.state, base.partials, strict=True)
     )
+    claim = (*claim, *_lines(base.definitions[-1:]))
     return Statement(
         "gradient", "Gradient of the population loss", (LEADING,), claim, DERIVED, "proved", base.derivation
     )
@@ -129,7 +138,7 @@ def _split_invariants() -> Statement:
         "split-invariants",
         "Invariants of the split flow",
         ("Q, K, V, O trained, decomposable start",),
-        flow.derivation["invariants"].formula,
+        (*flow.derivation["invariants"].formula, *((n.time_derivative(form), S.Zero) for form in IMBALANCES)),
         DERIVED,
         "proved",
         flow.derivation,
@@ -173,10 +182,12 @@ def _hyperbolic_angles() -> Statement:
 
 
 def _symmetric_reduction() -> Statement:
-    derivation = symmetric_reduction().derivation
+    reduction = symmetric_reduction()
+    derivation = reduction.derivation
     claim = tuple(
         line for step in derivation if step.label.startswith("gradient of the entry") for line in step.formula
     )
+    claim = (*claim, *_lines(reduction.definitions))
     return Statement(
         "symmetric-reduction",
         "Symmetric reduction to four variables",
@@ -203,7 +214,8 @@ def _warm_up() -> Statement:
 
 def _elimination() -> Statement:
     derivation = eliminate_mu().derivation
-    claim = (*derivation["loss without mu"].formula, *derivation["expressed part"].formula)
+    labels = ("loss without mu", "expressed part")
+    claim = (*(line for label in labels for line in derivation[label].formula), *_lines(PARAMETERS[1:2]))
     return Statement("mu-elimination", "Loss with μ at its best", (LEADING,), claim, DERIVED, "proved", derivation)
 
 
@@ -300,7 +312,7 @@ def _separation_limit() -> Statement:
     return Statement(
         "separation-limit",
         "Separation ratio for long contexts",
-        (LEADING, ENOUGH, "I ≥ 2", "L → ∞"),
+        (LEADING, ENOUGH, "I ≥ 2", "ρ is the limit of 𝓛_single/𝓛_∞ as L → ∞"),
         (
             (result.limit.symbol, result.limit.expression),
             Lt(1, result.limit.symbol),
@@ -343,7 +355,7 @@ def _bayes() -> Statement:
         "bayes-risk",
         "Bayes risk",
         derivation.assumptions,
-        (*derivation["Bayes risk in gamma and z"].formula,),
+        (*derivation["Bayes risk in gamma and z"].formula, (penalty[n.i], penalty_of_task)),
         f"{DERIVED} from Marchenko and Pastur 1967",
         "proved",
         derivation,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
-from sympy import Expr, IndexedBase, KroneckerDelta, Symbol, symbols
+from sympy import Add, Expr, IndexedBase, KroneckerDelta, Mul, Symbol, exp, symbols
 
 from . import notation as n
 from .derivation import Derivation, Recorder
@@ -147,7 +147,8 @@ def _reduced_definitions(
         if len(item.indices) == 2:
             (on, off), (row, column) = own, item.indices
             closed.append(Definition(item.head, _two_valued(on, off, row, column)))
-            found = [Definition(*pair) for pair in zip(own, _split_diagonal(body, row, column), strict=True)]
+            entries = map(_tidy, _split_diagonal(body, row, column))
+            found = [Definition(*pair) for pair in zip(own, entries, strict=True)]
         else:
             closed.append(Definition(item.head, own[0]))
             found = [Definition(own[0], _in_others(body))]
@@ -158,6 +159,12 @@ def _reduced_definitions(
         )
         values += found
     return tuple(closed), tuple(values)
+
+
+def _tidy(body: Expr) -> Expr:
+    """A body in factors, its exponentials as one."""
+    exponents = [item.exp for item in Mul.make_args(body) if isinstance(item, exp)]
+    return exp(factored(Add(*exponents))) if exponents else factored(body)
 
 
 def _collapsed(expression: Expr, closed: tuple[Definition, ...]) -> Expr:

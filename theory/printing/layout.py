@@ -27,6 +27,7 @@ from sympy import (
     Sum,
     Symbol,
     exp,
+    log,
     oo,
 )
 from sympy import Function as SymPyFunction
@@ -140,7 +141,7 @@ class _Layout:
             case Add():
                 return Terms(tuple(Term(m.negative, self._term(m)) for m in ordered_terms(expr)))
             case exp() if not expr.exp.is_Rational:
-                return Scripts(Name("e", "e"), sup=self._small(expr.exp))
+                return self._exponential(expr)
             case Mul() | Pow() | Rational() | Sum() | Product() | exp():
                 m = monomial(expr)
                 body = self._product(m)
@@ -182,7 +183,9 @@ class _Layout:
         on_bar = [power for power in above if rank(*power) <= highest]
         after = above[len(on_bar) :]
         if not on_bar and len(after) == 1 and (_goes_on_bar(*after[0]) or (not top and highest == BRACKET)):
-            on_bar, after = after, []
+            # A bracket with fractions or sums of its own would crowd the bar beside a coefficient.
+            crowded = bool(top) and rank(*after[0]) == BRACKET and is_tall(self._power(*after[0]))
+            on_bar, after = ([], after) if crowded else (after, [])
         numerator = self._row(top + self._powers(on_bar) or [ONE])
         denominator = self._row(bottom + self._powers(below))
         fraction = Fraction(numerator, denominator)
@@ -229,6 +232,10 @@ class _Layout:
             case Fenced():
                 return Scripts(body, sup=above)
         return Scripts(grouped(body), sup=above)
+
+    def _exponential(self, expr: exp) -> Node:
+        power = _as_power(expr)
+        return Scripts(Name("e", "e"), sup=self._small(expr.exp)) if power is None else self._power(*power)
 
     def _small(self, expr: Expr) -> Node:
         """An exponent or index: fractions with a slash."""
@@ -324,6 +331,23 @@ class _Layout:
                 for value, condition in expr.args
             )
         )
+
+
+def _as_power(expr: exp) -> tuple[Expr, Expr] | None:
+    """Base and exponent of ``e^{a log x}``; for ``e^{Σ a log x}`` a product of such powers, to the first."""
+    factors = Mul.make_args(expr.exp)
+    logs = [factor for factor in factors if isinstance(factor, log)]
+    sums = [factor for factor in factors if isinstance(factor, Sum)]
+    rest = Mul(*(factor for factor in factors if factor not in (*logs, *sums)))
+    if len(logs) == 1 and not sums and not rest.has(log):
+        return logs[0].args[0], rest
+    if len(sums) != 1 or logs or rest.has(log):
+        return None
+    (total,) = sums
+    inner = _as_power(exp(rest * total.function)) if isinstance(total.function, Mul) else None
+    if inner is None or isinstance(inner[0], Product):
+        return None
+    return Product(Pow(*inner, evaluate=False), *total.limits), Integer(1)
 
 
 def _is_below(exponent: Expr) -> bool:

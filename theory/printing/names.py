@@ -51,7 +51,12 @@ def indexed(label: str, indices: tuple[Node, ...]) -> Node:
     if rest and kind == "norm2":
         return Scripts(fenced(_vector(rest, indices), "|"), sup=Number("2"))
     if label.startswith(GRADIENT):
-        return Scripts(name("g"), sub=indexed(label.removeprefix(GRADIENT), indices))
+        variable = label.removeprefix(GRADIENT)
+        whole = name(variable)
+        if isinstance(whole, Scripts) and whole.sub is not None:
+            # The name has a subscript of its own: an entry of the gradient in W_X.
+            return Scripts(fenced(Scripts(name("g"), sub=whole)), sub=_listing(list(indices)))
+        return Scripts(name("g"), sub=indexed(variable, indices))
     if rest == "inverse":
         return Scripts(fenced(Scripts(name(kind), sup=MINUS_ONE)), sub=_listing(list(indices)))
     if len(indices) == 2 and _stem(label) in TASK_BELOW_HEAD_ABOVE:
