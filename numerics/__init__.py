@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .codegen import formula as formula
     from .compare import Comparison as Comparison
     from .convergence import late_constant as late_constant
+    from .covariates import CovariateProblem as CovariateProblem
     from .escape import predicted_sign_changes as predicted_sign_changes
     from .escape import sign_changes as sign_changes
     from .initial import InitialState as InitialState
@@ -31,7 +32,13 @@ if TYPE_CHECKING:
     from .problem import Problem as Problem
     from .problem_file import ProblemFile as ProblemFile
     from .reference import realised_limit as realised_limit
+    from .staircase import StaircaseTable as StaircaseTable
+    from .staircase import compare_staircase as compare_staircase
+    from .staircase import loss_drops as loss_drops
+    from .staircase import predicted_cascade as predicted_cascade
     from .stop import StopReason as StopReason
+    from .system_run import SystemRun as SystemRun
+    from .system_run import integrate_system as integrate_system
     from .trajectory import Trajectory as Trajectory
     from .valley import MergedOutcome as MergedOutcome
     from .valley import ValleyReport as ValleyReport
@@ -41,38 +48,45 @@ if TYPE_CHECKING:
     from .verify import Verification as Verification
 
 _NAMES = {
-    "valley_report": ".valley",
-    "merged_outcome": ".valley",
-    "balance_threshold": ".merged_race",
-    "ValleyReport": ".valley",
-    "MergedOutcome": ".valley",
-    "ClosureTable": ".closure_table",
     "BestAssignment": ".assignment",
-    "late_constant": ".convergence",
-    "emergence_times": ".cascade",
     "Cascade": ".cascade",
+    "ClosureTable": ".closure_table",
     "Comparison": ".compare",
+    "CovariateProblem": ".covariates",
     "InitialState": ".initial",
+    "MergedOutcome": ".valley",
     "OrbitFlow": ".orbits",
     "Problem": ".problem",
     "ProblemFile": ".problem_file",
     "RandomStart": ".initial",
     "SearchResult": ".optimum",
+    "StaircaseTable": ".staircase",
     "StopReason": ".stop",
+    "SystemRun": ".system_run",
     "Trajectory": ".trajectory",
+    "ValleyReport": ".valley",
     "Verdict": ".verify",
     "Verification": ".verify",
     "assignment_limit": ".assignment",
+    "balance_threshold": ".merged_race",
     "best_assignment": ".assignment",
+    "compare_staircase": ".staircase",
     "compile_system": ".codegen",
+    "emergence_times": ".cascade",
     "formula": ".codegen",
-    "predicted_sign_changes": ".escape",
+    "integrate_system": ".system_run",
+    "late_constant": ".convergence",
+    "loss_drops": ".staircase",
+    "merged_outcome": ".valley",
     "orbit_flow": ".orbits",
     "orbits_of": ".orbits",
+    "predicted_cascade": ".staircase",
+    "predicted_sign_changes": ".escape",
     "realised_limit": ".reference",
     "sampled_risk": ".attention",
-    "sign_changes": ".escape",
     "search_optimum": ".optimum",
+    "sign_changes": ".escape",
+    "valley_report": ".valley",
 }
 
 if not TYPE_CHECKING:

@@ -7,14 +7,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from scipy.integrate import BDF, DOP853, LSODA, OdeSolver, Radau
 
 from ..theory.choices import unknown
 from ..theory.errors import InputError, InputTypeError
-from .dynamics import Dynamics
+from .codegen import BoundKernel
 from .problem import FloatArray
 from .stop import StopReason
 
@@ -80,6 +80,19 @@ def choose_method(method: object, size: int) -> Method:
     return Method("DOP853", f"auto: a Jacobian of {size} × {size} is too large", (("DOP853", MAX_EVALUATIONS),))
 
 
+class Flow(Protocol):
+    """What the solvers need of a flow; ``log`` says that the state holds logarithms."""
+
+    @property
+    def log(self) -> bool: ...
+    @property
+    def velocity(self) -> BoundKernel: ...
+    @property
+    def jacobian(self) -> BoundKernel: ...
+    def weights(self, y: FloatArray) -> FloatArray: ...
+    def overflow(self, weights: FloatArray) -> str: ...
+
+
 @dataclass
 class Counter:
     """What an integration has cost so far; ``seconds`` is wall time."""
@@ -131,9 +144,7 @@ class Stepper:
         log(1 + t_final/t_unit).
     """
 
-    def __init__(
-        self, dynamics: Dynamics, method: Method, rtol: float, start: FloatArray, unit: float, end: float
-    ) -> None:
+    def __init__(self, dynamics: Flow, method: Method, rtol: float, start: FloatArray, unit: float, end: float) -> None:
         self.dynamics = dynamics
         self.method = method
         self.rtol = rtol

@@ -63,7 +63,7 @@ def linear_attention_loss() -> LinearAttentionLoss:
     i, j, length = n.i, n.j, n.context_length
     record = Recorder("Linear attention", ("scores are used without softmax and divided by L",))
     _only_the_product(record)
-    mean, spread = _output_moments(record)
+    mean, spread = output_moments_of_a_token(record)
     risk = (mean - n.beta_query[i]) ** 2 + spread / length
     record(
         "linear risk given query and regressor",
@@ -114,8 +114,11 @@ def _only_the_product(record: Recorder) -> None:
     )
 
 
-def _output_moments(record: Recorder) -> tuple[Expr, Expr]:
-    """Mean and variance of ⟨a_i, x⟩ y over one token, from the generating function."""
+def output_moments_of_a_token(record: Recorder) -> tuple[Expr, Expr]:
+    """Mean and variance of ⟨a_i, x⟩ y over one token, from the generating function, recorded.
+
+    In the inner products ``beta_head[i, i]`` = ⟨β_i, a_i⟩, ``effective_norm[i]`` = |a_i|², ``beta_beta[i]``.
+    """
     i = n.i
     t, u = Dummy("t", real=True), Dummy("u", real=True)
     products = {("a", "a"): effective_norm[i], ("a", "beta"): n.beta_head[i, i], ("beta", "beta"): n.beta_beta[i]}

@@ -208,9 +208,9 @@ def _first_order(record: Recorder, first_order: Expr, interaction: Definition) -
     del record
     i, h, k = n.i, n.h, n.k
     length, power = n.context_length, n.signal_power[i]
-    bias = Definition(n.relative_bias[i, h], n.interaction[h, h] * _tilted_second_moment(n.omega[i, h] ** 2) / length)
+    bias = Definition(n.relative_bias[i, h], n.interaction[h, h] * tilted_second_moment(n.omega[i, h] ** 2) / length)
     overlap = n.omega[i, h] * n.omega[i, k]
-    spread = n.noise_factor[i] + overlap * _tilted_second_moment(overlap)
+    spread = n.noise_factor[i] + overlap * tilted_second_moment(overlap)
     variance = n.over_heads(n.interaction[h, k] * n.mu[i, h] * n.mu[i, k] * spread, h, k) / length
     drift = 2 * n.residual[i] * n.over_heads(n.relative_bias[i, h] * n.mu[i, h] * n.omega[i, h])
     # The equality with the derived ``first_order`` is the check of the step that records the loss.
@@ -250,11 +250,11 @@ def _average_query(term: Term) -> Term:
         if power != 1:
             raise ValueError(f"no rule averages {atom}**{power} over the query")
         tilt = S.Zero if pair == 0 else Mul(*(n.omega[task, head] for head in pair.indices))
-        factors += [(n.dims[task], S.One), (_tilted_second_moment(tilt), S.One)]
+        factors += [(n.dims[task], S.One), (tilted_second_moment(tilt), S.One)]
     return Term(term.coefficient, term.bounds, tuple(factors))
 
 
-def _tilted_second_moment(weight: Expr) -> Expr:
+def tilted_second_moment(weight: Expr) -> Expr:
     """``E[z² e^{w z²}] / E[e^{w z²}]``: the logarithmic derivative of the generating function."""
     w = Dummy("w", real=True)
     return diff(log(chi_square_generating_function(w)), w).subs(w, weight)

@@ -24,6 +24,7 @@ from .dynamics_statements import DYNAMICS_BUILDERS
 from .energy import energy_identity
 from .errors import InputError
 from .factors import IMBALANCES
+from .families.statements import FAMILY_BUILDERS
 from .flow import attention_gradient, gradient_flow
 from .indexed import Definition
 from .limit_statements import LIMIT_BUILDERS
@@ -396,6 +397,7 @@ _BUILDERS: tuple[Callable[[], Statement], ...] = (
     *OPTIMUM_BUILDERS,
     _bayes,
     *CONTEXT_BUILDERS,
+    *FAMILY_BUILDERS,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from . import closures, context, dynamics, flow, limits, model, optimum, parametrisations, statics, valley
+from .families import FAMILY_CHECKS
 from .finding import Finding, Setting
 
 CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
@@ -69,4 +70,5 @@ CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
     "context-length-shift": context.shifted_context,
     "hermite-transfer": context.hermite_targets,
     "softmax-regimes": context.regimes,
+    **FAMILY_CHECKS,
 }

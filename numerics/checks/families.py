@@ -1,0 +1,157 @@
+"""Owns checks of the families: linear and softmax attention on coordinates of any variances.
+
+A problem of several tasks is read as one task: its coordinates get variances of their own (seeded), the noise and
+the context length are the problem's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ...theory.families.linear import linear_attention_flow, linear_covariate_loss
+from ...theory.families.softmax import softmax_covariate_flow
+from ...theory.families.staircase import linear_staircase
+from ...theory.families.warm_up import small_split_flow
+from ...theory.indexed import unroll
+from ..codegen import compile_system
+from ..covariates import CovariateProblem
+from ..problem import FloatArray
+from ..staircase import compare_staircase
+from .finding import Finding, Setting, proof
+
+STANDARD_ERRORS = 4.0
+# Context → weights on its labels: (prompts, L, D), (prompts, D) → (prompts, L).
+Attention = Callable[[FloatArray, FloatArray], FloatArray]
+
+
+def linear_loss(setting: Setting) -> Finding:
+    """Sampled risk of linear attention with a full matrix A at a short context: the loss is exact."""
+    problem = covariates(setting, 3, context_length=4)
+    rng = np.random.default_rng(setting.seed)
+    matrix = rng.standard_normal((3, 3)) / 2
+    values = {**problem.exact_values(), "A": matrix.tolist()}
+    loss = linear_covariate_loss()
+    predicted = float(unroll(loss.expression, values, loss.definitions))
+
+    def weights(context: FloatArray, query: FloatArray) -> FloatArray:
+        found: FloatArray = np.einsum("nla,ab,nb->nl", context, matrix, query) / problem.context_length
+        return found
+
+    samples = 200_000 if setting.quick else 1_000_000
+    mean, error = sampled(problem, weights, samples, rng)
+    deviation, spread = abs(mean / predicted - 1), STANDARD_ERRORS * error / predicted
+    return Finding("monte_carlo", deviation, 0.04, spread, "relative deviation of the risk", setting.seed)
+
+
+def split_flow(setting: Setting) -> Finding:
+    """The steps: loss, invariants."""
+    del setting
+    return proof(linear_attention_flow("split").derivation)
+
+
+def staircase(setting: Setting) -> Finding:
+    """The proof's steps; then a run from small aligned weights: number of drops, and every plateau."""
+    steps = proof(linear_staircase().derivation)
+    table = compare_staircase(covariates(setting, 3), 1e-3, "aligned")
+    worst = math.inf
+    if steps.measured == 0 and table.same_number:
+        levels = [table.measured[0].before, *(drop.after for drop in table.measured)]
+        pairs = zip(levels, table.predicted_losses, strict=True)
+        worst = max(abs(found - wanted) for found, wanted in pairs) / table.predicted_losses[0]
+    return Finding("float", worst, 1e-3, 1e-6, "deviation of the plateaus, relative to the loss at zero")
+
+
+def drop_times(setting: Setting) -> Finding:
+    """The proof's steps; then measured times of the drops against the solved flow."""
+    steps = proof(linear_staircase().derivation)
+    table = compare_staircase(covariates(setting, 3), 1e-3, "aligned")
+    worst = max(table.time_deviations) if steps.measured == 0 and table.same_number else math.inf
+    return Finding("float", worst, 1e-3, 1e-6, "relative deviation of the drop times")
+
+
+def cascade(setting: Setting) -> Finding:
+    """The steps; then, from a random start, the deviation of the times must fall in proportion to the scale."""
+    steps = proof(small_split_flow().derivation)
+    problem = covariates(setting, 2)
+    tables = [compare_staircase(problem, scale, "split", setting.seed) for scale in (1e-2, 1e-3)]
+    alike = all(table.same_number for table in tables) and steps.measured == 0
+    worst = max(tables[-1].time_deviations) if alike else math.inf
+    return Finding("float", worst, 5e-2, 1e-3, "relative deviation of the drop times", setting.seed)
+
+
+def merged_drop(setting: Setting) -> Finding:
+    """The proof's steps; then one drop of a merged run with equal coordinates, its time and its final loss."""
+    steps = proof(linear_staircase().derivation)
+    unequal = covariates(setting, 3)
+    problem = CovariateProblem(
+        [1, 1, 1], [1, 1, 1], unequal.noise_variance, unequal.context_length, max(unequal.n_heads, 2)
+    )
+    table = compare_staircase(problem, 1e-4, "merged", setting.seed)
+    worst = math.inf
+    if steps.measured == 0 and table.same_number:
+        worst = max(*table.time_deviations, table.final_deviation)
+    return Finding("float", worst, 1e-4, 1e-6, "relative deviation of the time and of the final loss", setting.seed)
+
+
+def softmax_loss(setting: Setting) -> Finding:
+    """Sampled risk of real softmax attention against the loss with every term of order 1/L, at a long context."""
+    problem = covariates(setting, 6, context_length=200)
+    rng = np.random.default_rng(setting.seed)
+    heads = 2
+    width = np.array([float(value) for value in problem.variances])
+    # Scores of order one half: ⟨a, x⟩ has variance Σ_a (Λ_a ω_a)².
+    omega = rng.uniform(0.5, 1, (6, heads)) * np.array([1, -1]) / (2 * math.sqrt(6) * width[:, None])
+    mu = np.array([1.5, -1.5])
+    values = {**problem.float_values(), "H": heads}
+    loss = compile_system(softmax_covariate_flow("first_order")).loss.bind(values)
+    predicted = float(loss(np.concatenate([mu, omega.ravel()])))
+
+    def weights(context: FloatArray, query: FloatArray) -> FloatArray:
+        scores = np.einsum("nla,ah,na->nlh", context, omega, query)
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        found: FloatArray = (scores / scores.sum(axis=1, keepdims=True)) @ mu
+        return found
+
+    samples = 10_000 if setting.quick else 60_000
+    mean, error = sampled(problem, weights, samples, rng)
+    deviation, spread = abs(mean / predicted - 1), STANDARD_ERRORS * error / predicted
+    return Finding("monte_carlo", deviation, 0.08, spread, "relative deviation of the risk", setting.seed)
+
+
+def covariates(setting: Setting, size: int, context_length: int | None = None) -> CovariateProblem:
+    """Coordinates of well separated drives, with the noise of the problem and as many heads as coordinates."""
+    rng = np.random.default_rng(setting.seed)
+    variances = [round(0.6**at * float(rng.uniform(0.9, 1.1)), 4) for at in range(size)]
+    length = setting.problem.context_length if context_length is None else context_length
+    return CovariateProblem(variances, [1] * size, setting.problem.noise_variance, length, size)
+
+
+def sampled(
+    problem: CovariateProblem, attention: Attention, samples: int, rng: np.random.Generator, chunk: int = 2_000
+) -> tuple[float, float]:
+    """Mean risk and its standard error; regressors and label noise are averaged exactly, given the tokens."""
+    width = np.sqrt(np.array([float(value) for value in problem.variances]))
+    power = np.array([float(value) for value in problem.regressor_variances])
+    risk = np.zeros(samples)
+    for start in range(0, samples, chunk):
+        part = risk[start : start + chunk]
+        context = rng.standard_normal((len(part), problem.context_length, len(width))) * width
+        query = rng.standard_normal((len(part), len(width))) * width
+        weights = attention(context, query)
+        miss = np.einsum("nl,nla->na", weights, context) - query
+        part += (power * miss**2).sum(axis=1) + float(problem.noise_variance) * (weights**2).sum(axis=1)
+    return float(risk.mean()), float(risk.std(ddof=1) / math.sqrt(samples))
+
+
+FAMILY_CHECKS: dict[str, Callable[[Setting], Finding]] = {
+    "linear-covariate-loss": linear_loss,
+    "linear-split-flow": split_flow,
+    "linear-staircase": staircase,
+    "linear-drop-times": drop_times,
+    "linear-cascade": cascade,
+    "linear-merged-drop": merged_drop,
+    "softmax-covariate-loss": softmax_loss,
+}
