@@ -15,6 +15,7 @@ from ..theory.choices import checked_closure
 from ..theory.errors import HypothesisError, InputError
 from ..theory.limits import task_allocation_limit
 from ..theory.optimum import multi_head_optimum
+from .predictions import Prediction, prediction_lines, predictions
 from .problem import Problem
 from .single_head import single_head_loss
 
@@ -55,7 +56,10 @@ class LossEntry:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Losses of one problem by name, ratios between them, what the trajectory did, and what to keep in mind."""
+    """Losses of one problem by name, ratios between them, and what the trajectory did beside what was predicted.
+
+    ``warnings`` says what to keep in mind.
+    """
 
     problem: Problem
     closure: str
@@ -64,6 +68,7 @@ class Comparison:
     allocation: tuple[int | None, ...] | None
     shared: bool | None
     warnings: tuple[str, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as the JSON object of the command line."""
@@ -77,6 +82,7 @@ class Comparison:
             "allocation": None if self.allocation is None else list(self.allocation),
             "shared": self.shared,
             "warnings": list(self.warnings),
+            "predictions": [row.to_json() for row in self.predictions],
         }
 
     def text(self) -> str:
@@ -89,7 +95,8 @@ class Comparison:
             note += f" ({entry.reason})" if entry.reason else ""
             lines.append(f"{TITLES[name]:<{width}}  {shown:<14}{note}".rstrip())
         ratios = [f"{name} = {value:.6g}" for name, value in self.ratios.items() if value is not None]
-        return "\n".join([*lines, *(["", *ratios] if ratios else [])]) + "\n"
+        phases = prediction_lines(self.predictions)
+        return "\n".join([*lines, *(["", *ratios] if ratios else []), *(["", *phases] if phases else [])]) + "\n"
 
     def __str__(self) -> str:
         return self.text()
@@ -150,6 +157,7 @@ def compare(problem: Problem, run: Trajectory | None = None, closure: str = "lea
         None if run is None else run.allocation.heads,
         None if run is None else run.allocation.shared,
         () if run is None else run.caveats,
+        () if run is None else predictions(run),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +62,28 @@ def predictions(trajectory: Trajectory) -> tuple[Prediction, ...]:
     escaping = trajectory.parametrisation == "split" and any(np.any(part) for part in trajectory.initial.imbalance)
     found += _escape(trajectory) if escaping else _late(trajectory)
     return tuple(found)
+
+
+def prediction_lines(rows: Sequence[Prediction]) -> list[str]:
+    """The table as lines of text: quantity, predicted, measured, difference, note."""
+    cells = [("phase", "predicted", "measured", "difference", "")]
+    for row in rows:
+        difference = row.relative_difference
+        cells.append(
+            (
+                row.quantity,
+                "—" if row.predicted is None else f"{row.predicted:.6g}",
+                "—" if row.measured is None else f"{row.measured:.6g}",
+                "" if difference is None else f"{difference:+.2%}",
+                row.note,
+            )
+        )
+    widths = [max(len(line[column]) for line in cells) for column in range(4)]
+    return [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[4]]).rstrip()
+        for line in cells
+        if rows
+    ]
 
 
 def _emergence(trajectory: Trajectory) -> Iterator[Prediction]:

@@ -40,6 +40,7 @@ def report_page(report: Report) -> str:
         Section("answer", "Answer", _answer(report)),
         Section("problem", "Problem", _problem(report.given)),
         Section("figures", "Figures", _figures(report)),
+        *_predictions(report),
         Section("dynamics", "Dynamics", _dynamics(report)),
         Section("verdicts", "Verdicts", _verdicts(report)),
         *report.exposition.html_sections(),
@@ -103,6 +104,25 @@ def _figures(report: Report) -> str:
         "omega": "Key-query eigenvalues ω, tasks by heads, on one colour scale.",
     }
     return "\n".join(figure(inline_svg(svg, name), html_prose(captions[name])) for name, svg in report.figures.items())
+
+
+def _predictions(report: Report) -> list[Section]:
+    """The phases as predicted and as measured, where the theory predicts any."""
+    rows = report.comparison.predictions
+    if not rows:
+        return []
+    cells = [
+        (
+            f'{html_prose(row.quantity)}<br/><span class="note">{html_prose(row.note)}</span>',
+            number(row.predicted),
+            number(row.measured),
+            "" if row.relative_difference is None else _unbroken(f"{100 * row.relative_difference:+.2f} %"),
+        )
+        for row in rows
+    ]
+    body = table(("Phase", "predicted", "measured", "difference"), cells, numeric=[1, 2, 3])
+    lead = "Times are in learning rate × steps. Predictions hold to leading order in small weights or at late times."
+    return [Section("phases", "Phases: predicted and measured", f"<p>{html_prose(lead)}</p>{body}")]
 
 
 def _dynamics(report: Report) -> str:

@@ -1,0 +1,69 @@
+"""Phases predicted and measured: on trajectories of every parametrisation, in compare and on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from cases import REFERENCE
+from headflow import InitialState, Problem, compare, integrate
+from headflow.cli import main
+from headflow.numerics.predictions import prediction_lines, predictions
+
+SINGLE = Problem(dims=[10], signal_power=[1], noise_variance="0.1", context_length=100, n_heads=2)
+
+
+def by_quantity(run):
+    return {row.quantity: row for row in predictions(run)}
+
+
+def test_balanced_emergence_winners_and_late_constant():
+    run = integrate(REFERENCE, InitialState.random(REFERENCE, scale=0.003), t_final=1e5)
+    rows = by_quantity(run)
+    for task in (1, 2, 3):
+        assert abs(rows[f"emergence of task {task}"].relative_difference) < 3e-3
+        assert rows[f"head of task {task}"].relative_difference == 0
+    late = rows["K of the gap K/t²"]
+    assert late.predicted == pytest.approx(698.367, abs=1e-3)
+    assert abs(late.relative_difference) < 1e-3
+    table = prediction_lines(predictions(run))
+    assert len(table) == 8
+    assert "698.367" in table[-1]
+    shown = compare(REFERENCE, run)
+    assert shown.to_json()["predictions"][-1]["predicted"] == late.predicted
+    assert "emergence of task 1" in shown.text()
+
+
+def test_split_sign_change():
+    run = integrate(REFERENCE, InitialState.random(REFERENCE, scale=0.003, imbalance=1e-8), "split", t_final=1e4)
+    rows = by_quantity(run)
+    (change,) = [row for name, row in rows.items() if name.startswith("sign change")]
+    assert abs(change.relative_difference) < 5e-3
+    assert "K of the gap K/t²" not in rows
+
+
+def test_merged_valley():
+    draw = np.random.default_rng(3)
+    start = InitialState(mu=0.03 * draw.standard_normal((1, 2)), omega=0.03 * draw.standard_normal((1, 2)))
+    rows = by_quantity(integrate(SINGLE, start, "merged", t_final=1e6))
+    assert rows["exponent of gap"].predicted == pytest.approx(-2 / 3)
+    assert abs(rows["constant of gap"].relative_difference) < 0.02
+    assert abs(rows["exponent of omega"].relative_difference) < 0.02
+
+
+def test_what_cannot_be_predicted_says_why():
+    early = integrate(REFERENCE, InitialState.random(REFERENCE, scale=0.003), t_final=100)
+    assert all(row.measured is None and row.note for row in predictions(early) if row.quantity.startswith("emergence"))
+    other = integrate(REFERENCE, InitialState.random(REFERENCE, scale=0.03), closure="finite_d", t_final=100)
+    assert predictions(other) == ()
+    assert prediction_lines(()) == []
+
+
+def test_command_line(capsys):
+    numbers = ["--dims", "10,10", "--signal", "1,1", "--heads", "2", "--context", "100", "--noise", "0.1"]
+    numbers += ["--t-final", "1e3", "--json"]
+    assert main(["compare", *numbers]) == 0
+    rows = json.loads(capsys.readouterr().out)["predictions"]
+    assert {"quantity", "predicted", "measured", "note", "relative_difference"} == set(rows[0])
