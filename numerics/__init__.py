@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from .assignment import BestAssignment as BestAssignment
     from .assignment import assignment_limit as assignment_limit
     from .assignment import best_assignment as best_assignment
+    from .attention import AttentionWeights as AttentionWeights
+    from .attention import PopulationGradient as PopulationGradient
+    from .attention import SampledRisk as SampledRisk
+    from .attention import Training as Training
+    from .attention import TrainingRun as TrainingRun
+    from .attention import attention_risk as attention_risk
+    from .attention import population_gradient as population_gradient
     from .attention import sampled_risk as sampled_risk
+    from .attention import train as train
     from .cascade import Cascade as Cascade
     from .cascade import emergence_times as emergence_times
     from .closure_table import ClosureTable as ClosureTable
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
     from .problem import Problem as Problem
     from .problem_file import ProblemFile as ProblemFile
     from .reference import realised_limit as realised_limit
+    from .simulate import Simulation as Simulation
+    from .simulate import overlay as overlay
     from .staircase import StaircaseTable as StaircaseTable
     from .staircase import compare_staircase as compare_staircase
     from .staircase import loss_drops as loss_drops
@@ -48,6 +58,7 @@ if TYPE_CHECKING:
     from .verify import Verification as Verification
 
 _NAMES = {
+    "AttentionWeights": ".attention",
     "BestAssignment": ".assignment",
     "Cascade": ".cascade",
     "ClosureTable": ".closure_table",
@@ -56,18 +67,24 @@ _NAMES = {
     "InitialState": ".initial",
     "MergedOutcome": ".valley",
     "OrbitFlow": ".orbits",
+    "PopulationGradient": ".attention",
     "Problem": ".problem",
     "ProblemFile": ".problem_file",
     "RandomStart": ".initial",
+    "SampledRisk": ".attention",
     "SearchResult": ".optimum",
+    "Simulation": ".simulate",
     "StaircaseTable": ".staircase",
     "StopReason": ".stop",
     "SystemRun": ".system_run",
+    "Training": ".attention",
+    "TrainingRun": ".attention",
     "Trajectory": ".trajectory",
     "ValleyReport": ".valley",
     "Verdict": ".verify",
     "Verification": ".verify",
     "assignment_limit": ".assignment",
+    "attention_risk": ".attention",
     "balance_threshold": ".merged_race",
     "best_assignment": ".assignment",
     "compare_staircase": ".staircase",
@@ -80,12 +97,15 @@ _NAMES = {
     "merged_outcome": ".valley",
     "orbit_flow": ".orbits",
     "orbits_of": ".orbits",
+    "overlay": ".simulate",
+    "population_gradient": ".attention",
     "predicted_cascade": ".staircase",
     "predicted_sign_changes": ".escape",
     "realised_limit": ".reference",
     "sampled_risk": ".attention",
     "search_optimum": ".optimum",
     "sign_changes": ".escape",
+    "train": ".attention",
     "valley_report": ".valley",
 }
 

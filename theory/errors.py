@@ -76,3 +76,16 @@ class IntegrationError(HeadflowError, RuntimeError):
 
     def __str__(self) -> str:
         return f"{self.reason} {self.remedy}".rstrip()
+
+
+class TrainingError(HeadflowError, RuntimeError):
+    """A training that could not be finished; ``partial`` is the run up to there, or None when there is none."""
+
+    def __init__(self, reason: str, remedy: str = "", partial: object = None) -> None:
+        super().__init__(reason, remedy, partial)
+        self.reason = reason
+        self.remedy = remedy
+        self.partial = partial
+
+    def __str__(self) -> str:
+        return f"{self.reason} {self.remedy}".rstrip()

@@ -15,24 +15,30 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import numerics as numerics
     from . import theory as theory
+    from .numerics.attention import AttentionWeights as AttentionWeights
+    from .numerics.attention import Training as Training
     from .numerics.closure_table import compare_closures as compare_closures
     from .numerics.compare import compare as compare
     from .numerics.initial import InitialState as InitialState
     from .numerics.integrate import integrate as integrate
     from .numerics.problem import Problem as Problem
+    from .numerics.simulate import simulate as simulate
     from .numerics.trajectory import Trajectory as Trajectory
     from .numerics.verify import verify as verify
 
 
 _NAMES = {
+    "AttentionWeights": ".numerics.attention",
     "InitialState": ".numerics.initial",
     "Problem": ".numerics.problem",
+    "Training": ".numerics.attention",
     "Trajectory": ".numerics.trajectory",
     "compare": ".numerics.compare",
     "compare_closures": ".numerics.closure_table",
     "errors": ".errors",
     "integrate": ".numerics.integrate",
     "numerics": ".numerics",
+    "simulate": ".numerics.simulate",
     "theory": ".theory",
     "verify": ".numerics.verify",
 }

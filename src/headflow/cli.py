@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from .errors import HeadflowError, IntegrationError
+from .errors import HeadflowError, IntegrationError, TrainingError
 from .grammar import parse
 
 DONE, FAILED, BAD_INPUT, INCONCLUSIVE, NOT_COMPUTED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -17,6 +17,7 @@ _MODULES = {
     "integrate": ".verb_integrate",
     "compare": ".verb_compare",
     "verify": ".verb_verify",
+    "simulate": ".verb_simulate",
     "report": ".verb_report",
     "init": ".verb_init",
     "cite": ".verb_cite",
@@ -35,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return code
     except SystemExit as done:  # argparse has printed help or the version
         return done.code if isinstance(done.code, int) else DONE
-    except IntegrationError as error:
+    except (IntegrationError, TrainingError) as error:
         return _complain(str(error), NOT_COMPUTED)
     except HeadflowError as error:
         return _complain(str(error), BAD_INPUT)

@@ -16,12 +16,16 @@ VERBS = {
     "integrate": "integrate the gradient flow of a problem",
     "compare": "compare the flow's loss with limit, optimum and bounds",
     "verify": "check the theorems numerically",
+    "simulate": "sample the risk of the real softmax attention, or train it beside the flow",
     "report": "the main job: derive, integrate, compare, verify; figures, HTML, LaTeX",
     "init": "print a commented problem file",
     "cite": "print how to cite headflow",
 }
 TOPICS = ("loss", "flow", "limit", "optimum", "phases", "statements", "all")
 CONVENTIONS = ("half", "noisy_target", "unit_covariance")
+OPTIMISERS = ("sgd", "momentum", "adam")
+DTYPES = ("float64", "float32")
+BACKENDS = ("auto", "numpy", "jax")
 FORMATS = ("text", "latex", "markdown", "html")
 REPORT_FOLDER = "headflow-report"
 
@@ -102,6 +106,7 @@ def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     _integrate(added["integrate"])
     _compare(added["compare"])
     _verify(added["verify"])
+    _simulate(added["simulate"])
     _report(added["report"])
     return parser, added
 
@@ -151,6 +156,26 @@ def _verify(parser: ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="leave out the costly checks")
     _add_problem(parser, positional=False)
     parser.add_argument("--seed", dest="draws", metavar="S", default="0", help="of the checks' random draws; default 0")
+
+
+def _simulate(parser: ArgumentParser) -> None:
+    _add_problem(parser)
+    _add_parametrisation(parser)
+    _add_closure(parser)
+    _add_run(parser)
+    parser.add_argument("--samples", metavar="N", help="prompts for the risk of the initial weights; default 20000")
+    parser.add_argument("--draws", metavar="S", default="0", help="seed of the prompts; default 0")
+    training = parser.add_argument_group("training")
+    training.add_argument("--train", action="store_true", help="train, and lay the reduced flow over it")
+    training.add_argument("--rate", metavar="R", help="learning rate, default 0.05; or a schedule STEP:R,STEP:R,…")
+    training.add_argument("--batch", metavar="N", help="prompts per step; default 512")
+    training.add_argument("--optimiser", type=_one_of("optimiser", OPTIMISERS), metavar="O", help=_list(OPTIMISERS))
+    training.add_argument("--averaged", action="store_true", help="average regressors and noise of prompts exactly")
+    training.add_argument("--dtype", type=_one_of("dtype", DTYPES), metavar="T", help=_list(DTYPES))
+    training.add_argument("--backend", type=_one_of("backend", BACKENDS), metavar="B", help=_list(BACKENDS))
+    training.add_argument("--checkpoint", metavar="FILE", help="keep the state there; go on from it if it exists")
+    training.add_argument("-o", dest="output", metavar="DIR", help="save the figure and the records")
+    _add_force(parser)
 
 
 def _report(parser: ArgumentParser) -> None:

@@ -1,0 +1,25 @@
+"""The real softmax attention: full weights, fresh prompts, Monte-Carlo risk, population gradients, training.
+
+``weights`` and ``starts`` make weights, ``prompts`` draws data, ``model`` is the forward and backward pass,
+``backends`` runs it on NumPy or JAX, ``risk`` and ``gradient`` estimate, ``training`` with ``optimiser`` and
+``checkpoint`` trains.
+"""
+
+from .gradient import PopulationGradient, population_gradient
+from .risk import SampledRisk, attention_risk, sampled_risk
+from .settings import Training
+from .training import TrainingRun, train
+from .weights import AttentionWeights, Spectrum
+
+__all__ = [
+    "AttentionWeights",
+    "PopulationGradient",
+    "SampledRisk",
+    "Spectrum",
+    "Training",
+    "TrainingRun",
+    "attention_risk",
+    "population_gradient",
+    "sampled_risk",
+    "train",
+]

@@ -1,0 +1,205 @@
+"""Owns where the model runs: NumPy on threads, or JAX where it is installed, behind one small interface."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+
+from ...theory.choices import unknown
+from ...theory.errors import InputError, InputTypeError
+from ..problem import FloatArray, Problem
+from .model import averaged_gradient, averaged_losses, sampled_gradient, sampled_losses
+from .prompts import Data, draw, draw_jax, generator
+
+BACKENDS: Final = ("auto", "numpy", "jax")
+DTYPES: Final = ("float64", "float32")
+_NUMBERS: Final = {"numpy": 2**21, "jax": 2**24}  # of a block's tokens: what bounds the memory
+_MOST_THREADS: Final = 8  # each holds a block
+_PROMPTS: Final = {"numpy": 256, "jax": 8192}
+
+Weights = tuple[FloatArray, FloatArray]
+_Result = TypeVar("_Result")
+
+
+class Backend(Protocol):
+    """Losses and gradients on blocks of prompts; a block is a function of (seed, stream, step, block)."""
+
+    name: str
+    block_size: int
+
+    def losses(self, weights: Weights, place: tuple[int, int, int], size: int) -> FloatArray:
+        """Loss of every prompt and task, (n, I); ``place`` is (stream, step, block)."""
+
+    def gradient(
+        self, weights: Weights, place: tuple[int, int, int], size: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Losses (n, I), and the gradients of their sum in both weights."""
+
+    def map(self, work: Callable[[int, int], _Result], total: int, block_size: int) -> Iterator[_Result]:
+        """``work(block, size)`` of the blocks that make up ``total`` prompts, in order."""
+
+
+def make_backend(problem: Problem, name: str, dtype: str, seed: int, averaged: bool) -> Backend:
+    """The backend of that name.
+
+    Parameters
+    ----------
+    name
+        "numpy", "jax", or "auto": JAX if it is installed and has an accelerator (on a CPU NumPy is faster).
+    dtype
+        "float64" or "float32": of prompts and products.  Weights and results are float64.
+    seed
+        Of the prompts.
+    averaged
+        Whether regressors and noise are averaged exactly.
+
+    Raises `InputError` for an unknown name, and for "jax" where JAX is not installed.
+    """
+    for kind, word, allowed in (("backend", name, BACKENDS), ("dtype", dtype, DTYPES)):
+        if not isinstance(word, str):
+            raise InputTypeError(f"{kind} must be a string, got {word!r} ({type(word).__name__})")
+        if word not in allowed:
+            raise InputError(unknown(kind, word, allowed))
+    if name == "jax" and find_spec("jax") is None:
+        raise InputError("backend 'jax' needs JAX: install headflow[jax]")
+    if name == "jax" or (name == "auto" and _accelerator()):
+        return _Jax(problem, dtype, seed, averaged)
+    return _NumPy(problem, dtype, seed, averaged)
+
+
+def _accelerator() -> bool:
+    if find_spec("jax") is None:
+        return False
+    import jax
+
+    return bool(jax.default_backend() != "cpu")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _block_size(name: str, problem: Problem) -> int:
+    tokens = problem.context_length * problem.embedding_dim
+    return max(1, min(_PROMPTS[name], _NUMBERS[name] // tokens))
+
+
+def _blocks(total: int, block_size: int) -> Iterator[tuple[int, int]]:
+    for block, start in enumerate(range(0, total, block_size)):
+        yield block, min(block_size, total - start)
+
+
+class _NumPy:
+    """Blocks on a few threads: NumPy's generators, products and functions run outside the interpreter's lock."""
+
+    name = "numpy"
+
+    def __init__(self, problem: Problem, dtype: str, seed: int, averaged: bool) -> None:
+        self.block_size = _block_size(self.name, problem)
+        self._data = Data.of(problem, dtype)
+        self._dtype, self._seed, self._averaged = dtype, seed, averaged
+        self._workers = min(_MOST_THREADS, _cores())
+        self._pool = ThreadPoolExecutor(self._workers) if self._workers > 1 else None
+
+    def _prompts(self, place: tuple[int, int, int], size: int) -> dict[str, Any]:
+        return draw(generator(self._seed, *place), self._data, size, self._dtype, not self._averaged)
+
+    def _cast(self, weights: Weights) -> Weights:
+        read, write = (np.ascontiguousarray(part, dtype=self._dtype) for part in weights)
+        return read, write
+
+    def losses(self, weights: Weights, place: tuple[int, int, int], size: int) -> FloatArray:
+        """See `Backend`."""
+        prompts = self._prompts(place, size)
+        loss = partial(averaged_losses, np, self._data) if self._averaged else partial(sampled_losses, np)
+        with np.errstate(all="ignore"):  # of a thread's own; callers look at what they get
+            return np.asarray(loss(prompts, *self._cast(weights)), dtype=np.float64)
+
+    def gradient(
+        self, weights: Weights, place: tuple[int, int, int], size: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """See `Backend`."""
+        function = averaged_gradient if self._averaged else sampled_gradient
+        with np.errstate(all="ignore"):
+            losses, read, write = function(self._data, self._prompts(place, size), *self._cast(weights))
+        return losses.astype(np.float64), read.astype(np.float64), write.astype(np.float64)
+
+    def map(self, work: Callable[[int, int], _Result], total: int, block_size: int) -> Iterator[_Result]:
+        """See `Backend`; as many blocks at a time as there are threads."""
+        blocks = _blocks(total, block_size)
+        if self._pool is None:
+            yield from (work(*block) for block in blocks)
+            return
+        under_way: deque[Future[_Result]] = deque()
+        for block in blocks:
+            under_way.append(self._pool.submit(work, *block))
+            if len(under_way) > self._workers:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
+
+class _Jax:
+    """Compiled blocks on JAX's default device; gradients are automatic derivatives of the forward pass."""
+
+    name = "jax"
+
+    def __init__(self, problem: Problem, dtype: str, seed: int, averaged: bool) -> None:
+        import jax
+
+        self.block_size = _block_size(self.name, problem)
+        self._dtype, self._seed = dtype, seed
+        data = Data.of(problem, dtype)
+        loss: Callable[..., Any] = (
+            partial(averaged_losses, jax.numpy, data) if averaged else partial(sampled_losses, jax.numpy)
+        )
+
+        def prompts(place: Any, size: int) -> dict[str, Any]:
+            key = jax.random.key(seed)
+            for number in place:
+                key = jax.random.fold_in(key, number)
+            return draw_jax(key, data, size, dtype, not averaged)
+
+        def losses(read: Any, write: Any, place: Any, size: int) -> Any:
+            return loss(prompts(place, size), read, write)
+
+        def summed(parts: Any, place: Any, size: int) -> Any:
+            read, write = parts
+            values = losses(read, write, place, size)
+            return values.sum(), values
+
+        self._losses = jax.jit(losses, static_argnames="size")
+        self._gradient = jax.jit(jax.grad(summed, has_aux=True), static_argnames="size")
+
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        import jax
+
+        with jax.enable_x64(self._dtype == "float64"), jax.default_matmul_precision("highest"):
+            return jax.tree.map(lambda part: np.asarray(part, dtype=np.float64), function(*arguments))
+
+    def _cast(self, weights: Weights) -> Weights:
+        read, write = (part.astype(self._dtype) for part in weights)
+        return read, write
+
+    def losses(self, weights: Weights, place: tuple[int, int, int], size: int) -> FloatArray:
+        """See `Backend`."""
+        found: FloatArray = self._run(self._losses, *self._cast(weights), np.array(place, dtype=np.uint32), size)
+        return found
+
+    def gradient(
+        self, weights: Weights, place: tuple[int, int, int], size: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """See `Backend`."""
+        (read, write), losses = self._run(self._gradient, self._cast(weights), np.array(place, dtype=np.uint32), size)
+        return losses, read, write
+
+    def map(self, work: Callable[[int, int], _Result], total: int, block_size: int) -> Iterator[_Result]:
+        """See `Backend`; one block at a time, JAX uses all of the device."""
+        yield from (work(*block) for block in _blocks(total, block_size))

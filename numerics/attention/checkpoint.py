@@ -1,0 +1,57 @@
+"""Owns the checkpoint file of a training: whole or not there at all, and never of another training."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import zipfile
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...theory.errors import InputError
+
+_KIND: Final = "headflow training"
+Arrays = dict[str, NDArray[Any]]
+
+
+def write(path: str | PathLike[str], identity: Mapping[str, Any], arrays: Arrays) -> None:
+    """Put the file in place at once: a run killed at any moment leaves the last whole checkpoint.
+
+    Raises `InputError` if it cannot be written.
+    """
+    target = Path(path)
+    stage = target.absolute().parent / f".{target.name}-{secrets.token_hex(4)}"
+    savez: Callable[..., None] = np.savez  # its stub takes no dictionary
+    text = json.dumps({"kind": _KIND, **identity}, allow_nan=False)
+    try:
+        try:
+            with open(stage, "xb") as file:
+                savez(file, **{"identity": np.array(text), **arrays})
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(stage, target)
+        finally:
+            stage.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write the checkpoint {target}: {(error.strerror or str(error)).lower()}") from None
+
+
+def read(path: str | PathLike[str]) -> tuple[dict[str, Any], Arrays]:
+    """Identity and arrays of the file; `InputError` if it holds no training of this package."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        identity = json.loads(str(arrays.pop("identity")))
+    except OSError as error:
+        raise InputError(f"cannot read the checkpoint {path}: {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
+        raise InputError(f"{path} is no checkpoint of a training by headflow") from None
+    if not isinstance(identity, dict) or identity.pop("kind", None) != _KIND:
+        raise InputError(f"{path} is no checkpoint of a training by headflow")
+    return identity, arrays

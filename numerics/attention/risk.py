@@ -1,0 +1,122 @@
+"""Owns the Monte-Carlo risk of softmax attention, with its standard error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ...theory.errors import InputError
+from ..exact import positive_integer
+from ..problem import FloatArray, Problem
+from .backends import Weights, make_backend
+from .prompts import EVALUATION, checked_seed
+from .weights import AttentionWeights
+
+
+@dataclass(frozen=True, eq=False)
+class SampledRisk:
+    """Mean over sampled prompts of the loss with its standard error: summed over tasks, and of each task, (I,).
+
+    ``averaged`` says whether regressors and label noise were averaged exactly, ``backend`` what computed it.
+    """
+
+    value: float
+    standard_error: float
+    tasks: FloatArray
+    task_errors: FloatArray
+    n_samples: int
+    seed: int
+    averaged: bool
+    backend: str
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it by name, arrays as lists."""
+        return {**vars(self), "tasks": self.tasks.tolist(), "task_errors": self.task_errors.tolist()}
+
+
+def sampled_risk(problem: Problem, mu: FloatArray, omega: FloatArray, *, n_samples: int, seed: int) -> SampledRisk:
+    """Monte-Carlo risk of softmax attention with decomposable weights; ``mu`` and ``omega`` have shape (I, H).
+
+    As `attention_risk`, always in NumPy: the same numbers on every machine with the same NumPy.
+    """
+    weights = AttentionWeights.spectral(problem, mu, omega)
+    return attention_risk(problem, weights, n_samples, seed, backend="numpy")
+
+
+def attention_risk(
+    problem: Problem,
+    weights: AttentionWeights,
+    n_samples: int = 20_000,
+    seed: int = 0,
+    *,
+    backend: str = "auto",
+    dtype: str = "float64",
+    progress: bool = False,
+) -> SampledRisk:
+    """Monte-Carlo risk ``E Σ_i (ŷ_i − ⟨β_i, x_q⟩)²`` of softmax attention with any weights.
+
+    Covariates and queries are sampled.  Where no label enters a score and no covariate the output, regressors and
+    noise are averaged exactly; elsewhere they are sampled too.  Memory is bounded by a block of prompts for each
+    thread.
+
+    Parameters
+    ----------
+    problem, weights
+        The problem, and weights for it.
+    n_samples
+        How many prompts to sample, at least 2.
+    seed
+        Of the prompts, ≥ 0.  The same prompts come with every call, so that risks of different weights differ by
+        less than their standard errors.
+    backend
+        "numpy", "jax" (other prompts than NumPy's), or "auto": JAX where it is installed and has an accelerator.
+    dtype
+        "float64" or "float32", of the prompts and products; sums are float64.
+    progress
+        Show a bar on standard error, if that is a terminal and it takes more than two seconds.
+
+    Raises `InputTypeError` or `InputError` for what is not allowed.
+    """
+    weights.check(problem)
+    total = positive_integer("n_samples", n_samples)
+    if total < 2:
+        raise InputError(f"the number of sampled prompts must be at least 2, got {n_samples}")
+    averaged = weights.labels_average_out
+    engine = make_backend(problem, backend, dtype, checked_seed(seed), averaged)
+    acting = acting_weights(weights, averaged)
+    mean, squares, done = np.zeros(problem.n_tasks + 1), np.zeros(problem.n_tasks + 1), 0
+
+    def work(block: int, size: int) -> FloatArray:
+        losses = engine.losses(acting, (EVALUATION, 0, block), size)
+        return np.column_stack([losses, losses.sum(axis=1)])
+
+    with (
+        np.errstate(all="ignore"),
+        tqdm(total=total, delay=2, leave=False, disable=None if progress else True, unit="prompt") as bar,
+    ):
+        for losses in engine.map(work, total, engine.block_size):
+            # Mean and sum of squares about it are merged block by block: large sums would cancel.
+            size, centre = len(losses), losses.mean(axis=0)
+            shift = centre - mean
+            done += size
+            mean += shift * (size / done)
+            squares += ((losses - centre) ** 2).sum(axis=0) + shift**2 * (size * (done - size) / done)
+            bar.update(size)
+    if not np.isfinite(squares).all():
+        raise InputError(f"the weights are too large: the loss of some prompt overflows {dtype}")
+    errors = np.sqrt(squares / (total - 1) / total)
+    return SampledRisk(
+        float(mean[-1]), float(errors[-1]), mean[:-1], errors[:-1], total, int(seed), averaged, engine.name
+    )
+
+
+def acting_weights(weights: AttentionWeights, averaged: bool) -> Weights:
+    """The weights that the model takes: without label rows and covariate columns where these are averaged out."""
+    read, write = weights.acting
+    if not averaged:
+        return read, write
+    d = sum(weights.dims)
+    return read[:, :d], write[:, :, d:]

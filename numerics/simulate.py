@@ -1,0 +1,261 @@
+"""Owns the verb ``simulate``: the real softmax attention, sampled, or trained beside the reduced flow."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, overload
+
+import numpy as np
+
+from .._version import __version__
+from ..theory.choices import checked_parametrisation
+from ..theory.errors import InputTypeError, TrainingError, ValidityWarning
+from .attention import AttentionWeights, SampledRisk, Training, TrainingRun, attention_risk, train
+from .exact import shown
+from .initial import InitialState
+from .integrate import integrate
+from .problem import FloatArray, Problem
+from .stop import IntegrationInterrupted
+from .trajectory import Trajectory
+
+if TYPE_CHECKING:
+    import xarray
+
+_ROWS: Final = 6  # times in the table
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """The largest relative deviation of a measured weight from its prediction, ``|measured/predicted − 1|``."""
+
+    value: float
+    t: float
+    task: int
+    head: int
+
+    def to_json(self) -> dict[str, Any]:
+        """value, t, task and head (from 0)."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Simulation:
+    """A training of the real softmax attention, and the reduced flow from the same start.
+
+    Attributes
+    ----------
+    initial, flow
+        The start, and the reduced flow from it.
+    run
+        The training; its time is that of the flow.
+    """
+
+    initial: InitialState
+    flow: Trajectory
+    run: TrainingRun
+
+    @cached_property
+    def predicted(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Loss (N,), μ and ω (N, I, H) of the flow at the times of the records."""
+        states = [self.flow.at(min(float(t), float(self.flow.t[-1]))) for t in self.run.t]
+        loss = np.array([state.loss for state in states])
+        return loss, np.stack([state.mu for state in states]), np.stack([state.omega for state in states])
+
+    @cached_property
+    def heads(self) -> FloatArray:
+        """The head that each task ends on in the flow, (I,): the largest μ_i^h ω_i^h."""
+        final = self.flow.final
+        return np.asarray((final.mu * final.omega).argmax(axis=1))
+
+    def on_task(self, weights: FloatArray) -> FloatArray:
+        """Of weights (N, I, H) those of each task on its head, (N, I)."""
+        return np.asarray(weights[:, np.arange(len(self.heads)), self.heads])
+
+    def deviation(self, name: str, until: float = math.inf) -> Deviation:
+        """How far the on-task "mu" or "omega" comes from the prediction, up to time ``until``."""
+        measured, predicted = self.run.mu, self.predicted[1]
+        if name == "omega":
+            measured, predicted = self.run.omega, self.predicted[2]
+        apart = np.abs(self.on_task(measured) / self.on_task(predicted) - 1)[self.run.t <= until * (1 + 1e-9)]
+        row, task = (int(place) for place in np.unravel_index(int(apart.argmax()), apart.shape))
+        return Deviation(float(apart[row, task]), float(self.run.t[row]), task, int(self.heads[task]))
+
+    @cached_property
+    def data(self) -> xarray.Dataset:
+        """The records of the run, with the flow's loss, mu and omega beside them as ``predicted_…``."""
+        loss, mu, omega = self.predicted
+        per_weight = ("t", "task", "head")
+        return self.run.data.assign(
+            predicted_loss=("t", loss), predicted_mu=(per_weight, mu), predicted_omega=(per_weight, omega)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``headflow simulate --train --json`` prints."""
+        loss, mu, omega = self.predicted
+        flow = self.flow
+        return {
+            "schema": 1,
+            "version": __version__,
+            "problem": flow.problem.to_dict(),
+            "closure": flow.closure,
+            "parametrisation": flow.parametrisation,
+            "initial": self.initial.to_dict(),
+            **self.run.to_json(),
+            "heads": self.heads.tolist(),
+            "predicted": {
+                "loss": loss.tolist(),
+                "mu": mu.tolist(),
+                "omega": omega.tolist(),
+                "error_estimate": flow.error_estimate,
+            },
+            "deviation": {name: self.deviation(name).to_json() for name in ("mu", "omega")},
+            "warnings": list(flow.caveats),
+        }
+
+    def rows(self) -> Iterator[list[str]]:
+        """The table as words: a heading, then at a few times the loss, and μ and ω of each task on its head."""
+        yield ["t", "loss", "predicted", "task", "head", "μ", "predicted", "ω", "predicted"]
+        run, (loss, mu, omega) = self.run, self.predicted
+        for row in np.unique(np.linspace(0, len(run.t) - 1, _ROWS).round().astype(int)):
+            first = [f"{run.t[row]:.4g}", f"{run.loss[row]:.3g} ± {run.loss_error[row]:.1g}", f"{loss[row]:.4g}"]
+            for task, head in enumerate(self.heads):
+                place = row, task, head
+                cells = [run.mu[place], mu[place], run.omega[place], omega[place]]
+                yield [*(first if task == 0 else [""] * 3), f"{task + 1}", f"{head + 1}", *(f"{x:.4g}" for x in cells)]
+
+    def text(self) -> str:
+        """The table and the largest deviations as text."""
+        rows = list(self.rows())
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        for name, symbol in (("mu", "μ"), ("omega", "ω")):
+            most = self.deviation(name)
+            lines.append(
+                f"on-task {symbol} deviates by at most {100 * most.value:.2g} % from the {self.flow.closure} "
+                f"{self.flow.parametrisation} flow, at t = {most.t:.4g}"
+            )
+        key_query, output_value = self.run.off_diagonal[-1]
+        lines.append(f"off-diagonal at the end: {key_query:.2g} of key-query, {output_value:.2g} of output-value")
+        return "\n".join(lines) + "\n"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        head, *body = self.rows()
+        lines = [f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>"]
+        lines += [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body]
+        return f"<table>{''.join(lines)}</table>"
+
+
+@overload
+def simulate(
+    problem: Problem,
+    initial: InitialState | None = None,
+    training: None = ...,
+    *,
+    n_samples: int = 20_000,
+    seed: int = 0,
+    progress: bool = False,
+) -> SampledRisk: ...
+
+
+@overload
+def simulate(
+    problem: Problem,
+    initial: InitialState | None,
+    training: Training,
+    *,
+    parametrisation: str = "balanced",
+    closure: str = "leading",
+    checkpoint: str | PathLike[str] | None = None,
+    progress: bool = False,
+) -> Simulation: ...
+
+
+def simulate(
+    problem: Problem,
+    initial: InitialState | None = None,
+    training: Training | None = None,
+    *,
+    parametrisation: str = "balanced",
+    closure: str = "leading",
+    n_samples: int = 20_000,
+    seed: int = 0,
+    checkpoint: str | PathLike[str] | None = None,
+    progress: bool = False,
+) -> SampledRisk | Simulation:
+    """The real softmax attention from a start: its Monte-Carlo risk, or its training beside the reduced flow.
+
+    Parameters
+    ----------
+    problem, initial
+        The problem, and the start; default ``InitialState.random(problem)``.
+    training
+        How to train (rate, batch, optimiser, …); default: do not train, sample the risk of the start.
+    parametrisation, closure
+        Which reduced flow to lay over a training.  "merged" trains W and U; "balanced" and "split" train Q, K, V
+        and O.
+    n_samples, seed
+        Prompts for the risk, and their seed; a training has its own.
+    checkpoint
+        A file that lets a killed training go on; see `headflow.numerics.attention.train`.
+    progress
+        Show a bar on standard error, if that is a terminal and it takes more than two seconds.
+
+    Raises what `integrate`, `attention_risk` and `train` raise; a training that ends early has its `Simulation` until
+    there as ``partial``.
+
+    Examples
+    --------
+    >>> problem = Problem(dims=[4, 4], signal_power=[1, 1], noise_variance=0.1, context_length=30, n_heads=2)
+    >>> initial = InitialState(mu=[[0.4, 0.2], [0.2, 0.4]], omega=[[0.1, 0.1], [0.1, 0.1]])
+    >>> simulate(problem, initial, n_samples=1000).n_samples
+    1000
+    >>> simulation = simulate(problem, initial, Training(t_final=5, batch=64))
+    >>> simulation.deviation("mu").value < 0.3
+    True
+    """
+    if training is not None and not isinstance(training, Training):
+        raise InputTypeError(f"training must be a Training, got {shown(training)} ({type(training).__name__})")
+    checked_parametrisation(parametrisation)
+    start = InitialState.random(problem) if initial is None else initial
+    if training is None:
+        weights = AttentionWeights.spectral(problem, start.mu, start.omega)
+        return attention_risk(problem, weights, n_samples, seed, progress=progress)
+    weights = AttentionWeights.of(problem, start, parametrisation)
+    flow = _flow(problem, start, training, parametrisation, closure)  # before the training: what is wrong is said soon
+    try:
+        return Simulation(start, flow, train(problem, weights, training, checkpoint, progress=progress))
+    except (TrainingError, IntegrationInterrupted) as stopped:
+        if isinstance(stopped.partial, TrainingRun):
+            stopped.partial = Simulation(start, flow, stopped.partial)
+        raise
+
+
+def overlay(
+    run: TrainingRun,
+    parametrisation: str = "balanced",
+    closure: str = "leading",
+    initial: InitialState | None = None,
+) -> Simulation:
+    """A training, from whatever weights, beside the reduced flow from ``initial``.
+
+    By default the flow starts from the spectral variables that the run started from, in balance.  Raises what
+    `integrate` raises.
+    """
+    start = InitialState(run.mu[0], run.omega[0]) if initial is None else initial
+    return Simulation(start, _flow(run.problem, start, run.training, parametrisation, closure), run)
+
+
+def _flow(problem: Problem, start: InitialState, training: Training, parametrisation: str, closure: str) -> Trajectory:
+    """The reduced flow over the time of a training."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ValidityWarning)  # the simulation's own caveats say it
+        return integrate(problem, start, parametrisation, closure, t_final=float(training.times()[-1]))

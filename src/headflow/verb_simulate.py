@@ -1,0 +1,130 @@
+"""Owns ``headflow simulate``: the real softmax attention, sampled or trained; its table, figure and records."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError, TrainingError
+from .output import check_folder, emit, folder, json_object, json_text
+from .problem_source import integer, number, problem_file
+from .summary import number as in_words
+
+if TYPE_CHECKING:
+    from .numerics.attention import SampledRisk, Training
+    from .numerics.problem_file import ProblemFile
+    from .numerics.simulate import Simulation
+
+# Options of a training, by the names that the command line has for them.
+_TRAINING_ONLY = ("rate", "batch", "optimiser", "averaged", "dtype", "backend", "checkpoint", "output")
+
+
+def run(arguments: Namespace) -> int:
+    """Sample or train, print, save; what was trained before a failure is printed and saved too."""
+    given, _ = problem_file(arguments)
+    if arguments.train:
+        return _train(given, arguments)
+    for name in _TRAINING_ONLY:
+        if getattr(arguments, name):
+            raise InputError(f"{'-o' if name == 'output' else f'--{name}'} goes with --train")
+    return _sample(given, arguments)
+
+
+def _sample(given: ProblemFile, arguments: Namespace) -> int:
+    from .numerics.simulate import simulate
+
+    risk = simulate(
+        given.problem,
+        given.initial,
+        n_samples=20_000 if arguments.samples is None else integer("samples", arguments.samples),
+        seed=integer("draws", arguments.draws),
+        progress=True,
+    )
+    if arguments.json:
+        content = {"initial": given.initial.to_dict(), "monte_carlo": risk.to_json()}
+        emit(json_text(json_object(given.problem.to_dict(), given.closure, **content)))
+    else:
+        emit(_risk_text(risk))
+    return 0
+
+
+def _risk_text(risk: SampledRisk) -> str:
+    values = [*zip(risk.tasks, risk.task_errors, strict=True), (risk.value, risk.standard_error)]
+    names = [*(f"task {task + 1}" for task in range(len(risk.tasks))), "sum"]
+    lines = [f"{name:<9} {value:.6g} ± {error:.1g}" for name, (value, error) in zip(names, values, strict=True)]
+    how = "; regressors and noise averaged exactly" if risk.averaged else ""
+    return "\n".join([*lines, f"{risk.n_samples} prompts, seed {risk.seed}, ± one standard error{how}"])
+
+
+def _train(given: ProblemFile, arguments: Namespace) -> int:
+    from .numerics.simulate import Simulation, simulate
+    from .numerics.stop import IntegrationInterrupted
+
+    if arguments.samples is not None:
+        raise InputError("--samples goes without --train")
+    target = None if arguments.output is None else Path(arguments.output)
+    if target is not None:
+        check_folder(target, arguments.force)
+    try:
+        simulation = simulate(
+            given.problem,
+            given.initial,
+            _training(given, arguments),
+            parametrisation=given.parametrisation,
+            closure=given.closure,
+            checkpoint=arguments.checkpoint,
+            progress=True,
+        )
+    except (TrainingError, IntegrationInterrupted) as stopped:
+        if isinstance(stopped.partial, Simulation):
+            _deliver(stopped.partial, target, arguments)
+        raise
+    _deliver(simulation, target, arguments)
+    return 0
+
+
+def _deliver(simulation: Simulation, target: Path | None, arguments: Namespace) -> None:
+    text = json_text(simulation.to_json())
+    if target is not None:
+        from .plotting import on_white
+        from .simulation_figure import simulation_figure
+
+        with folder(target, arguments.force) as stage:
+            (stage / "simulation.json").write_text(text, encoding="utf-8")
+            (stage / "simulation.svg").write_text(on_white(simulation_figure(simulation)), encoding="utf-8")
+    if arguments.json:
+        emit(text)
+        return
+    run, problem = simulation.run, simulation.run.problem
+    rate = "scheduled rate" if not isinstance(run.training.rate, float) else f"rate {run.training.rate:g}"
+    heading = (
+        f"softmax attention, {problem.n_tasks} task{'s' * (problem.n_tasks > 1)}, "
+        f"{problem.n_heads} head{'s' * (problem.n_heads > 1)}, {', '.join(run.weights.names)} trained: "
+        f"{run.training.optimiser}, {rate}, batch {run.training.batch}, {run.steps[-1]} steps in "
+        f"{in_words(run.seconds, 3)} s"
+    )
+    saved = [f"saved {target}"] if target is not None else []
+    emit("\n".join([heading, "", simulation.text(), *(f"warning: {c}" for c in simulation.flow.caveats), *saved]))
+
+
+def _training(given: ProblemFile, arguments: Namespace) -> Training:
+    from .numerics.attention import Training
+
+    settings: dict[str, Any] = {"t_final": given.t_final, "seed": integer("draws", arguments.draws)}
+    settings |= {
+        name: getattr(arguments, name) for name in ("optimiser", "dtype", "backend") if getattr(arguments, name)
+    }
+    if arguments.rate is not None:
+        settings["rate"] = _rate(arguments.rate)
+    if arguments.batch is not None:
+        settings["batch"] = integer("batch", arguments.batch)
+    return Training(**settings, averaged=arguments.averaged)
+
+
+def _rate(word: str) -> float | list[tuple[int, float]]:
+    """One rate, or the knots of a schedule: ``0:0.05,2000:0.01``."""
+    if ":" not in word:
+        return float(number("rate", word))
+    knots = [knot.partition(":") for knot in word.split(",")]
+    return [(integer("rate", step), float(number("rate", rate))) for step, _, rate in knots]

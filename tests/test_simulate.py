@@ -1,0 +1,158 @@
+"""``simulate``: the sampled risk of a start, or its training beside the flow, in Python and on the command line."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headflow import InitialState, Problem, Training, simulate
+from headflow.cli import main
+from headflow.errors import InputError, InputTypeError
+from headflow.numerics import SampledRisk, Simulation, sampled_risk
+from headflow.simulation_figure import simulation_figure
+
+SMALL = Problem(dims=[4, 3], signal_power=[1, 1], noise_variance="0.1", context_length=30, n_heads=2)
+START = InitialState(mu=[[0.8, 0.3], [0.3, 0.8]], omega=[[0.2, 0.1], [0.1, 0.2]])
+FILE = """
+[problem]
+dims = [4, 3]
+signal_power = [1, 1]
+noise_variance = 0.1
+context_length = 30
+n_heads = 2
+[flow]
+parametrisation = "balanced"
+t_final = 1
+initial = { mu = [[0.8, 0.3], [0.3, 0.8]], omega = [[0.2, 0.1], [0.1, 0.2]] }
+"""
+
+
+@pytest.fixture(scope="module")
+def simulation() -> Simulation:
+    return simulate(SMALL, START, Training(3, 0.05, 64, records=20, backend="numpy"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "problem.toml"
+    path.write_text(FILE, encoding="utf-8")
+    return str(path)
+
+
+def test_the_risk_of_a_start():
+    risk = simulate(SMALL, START, n_samples=500, seed=3)
+    assert isinstance(risk, SampledRisk)
+    assert risk.value == sampled_risk(SMALL, START.mu, START.omega, n_samples=500, seed=3).value
+
+
+def test_measured_and_predicted_stand_side_by_side(simulation):
+    loss, mu, omega = simulation.predicted
+    np.testing.assert_allclose(mu[0], START.mu, rtol=1e-12)
+    np.testing.assert_allclose(omega[-1], simulation.flow.at(simulation.run.t[-1]).omega, rtol=1e-12)
+    assert loss[0] == simulation.flow.loss[0]
+    np.testing.assert_array_equal(simulation.heads, [0, 1])
+    np.testing.assert_allclose(simulation.on_task(mu)[0], [0.8, 0.8])
+    most = simulation.deviation("mu")
+    apart = np.abs(simulation.run.mu / mu - 1)
+    row = int(np.argmin(np.abs(simulation.run.t - most.t)))
+    assert most.value == apart[:, [0, 1], [0, 1]].max() == apart[row, most.task, most.head]
+    assert simulation.deviation("mu", until=0.0).value < 1e-12
+    assert set(simulation.data) >= {"mu", "predicted_mu", "predicted_loss", "off_diagonal"}
+
+
+def test_the_table_and_the_figure(simulation):
+    text = simulation.text()
+    assert text.splitlines()[0].split() == [
+        "t",
+        "loss",
+        "predicted",
+        "task",
+        "head",
+        "μ",
+        "predicted",
+        "ω",
+        "predicted",
+    ]
+    assert text.count("\n") == 1 + 6 * 2 + 3
+    assert "from the leading balanced flow" in text
+    assert "<td>" in simulation._repr_html_()
+    drawn = ElementTree.fromstring(simulation_figure(simulation))
+    assert drawn.tag.endswith("svg")
+    assert "deviates by at most" in drawn.attrib["aria-label"]
+
+
+def test_parametrisations_decide_what_is_trained():
+    settings = Training(0.2, 0.05, 16, records=2)
+    merged = simulate(SMALL, START, settings, parametrisation="merged", closure="finite_d")
+    assert (merged.run.weights.names, merged.flow.closure) == (("key_query", "output_value"), "finite_d")
+    split = simulate(SMALL, START.with_imbalance(0.5), settings, parametrisation="split")
+    labels = np.diagonal(split.run.weights.parts[3] ** 2 - split.run.weights.parts[2] ** 2, axis1=1, axis2=2)[:, 7:]
+    np.testing.assert_allclose(labels, 0.5, atol=0.02)
+    with pytest.raises(InputError, match="positive"):
+        simulate(SMALL, InitialState(mu=-START.mu, omega=START.omega), settings)
+    with pytest.raises(InputTypeError, match="must be a Training"):
+        simulate(SMALL, START, 3)
+
+
+# The command line.
+
+
+def test_command_line_risk(file, capsys):
+    assert main(["simulate", file, "--samples", "300", "--draws", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["schema"] == 1
+    assert found["problem"]["dims"] == [4, 3]
+    assert found["monte_carlo"]["n_samples"] == 300
+    assert found["monte_carlo"]["value"] == simulate(SMALL, START, n_samples=300, seed=3).value
+    assert main(["simulate", file, "--samples", "300"]) == 0
+    out = capsys.readouterr().out
+    assert "task 2" in out
+    assert "regressors and noise averaged exactly" in out
+
+
+def test_command_line_training(file, tmp_path, capsys):
+    words = ["simulate", file, "--train", "--batch", "32", "--rate", "0.1", "--closure", "finite_d"]
+    out = tmp_path / "out"
+    assert main([*words, "--json", "-o", str(out)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"schema", "version", "problem", "closure", "t", "loss", "mu", "omega", "predicted", "deviation"} <= set(
+        found
+    )
+    assert (found["closure"], found["t"][-1], found["training"]["batch"]) == ("finite_d", pytest.approx(1), 32)
+    assert np.shape(found["predicted"]["omega"]) == np.shape(found["omega"]) == (11, 2, 2)
+    assert sorted(path.name for path in out.iterdir()) == ["simulation.json", "simulation.svg"]
+    assert json.loads((out / "simulation.json").read_text(encoding="utf-8")) == found
+    assert main([*words, "-o", str(out)]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert main([*words[:-3], "0:0.1,5:0.2", "--json"]) == 0
+    scheduled = json.loads(capsys.readouterr().out)
+    assert scheduled["training"]["rate"] == [[0, 0.1], [5, 0.2]]
+    np.testing.assert_allclose(scheduled["t"][:4], [0, 0.1, 0.22, 0.36])
+    checkpoint = tmp_path / "run.npz"
+    assert main([*words, "--checkpoint", str(checkpoint), "-o", str(out), "--force"]) == 0
+    assert "key, query, value, output trained: sgd, rate 0.1, batch 32, 10 steps" in capsys.readouterr().out
+    assert checkpoint.exists()
+
+
+def test_command_line_refusals_and_failures(file, tmp_path, capsys):
+    for words, sentence in (
+        (["--rate", "0.1"], "--rate goes with --train"),
+        (["-o", "x"], "-o goes with --train"),
+        (["--train", "--samples", "9"], "--samples goes without --train"),
+        (["--train", "--optimiser", "adm"], "did you mean 'adam'"),
+        (["--samples", "1"], "at least 2"),
+        (["--train", "--rate", "0:0.1,x:1"], "--rate must be given in integers, got 'x'"),
+        (["--trian"], "did you mean '--train'"),
+    ):
+        assert main(["simulate", file, *words]) == 2
+        assert sentence in capsys.readouterr().err
+    # A training that overflows: what was recorded until then is saved, the reason said, the exit code 4.
+    out = tmp_path / "out"
+    words = ["--train", "--rate", "2000", "--batch", "8", "--t-final", "1e5", "-o", str(out)]
+    assert main(["simulate", file, *words]) == 4
+    assert "overflowed at step" in capsys.readouterr().err
+    assert (out / "simulation.json").exists()
