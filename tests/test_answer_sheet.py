@@ -20,7 +20,7 @@ from headflow.theory import notation as n
 from headflow.theory.flow import attention_gradient, split_flow
 from headflow.theory.gaussian import chi_square_generating_function
 from headflow.theory.indexed import difference_is_zero, inline
-from headflow.theory.loss import PARAMETERS, _tilt_growth, _tilted_second_moment
+from headflow.theory.loss import PARAMETERS, _tilt_growth, tilted_second_moment
 from oracles import answer_sheet as hand
 from sheet import Row
 
@@ -201,7 +201,7 @@ def section_2():
     w = omega[i, h] * omega[i, k]
     yield Row(
         "query moment under the tilt",
-        lambda: d[i] * _tilted_second_moment(w),
+        lambda: d[i] * tilted_second_moment(w),
         lambda: d[i] / (1 - 2 * w),
         hand.query_moment,
         (i, h, k),

@@ -11,19 +11,15 @@ from sympy import Rational, lambdify
 
 from headflow import InitialState, Problem, integrate
 from headflow.numerics.checks import valley as checks
-from headflow.numerics.checks.finding import Setting, _holds
+from headflow.numerics.checks.finding import Setting
 from headflow.numerics.merged_race import balance_threshold, race
 from headflow.numerics.valley import merged_outcome, valley_report
 from headflow.theory.errors import HypothesisError, InputError
-from headflow.theory.flow import gradient_flow
 from headflow.theory.merged_start import merged_start
-from headflow.theory.merged_zero import merged_at_zero
-from headflow.theory.optimum import multi_head_optimum
 from headflow.theory.pair_valley import pair_valley
-from headflow.theory.two_heads import pair_omega, zero_sum_pair
+from headflow.theory.two_heads import pair_omega
 from headflow.theory.valley import pairs_valley, simplex_valley
 from headflow.theory.valley_order import merged_valley_order, valley_order
-from headflow.theory.valley_statements import VALLEY_BUILDERS
 
 from .cases import REFERENCE
 from .oracles.valley_formulas import pair_gap, triangle_coefficient
@@ -46,19 +42,6 @@ def random_start(problem: Problem, seed: int, scale: float = 0.03) -> InitialSta
 def paired() -> object:
     problem = equal(1, 2)
     return integrate(problem, random_start(problem, 0), "merged", t_final=1e8)
-
-
-@pytest.mark.parametrize("build", VALLEY_BUILDERS)
-def test_statements(build) -> None:
-    """The steps that are new here; those that they rest on have tests of their own."""
-    statement = build()
-    sources = (multi_head_optimum(), gradient_flow("merged"), zero_sum_pair(), merged_at_zero())
-    known = {step.label for source in sources for step in source.derivation}
-    own = [step for step in statement.derivation if step.label not in known and step.check is not None]
-    assert len(own) >= 3
-    assert [step.label for step in own if not _holds(step.check)] == []
-    assert statement.text()
-    assert statement.latex()
 
 
 def test_exponents_and_classes() -> None:
