@@ -11,11 +11,11 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
-from ..theory.cascade import cascade_flow
 from ..theory.coordinates import to_log
 from ..theory.errors import InputError, IntegrationError
 from ..theory.notation import over_heads
 from ..theory.optimum import multi_head_optimum
+from ..theory.phases.cascade import cascade_flow
 from .allocation import CLEAR, IDLE
 from .codegen import CompiledSystem, compile_system, formula
 from .initial import InitialState
@@ -105,7 +105,7 @@ class Cascade:
 
 
 def cascade(problem: Problem, initial: InitialState) -> Cascade:
-    """Follow the waiting tasks from emergence to emergence; derived here, see `headflow.theory.cascade`.
+    """Follow the waiting tasks from emergence to emergence; derived here, see `headflow.theory.phases.cascade`.
 
     Between two emergences the truncated balanced flow of the waiting tasks is integrated to its blow-up. The task
     that blows up goes to its winner, whose interaction and power change the flow of the others.  Times are right up

@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 from sympy import Float
 
 from ..theory.closed_form import to_float
-from ..theory.convergence import convergence_law
 from ..theory.coordinates import to_log
 from ..theory.errors import InputError
 from ..theory.flow import gradient_flow
+from ..theory.phases.convergence import convergence_law
 from .codegen import compile_system
 from .initial import InitialState
 from .problem import FloatArray, Problem
@@ -38,7 +38,7 @@ def late_constant(problem: Problem, mu: ArrayLike, omega: ArrayLike) -> float:
     whose off-task ω is too large for its part of the task leaves it, like a power of t, and K then depends on the
     start.
 
-    Derived here: `headflow.theory.convergence`.
+    Derived here: `headflow.theory.phases.convergence`.
     """
     state = InitialState(mu=mu, omega=omega)
     state.check(problem, "merged")

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ..theory.errors import HypothesisError
-from ..theory.escape import escape_from_allocation
+from ..theory.phases.escape import escape_from_allocation
 
 if TYPE_CHECKING:
     import xarray
@@ -36,7 +36,7 @@ def predicted_sign_changes(trajectory: Trajectory, since: float) -> xarray.DataA
     """The same, as the theory predicts it from the state at time ``since``, at which the flow is near its limit.
 
     For entries off the allocation that the flow has at ``since``; NaN on it, and where Δ = 0 keeps the sign.
-    Corrections fall with ``since`` like its inverse (see `headflow.theory.escape`).
+    Corrections fall with ``since`` like its inverse (see `headflow.theory.phases.escape`).
 
     Raises
     ------

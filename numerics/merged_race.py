@@ -10,8 +10,8 @@ from ..theory.closed_form import to_float
 from ..theory.errors import HypothesisError
 from ..theory.indexed import unroll
 from ..theory.loss import PARAMETERS
-from ..theory.merged_start import merged_start
-from ..theory.pair_valley import pair_valley
+from ..theory.phases.merged_start import merged_start
+from ..theory.phases.pair_valley import pair_valley
 from .initial import InitialState
 from .integrate import integrate
 from .problem import Problem
@@ -24,7 +24,7 @@ _LIFETIMES: Final = 30.0  # of the slowest mode across the manifold of pairs: by
 
 
 def balance_threshold(problem: Problem, tolerance: float = 1e-2) -> tuple[float, float]:
-    """Two values of Q between which the outcome of two heads of one task changes (see `headflow.theory.merged_start`).
+    """Two values of Q between which the outcome of two heads of one task changes (see `theory.phases.merged_start`).
 
     Below the first they part with zero sum, above the second they end as identical heads.  By bisection on starts of
     scale 1e-4; the ratio of the two values is 1 + ``tolerance`` at most.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..theory.closed_form import to_float
-from ..theory.convergence import convergence_law
 from ..theory.errors import HypothesisError, InputError
+from ..theory.phases.convergence import convergence_law
 from .cascade import Cascade, cascade, emergence_times
 from .escape import predicted_sign_changes, sign_changes
 from .initial import InitialState

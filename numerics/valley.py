@@ -14,10 +14,10 @@ import numpy as np
 from ..theory.errors import HypothesisError, InputError
 from ..theory.flow import gradient_flow
 from ..theory.optimum import multi_head_optimum
-from ..theory.pair_valley import pair_valley
-from ..theory.power_law import ValleyLaws
-from ..theory.valley import pairs_valley, simplex_valley
-from ..theory.valley_order import merged_valley_order, valley_order
+from ..theory.phases.pair_valley import pair_valley
+from ..theory.phases.power_law import ValleyLaws
+from ..theory.phases.valley import pairs_valley, simplex_valley
+from ..theory.phases.valley_order import merged_valley_order, valley_order
 from .codegen import compile_system
 from .problem import FloatArray, Problem
 from .trajectory import Trajectory
@@ -43,7 +43,7 @@ class MergedOutcome:
     groups
         Heads (from 0) that are alike, group by group.
     order
-        The order of the valley (see `headflow.theory.valley_order`); None where there is none.
+        The order of the valley (see `headflow.theory.phases.valley_order`); None where there is none.
     reason
         Why it is undecided, else "".
     """

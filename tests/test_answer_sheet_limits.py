@@ -30,11 +30,11 @@ from headflow.theory import (
     universal_lower_bound,
 )
 from headflow.theory import notation as n
-from headflow.theory.context_length import own_gain as trained_gain
-from headflow.theory.context_length import used_length
+from headflow.theory.context.context_length import own_gain as trained_gain
+from headflow.theory.context.context_length import used_length
+from headflow.theory.context.linear_attention import effective
+from headflow.theory.context.linear_optimum import own_gain
 from headflow.theory.indexed import Definition, inline
-from headflow.theory.linear_attention import effective
-from headflow.theory.linear_optimum import own_gain
 from headflow.theory.optimum import water_level
 from headflow.theory.optimum_proof import expressed
 from headflow.theory.shared_heads import scaled_weight

@@ -11,11 +11,11 @@ import headflow as hf
 from headflow.numerics.cascade import cascade, emergence_times
 from headflow.numerics.codegen import compile_system
 from headflow.theory import notation as n
-from headflow.theory.cascade import cascade_flow
 from headflow.theory.errors import InputError
 from headflow.theory.indexed import substitute, unroll
 from headflow.theory.loss import PARAMETERS
 from headflow.theory.optimum import multi_head_optimum
+from headflow.theory.phases.cascade import cascade_flow
 
 REFERENCE = hf.Problem(dims=[10] * 3, signal_power=[1] * 3, noise_variance=0.1, context_length=100, n_heads=3)
 UNEQUAL = hf.Problem(dims=[4, 9, 6], signal_power=[1, 2, 0.7], noise_variance=0.1, context_length=80, n_heads=4)

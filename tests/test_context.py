@@ -16,20 +16,20 @@ from cases import REFERENCE, oracle
 from headflow import Problem
 from headflow.errors import HypothesisError, InputError
 from headflow.numerics.checks import Setting, context
-from headflow.theory import context_length, hermite, linear_attention, linear_optimum, two_heads
-from headflow.theory import regimes as regimes_module
-from headflow.theory.context import CONTEXT_BUILDERS
-from headflow.theory.context_length import context_shift
+from headflow.theory.context import context_length, hermite, linear_attention, linear_optimum, two_heads
+from headflow.theory.context import regimes as regimes_module
+from headflow.theory.context.context_length import context_shift
+from headflow.theory.context.hermite import hermite_transfer
+from headflow.theory.context.linear_attention import linear_attention_loss
+from headflow.theory.context.linear_optimum import linear_attention_optimum
+from headflow.theory.context.regimes import softmax_regimes
+from headflow.theory.context.two_heads import zero_sum_pair
 from headflow.theory.gaussian import moment_generating_function
-from headflow.theory.hermite import hermite_transfer
 from headflow.theory.indexed import unroll
 from headflow.theory.limits import task_allocation_limit
-from headflow.theory.linear_attention import linear_attention_loss
-from headflow.theory.linear_optimum import linear_attention_optimum
 from headflow.theory.loss import PARAMETERS, population_loss
 from headflow.theory.optimum import multi_head_optimum
-from headflow.theory.regimes import softmax_regimes
-from headflow.theory.two_heads import zero_sum_pair
+from headflow.theory.statements.context import CONTEXT_BUILDERS
 from oracles import context_formulas as hand
 
 SINGLE = Problem(dims=[10], signal_power=[1], noise_variance=0.1, context_length=100, n_heads=2)

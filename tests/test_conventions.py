@@ -27,10 +27,10 @@ from headflow.theory import (
     universal_lower_bound,
 )
 from headflow.theory import notation as n
+from headflow.theory.context.linear_optimum import linear_attention_optimum
 from headflow.theory.derivation import CheckReport
 from headflow.theory.errors import InputError, InputTypeError
 from headflow.theory.flow import split_flow
-from headflow.theory.linear_optimum import linear_attention_optimum
 from oracles import hand_formulas as hand
 from oracles.monte_carlo import attention_risk
 

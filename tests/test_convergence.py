@@ -8,8 +8,8 @@ import pytest
 import headflow as hf
 from headflow.numerics.cascade import cascade
 from headflow.numerics.convergence import late_constant
-from headflow.theory.convergence import convergence_law
 from headflow.theory.errors import HypothesisError, InputError
+from headflow.theory.phases.convergence import convergence_law
 
 REFERENCE = hf.Problem(dims=[10] * 3, signal_power=[1] * 3, noise_variance=0.1, context_length=100, n_heads=3)
 UNEQUAL = hf.Problem(dims=[4, 9, 6], signal_power=[1, 2, "0.7"], noise_variance="0.1", context_length=80, n_heads=3)

@@ -7,7 +7,7 @@ import pytest
 import headflow as hf
 from headflow.numerics.checks import Setting, dynamics
 from headflow.numerics.verify import judged
-from headflow.theory.dynamics_statements import DYNAMICS_BUILDERS
+from headflow.theory.statements.phases import DYNAMICS_BUILDERS
 
 CHECKS = {
     "cascade": dynamics.waiting_flow,

@@ -21,8 +21,8 @@ from headflow.numerics import predicted_sign_changes, sign_changes
 from headflow.numerics.trajectory import Trajectory
 from headflow.report_figures import draw
 from headflow.summary import answer, flow_summary
-from headflow.theory import escape as module
 from headflow.theory import escape_from_allocation, multi_head_optimum
+from headflow.theory.phases import escape as module
 from headflow.theory.printing import check_latex
 
 UNEQUAL = hf.Problem([4, 9, 6], [1, 2, "0.7"], "0.2", 80, 4)

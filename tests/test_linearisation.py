@@ -13,15 +13,16 @@ from headflow.errors import HypothesisError, InputError
 from headflow.numerics import Problem, compile_system
 from headflow.numerics.checks import limits as checks
 from headflow.numerics.checks.finding import Setting
-from headflow.theory import allocation_blocks, gradient_flow, identical_heads
+from headflow.theory import gradient_flow
 from headflow.theory import notation as n
-from headflow.theory.allocation_blocks import record_blocks
 from headflow.theory.derivation import Recorder
-from headflow.theory.identical_heads import merged_minimum
 from headflow.theory.indexed import difference_is_zero, unroll
-from headflow.theory.linearisation import linearised_flow
 from headflow.theory.loss import PARAMETERS
-from headflow.theory.merged_zero import merged_at_zero
+from headflow.theory.phases import allocation_blocks, identical_heads
+from headflow.theory.phases.allocation_blocks import record_blocks
+from headflow.theory.phases.identical_heads import merged_minimum
+from headflow.theory.phases.linearisation import linearised_flow
+from headflow.theory.phases.merged_zero import merged_at_zero
 from oracles import limit_formulas as hand
 
 MIXED = Problem(dims=[4, 9], signal_power=[1, "2.5"], noise_variance="0.3", context_length=30, n_heads=2)

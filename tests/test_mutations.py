@@ -29,15 +29,14 @@ from headflow.theory import (
     gaussian,
     limits,
     loss,
-    merged_zero,
     optimum,
     optimum_proof,
     shift,
     symmetry,
-    warm_up,
 )
 from headflow.theory import notation as n
 from headflow.theory.indexed import normalise
+from headflow.theory.phases import merged_zero, warm_up
 
 
 @pytest.fixture

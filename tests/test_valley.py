@@ -14,12 +14,12 @@ from headflow.numerics.checks import valley as checks
 from headflow.numerics.checks.finding import Setting
 from headflow.numerics.merged_race import balance_threshold, race
 from headflow.numerics.valley import merged_outcome, valley_report
+from headflow.theory.context.two_heads import pair_omega
 from headflow.theory.errors import HypothesisError, InputError
-from headflow.theory.merged_start import merged_start
-from headflow.theory.pair_valley import pair_valley
-from headflow.theory.two_heads import pair_omega
-from headflow.theory.valley import pairs_valley, simplex_valley
-from headflow.theory.valley_order import merged_valley_order, valley_order
+from headflow.theory.phases.merged_start import merged_start
+from headflow.theory.phases.pair_valley import pair_valley
+from headflow.theory.phases.valley import pairs_valley, simplex_valley
+from headflow.theory.phases.valley_order import merged_valley_order, valley_order
 
 from .cases import REFERENCE
 from .oracles.valley_formulas import pair_gap, triangle_coefficient

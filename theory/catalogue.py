@@ -7,32 +7,32 @@ from functools import partial
 
 from .bayes import bayes_risk
 from .bounds import factor_e, separation, single_head_optimum, universal_lower_bound
-from .cascade import cascade_flow
 from .choices import checked_closure, checked_parametrisation, unknown
-from .context_length import context_shift
+from .context.context_length import context_shift
+from .context.hermite import hermite_transfer
+from .context.linear_optimum import linear_attention_optimum
+from .context.regimes import softmax_regimes
+from .context.two_heads import zero_sum_pair
 from .conventions import Convention, in_convention
-from .convergence import convergence_law
 from .coordinates import to_growth, to_hyperbolic, to_log
 from .decomposability import decomposability
 from .derivation import Derivation
 from .energy import energy_identity
 from .errors import InputError
-from .escape import escape_from_allocation
 from .flow import gradient_flow
-from .hermite import hermite_transfer
-from .identical_heads import merged_minimum
 from .limits import task_allocation_limit
-from .linear_optimum import linear_attention_optimum
-from .linearisation import linearised_flow
 from .loss import population_loss
-from .merged_zero import merged_at_zero
 from .optimum import multi_head_optimum
-from .regimes import softmax_regimes
+from .phases.cascade import cascade_flow
+from .phases.convergence import convergence_law
+from .phases.escape import escape_from_allocation
+from .phases.identical_heads import merged_minimum
+from .phases.linearisation import linearised_flow
+from .phases.merged_zero import merged_at_zero
+from .phases.warm_up import warm_up_flow
 from .shift import shift_covariance
 from .symmetry import symmetric_reduction
 from .system import ReducedSystem
-from .two_heads import zero_sum_pair
-from .warm_up import warm_up_flow
 
 _PACKAGE = Convention()
 

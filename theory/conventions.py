@@ -16,14 +16,14 @@ from . import notation as n
 from .bayes import bayes_risk_symbol
 from .bounds import single_head, universal
 from .closed_form import ClosedForm
-from .context_length import plateau_symbol
+from .context.context_length import plateau_symbol
+from .context.linear_optimum import linear_infimum
 from .derivation import Recorder
 from .errors import InputError, InputTypeError
 from .indexed import Definition, difference_is_zero, factored, inline, replace_indexed, rule, substitute
 from .indexed.naming import name_bounds
 from .indexed.nodes import free_symbols, indexed_bases
 from .limits import loss_infinity
-from .linear_optimum import linear_infimum
 from .loss import PARAMETERS, PopulationLoss
 from .scalars import plain_symbols
 from .system import ReducedSystem

@@ -11,16 +11,16 @@ from scipy.optimize import minimize
 from sympy import Expr, Float, Integer, Matrix, N, Rational, S
 
 from ...theory import notation as n
-from ...theory.context_length import context_shift
-from ...theory.hermite import hermite_transfer
+from ...theory.context.context_length import context_shift
+from ...theory.context.hermite import hermite_transfer
+from ...theory.context.linear_attention import effective, linear_attention_loss
+from ...theory.context.linear_optimum import linear_attention_optimum
+from ...theory.context.regimes import softmax_regimes
+from ...theory.context.two_heads import zero_sum_pair
 from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
-from ...theory.linear_attention import effective, linear_attention_loss
-from ...theory.linear_optimum import linear_attention_optimum
 from ...theory.loss import PARAMETERS, population_loss
 from ...theory.optimum import multi_head_optimum
-from ...theory.regimes import softmax_regimes
-from ...theory.two_heads import zero_sum_pair
 from ..problem import FloatArray, Problem
 from .finding import Finding, Setting, proof
 

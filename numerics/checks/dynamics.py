@@ -7,13 +7,13 @@ import math
 import numpy as np
 from sympy import Integer
 
-from ...theory.cascade import cascade_flow
 from ...theory.errors import InputError
 from ...theory.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
 from ...theory.loss import PARAMETERS
 from ...theory.notation import i
+from ...theory.phases.cascade import cascade_flow
 from ..cascade import cascade, emergence_times, occupied_power
 from ..codegen import compile_system
 from ..convergence import late_constant

@@ -13,7 +13,7 @@ from ...theory.coordinates import to_log
 from ...theory.energy import energy_identity
 from ...theory.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
-from ...theory.warm_up import warm_up_flow
+from ...theory.phases.warm_up import warm_up_flow
 from ..codegen import BoundKernel, compile_system
 from ..initial import InitialState
 from ..problem import FloatArray, Problem

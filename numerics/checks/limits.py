@@ -10,12 +10,12 @@ from sympy import Integer, N
 from ...theory import notation as n
 from ...theory.closed_form import to_float
 from ...theory.flow import gradient_flow
-from ...theory.identical_heads import merged_minimum
 from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
-from ...theory.linearisation import linearised_flow
 from ...theory.loss import PARAMETERS
-from ...theory.merged_zero import merged_at_zero
+from ...theory.phases.identical_heads import merged_minimum
+from ...theory.phases.linearisation import linearised_flow
+from ...theory.phases.merged_zero import merged_at_zero
 from ..codegen import compile_system
 from ..problem import FloatArray, Problem
 from .finding import Finding, Setting

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 
 from ...theory.closed_form import parameters_of
 from ...theory.errors import HypothesisError
-from ...theory.merged_start import merged_start
+from ...theory.phases.merged_start import merged_start
 from ..initial import InitialState
 from ..integrate import integrate
 from ..merged_race import balance_threshold, race

@@ -15,6 +15,7 @@ from sympy import Expr, IndexedBase, KroneckerDelta, Symbol
 
 from .. import notation as n
 from ..choices import unknown
+from ..context.linear_attention import effective_norm, output_moments_of_a_token
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..flow import gradient_flow
@@ -28,7 +29,6 @@ from ..indexed import (
     substitute,
 )
 from ..invariants import is_invariant
-from ..linear_attention import effective_norm, output_moments_of_a_token
 from ..system import ReducedSystem
 from .covariates import (
     COVARIATES,

@@ -27,6 +27,7 @@ from sympy import (
 
 from .. import notation as n
 from ..closed_form import ClosedForm, HasValues, Hypothesis, require, to_float
+from ..context.linear_optimum import linear_attention_optimum
 from ..derivation import Derivation, Recorder
 from ..indexed import (
     difference_is_zero,
@@ -37,7 +38,6 @@ from ..indexed import (
     substitute,
     unroll,
 )
-from ..linear_optimum import linear_attention_optimum
 from ..scalars import plain_symbols, positive_solution
 from .covariates import (
     COVARIATES,

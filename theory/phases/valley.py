@@ -1,6 +1,6 @@
 """Owns the valleys of equal tasks with their constants: heads as a regular simplex, or as pairs ±ω (derived here).
 
-Both are self-similar: the shape of the heads rests while ρ = |μ| grows (`headflow.theory.valley_order`).  By symmetry
+Both are self-similar: the shape of the heads rests while ρ = |μ| grows (`theory.phases.valley_order`).  By symmetry
 each shape is a critical point of the gap at fixed ρ; that flows end there is measured, not proved.
 """
 
@@ -32,15 +32,15 @@ from sympy import (
     symbols,
 )
 
-from . import notation as n
-from .approaching_weights import projector_frame, zero_sum_frame
-from .closed_form import ClosedForm, Hypothesis
-from .corollaries import EQUAL_TASKS, equal_tasks_optimum
-from .derivation import Recorder
-from .indexed import Definition, normalise, unroll
+from .. import notation as n
+from ..approaching_weights import projector_frame, zero_sum_frame
+from ..closed_form import ClosedForm, Hypothesis
+from ..corollaries import EQUAL_TASKS, equal_tasks_optimum
+from ..derivation import Recorder
+from ..indexed import Definition, normalise, unroll
+from ..scalars import only
 from .linearised import perturbation
 from .power_law import PowerLaw, ValleyLaws, time
-from .scalars import only
 from .valley_order import coefficient, gap, merged_valley_order, moment_loss, mu_length, rank
 from .valley_order import order as order_symbol
 

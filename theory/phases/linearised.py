@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from sympy import Add, Expr, ImmutableMatrix, IndexedBase, Integer
 
-from . import notation as n
-from .closed_form import ENOUGH_HEADS, ClosedForm, HasValues, parameters_of, require, to_float
-from .derivation import Derivation
-from .indexed import Definition, substitute, unroll
-from .printing import aligned_html, aligned_latex, aligned_text
+from .. import notation as n
+from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, parameters_of, require, to_float
+from ..derivation import Derivation
+from ..indexed import Definition, substitute, unroll
+from ..printing import aligned_html, aligned_latex, aligned_text
 
 
 def perturbation(base: IndexedBase) -> IndexedBase:

@@ -12,17 +12,17 @@ from functools import cache
 
 from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, S, Symbol, exp, expand, simplify, sqrt
 
-from . import notation as n
-from .closed_form import ClosedForm
-from .derivation import Derivation, Recorder
-from .flow import gradient_flow
-from .indexed import Definition, difference_is_zero, factored, inline, normalise, replace_indexed, substitute
-from .indexed.asymptotics import leading_order
-from .indexed.monomial import Term, to_expression
-from .indexed.normal import terms
-from .limits import on_mu, on_omega
-from .scalars import plain_symbols, positive_solution
-from .system import ReducedSystem
+from .. import notation as n
+from ..closed_form import ClosedForm
+from ..derivation import Derivation, Recorder
+from ..flow import gradient_flow
+from ..indexed import Definition, difference_is_zero, factored, inline, normalise, replace_indexed, substitute
+from ..indexed.asymptotics import leading_order
+from ..indexed.monomial import Term, to_expression
+from ..indexed.normal import terms
+from ..limits import on_mu, on_omega
+from ..scalars import plain_symbols, positive_solution
+from ..system import ReducedSystem
 from .warm_up import warm_up_flow
 
 # 1 where the head hosts the task, else 0; a task has one host or none.

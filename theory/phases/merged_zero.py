@@ -8,15 +8,15 @@ from functools import cache
 
 from sympy import Add, Expr, Gt, IndexedBase, Integer, KroneckerDelta, Matrix, S, sqrt
 
-from . import notation as n
+from .. import notation as n
+from ..closed_form import HasValues, parameters_of, to_float
+from ..derivation import Derivation, Recorder
+from ..flow import gradient_flow
+from ..indexed import difference_is_zero, factored, normalise, replace_indexed, substitute, unroll
+from ..limits import where_distinct
+from ..printing import aligned_latex, aligned_text
 from .allocation_blocks import first_order
-from .closed_form import HasValues, parameters_of, to_float
-from .derivation import Derivation, Recorder
-from .flow import gradient_flow
-from .indexed import difference_is_zero, factored, normalise, replace_indexed, substitute, unroll
-from .limits import where_distinct
 from .linearised import perturbation
-from .printing import aligned_latex, aligned_text
 
 zero_sum_rate = IndexedBase("rho_zero", real=True)
 sum_rate = IndexedBase("rho_sum", real=True)

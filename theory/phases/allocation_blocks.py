@@ -8,15 +8,15 @@ from functools import cache
 
 from sympy import Add, Expr, ImmutableMatrix, IndexedBase, KroneckerDelta, S, log, sqrt
 
-from . import notation as n
-from .derivation import Recorder
-from .flow import gradient_flow
-from .indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, rule, substitute
-from .indexed.calculus import Direction
-from .limits import in_noise_to_context, on_mu, on_omega, task_allocation_limit, where_distinct
+from .. import notation as n
+from ..derivation import Recorder
+from ..flow import gradient_flow
+from ..indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, rule, substitute
+from ..indexed.calculus import Direction
+from ..limits import in_noise_to_context, on_mu, on_omega, task_allocation_limit, where_distinct
+from ..scalars import positive_solution
+from ..system import ReducedSystem
 from .linearised import block_equations, perturbation
-from .scalars import positive_solution
-from .system import ReducedSystem
 
 Point = Mapping[IndexedBase, Callable[..., Expr]]
 

@@ -14,17 +14,17 @@ from typing import TypeAlias
 
 from sympy import Expr, IndexedBase, Integer, Rational, Symbol, exp, expand_log, limit, log, oo, simplify, sqrt
 
-from . import notation as n
-from .closed_form import ENOUGH_HEADS, ClosedForm, HasValues, require, to_float
-from .coordinates import to_hyperbolic
-from .derivation import Derivation, Recorder
-from .errors import HypothesisError, InputError
-from .factors import ABSOLUTE_IMBALANCES, ANGLES
-from .flow import gradient_flow, split_flow
-from .indexed import difference_is_zero, inline, normalise, substitute, unroll
-from .limits import on_mu, task_allocation_limit
-from .loss import PARAMETERS
-from .scalars import plain_symbols
+from .. import notation as n
+from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, require, to_float
+from ..coordinates import to_hyperbolic
+from ..derivation import Derivation, Recorder
+from ..errors import HypothesisError, InputError
+from ..factors import ABSOLUTE_IMBALANCES, ANGLES
+from ..flow import gradient_flow, split_flow
+from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
+from ..limits import on_mu, task_allocation_limit
+from ..loss import PARAMETERS
+from ..scalars import plain_symbols
 
 Number: TypeAlias = Expr | Fraction | int | float
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .merged_start import merged_start
-from .pair_valley import pair_valley
-from .power_law import ValleyLaws
-from .statement import DERIVED, LEADING, Statement
-from .valley import pairs_valley, simplex_valley
-from .valley_order import merged_valley_order
+from ..phases.merged_start import merged_start
+from ..phases.pair_valley import pair_valley
+from ..phases.power_law import ValleyLaws
+from ..phases.valley import pairs_valley, simplex_valley
+from ..phases.valley_order import merged_valley_order
+from ..statement import DERIVED, LEADING, Statement
 
 MERGED = "U and W are trained themselves (merged flow)"
 EQUAL = "equal tasks"

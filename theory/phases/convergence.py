@@ -9,16 +9,16 @@ from itertools import product
 
 from sympy import Expr, IndexedBase, Integer, KroneckerDelta, S, Symbol, diff, exp, expand, sqrt
 
-from . import notation as n
+from .. import notation as n
+from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues
+from ..derivation import Derivation, Recorder
+from ..errors import InputError
+from ..flow import gradient_flow
+from ..indexed import difference_is_zero, factored, normalise, replace_indexed, substitute, unroll
+from ..limits import loss_infinity
+from ..loss import PARAMETERS
+from ..scalars import plain_symbols, positive_solution
 from .cascade import cascade_flow, host, off_host, own_interaction, own_power
-from .closed_form import ENOUGH_HEADS, ClosedForm, HasValues
-from .derivation import Derivation, Recorder
-from .errors import InputError
-from .flow import gradient_flow
-from .indexed import difference_is_zero, factored, normalise, replace_indexed, substitute, unroll
-from .limits import loss_infinity
-from .loss import PARAMETERS
-from .scalars import plain_symbols, positive_solution
 
 time = Symbol("t", positive=True)
 late_constant = Symbol("K", positive=True)

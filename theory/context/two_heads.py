@@ -13,14 +13,14 @@ from typing import Any
 
 from sympy import Add, Eq, Expr, IndexedBase, S, Sum, Symbol, cancel, cosh, diff, exp, expand, limit, sinh, solve
 
-from . import notation as n
-from .bounds import universal_lower_bound
-from .closed_form import HasValues, Hypothesis, parameters_of, require, to_float
-from .derivation import Derivation, Recorder
-from .indexed import difference_is_zero, inline, normalise, substitute, unroll
-from .loss import population_loss
-from .printing import aligned_latex, aligned_text
-from .scalars import only, plain_symbols
+from .. import notation as n
+from ..bounds import universal_lower_bound
+from ..closed_form import HasValues, Hypothesis, parameters_of, require, to_float
+from ..derivation import Derivation, Recorder
+from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
+from ..loss import population_loss
+from ..printing import aligned_latex, aligned_text
+from ..scalars import only, plain_symbols
 
 # The pair: key-query eigenvalues ω and −ω, output-value eigenvalues μ and −μ.
 pair_omega = Symbol("omega", positive=True)

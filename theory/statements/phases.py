@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import notation as n
-from .cascade import cascade_flow
-from .convergence import convergence_law, late_constant, time
-from .limits import loss_infinity
-from .statement import DERIVED, LEADING, Statement
+from .. import notation as n
+from ..limits import loss_infinity
+from ..phases.cascade import cascade_flow
+from ..phases.convergence import convergence_law, late_constant, time
+from ..statement import DERIVED, LEADING, Statement
 
 SMALL = "entries off the occupied heads are of one small scale ε"
 BALANCED = "the balanced flow"

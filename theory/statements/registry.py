@@ -11,31 +11,31 @@ from functools import cache
 
 from sympy import E, Expr, Le, Lt, S
 
-from . import notation as n
-from .attention import output_moments
-from .bayes import bayes_risk, penalty, penalty_of_task
-from .bounds import factor_e, separation, single_head, single_head_optimum, universal, universal_lower_bound
-from .choices import unknown
-from .closure_statements import CLOSURE_BUILDERS
+from .. import notation as n
+from ..attention import output_moments
+from ..bayes import bayes_risk, penalty, penalty_of_task
+from ..bounds import factor_e, separation, single_head, single_head_optimum, universal, universal_lower_bound
+from ..choices import unknown
+from ..coordinates import to_hyperbolic, to_log
+from ..decomposability import decomposability
+from ..energy import energy_identity
+from ..errors import InputError
+from ..factors import IMBALANCES
+from ..families.statements import FAMILY_BUILDERS
+from ..flow import attention_gradient, gradient_flow
+from ..indexed import Definition
+from ..limits import loss_infinity, task_allocation_limit
+from ..loss import PARAMETERS, population_loss
+from ..optimum import eliminate_mu, infimum, multi_head_optimum
+from ..phases.warm_up import warm_up_flow
+from ..statement import DERIVED, LEADING, Statement
+from ..symmetry import symmetric_reduction
+from .closures import CLOSURE_BUILDERS
 from .context import CONTEXT_BUILDERS
-from .coordinates import to_hyperbolic, to_log
-from .decomposability import decomposability
-from .dynamics_statements import DYNAMICS_BUILDERS
-from .energy import energy_identity
-from .errors import InputError
-from .factors import IMBALANCES
-from .families.statements import FAMILY_BUILDERS
-from .flow import attention_gradient, gradient_flow
-from .indexed import Definition
-from .limit_statements import LIMIT_BUILDERS
-from .limits import loss_infinity, task_allocation_limit
-from .loss import PARAMETERS, population_loss
-from .optimum import eliminate_mu, infimum, multi_head_optimum
-from .optimum_statements import OPTIMUM_BUILDERS
-from .statement import DERIVED, LEADING, Statement
-from .symmetry import symmetric_reduction
-from .valley_statements import VALLEY_BUILDERS
-from .warm_up import warm_up_flow
+from .limits import LIMIT_BUILDERS
+from .optimum import OPTIMUM_BUILDERS
+from .phases import DYNAMICS_BUILDERS
+from .valley import VALLEY_BUILDERS
 
 C24 = "Chen, Sheen, Wang, Yang 2024 (arXiv 2402.19442)"
 LARGE_CONTEXT = "L → ∞ (order 1/L kept)"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sympy import Expr, Rational, Symbol
 
-from .closed_form import ClosedForm, HasValues
-from .derivation import Derivation
-from .printing import aligned_html, aligned_latex, aligned_text
+from ..closed_form import ClosedForm, HasValues
+from ..derivation import Derivation
+from ..printing import aligned_html, aligned_latex, aligned_text
 
 time = Symbol("t", positive=True)
 
@@ -37,7 +37,7 @@ class ValleyLaws:
     Attributes
     ----------
     order
-        2 where heads pair as ±ω, else 1 (see `headflow.theory.valley_order`).
+        2 where heads pair as ±ω, else 1 (see `headflow.theory.phases.valley_order`).
     gap
         The loss minus its infimum (leading closure, no ½).
     omega, mu

@@ -29,12 +29,12 @@ from sympy import (
     solve,
 )
 
-from .attention import expectation
-from .derivation import Derivation, Recorder
-from .errors import InputError
-from .gaussian import moment_generating_function
-from .printing import aligned_latex, aligned_text
-from .scalars import only
+from ..attention import expectation
+from ..derivation import Derivation, Recorder
+from ..errors import InputError
+from ..gaussian import moment_generating_function
+from ..printing import aligned_latex, aligned_text
+from ..scalars import only
 
 degree = Symbol("k", integer=True, positive=True)
 # S_k = Σ_h μ_h ω_h^k: all that a target of degree k sees of the heads.

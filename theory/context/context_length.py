@@ -7,15 +7,15 @@ from functools import cache
 
 from sympy import Expr, IndexedBase, KroneckerDelta, Symbol, exp, sympify
 
-from . import notation as n
-from .closed_form import ENOUGH_HEADS, ClosedForm, HasValues, require, to_float
-from .derivation import Derivation, Recorder
-from .errors import InputError
-from .indexed import difference_is_zero, inline, normalise, replace_indexed, substitute, unroll
-from .limits import task_allocation_limit
-from .loss import PARAMETERS, population_loss
-from .printing import aligned_latex, aligned_text
-from .scalars import plain_symbols, summand
+from .. import notation as n
+from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, require, to_float
+from ..derivation import Derivation, Recorder
+from ..errors import InputError
+from ..indexed import difference_is_zero, inline, normalise, replace_indexed, substitute, unroll
+from ..limits import task_allocation_limit
+from ..loss import PARAMETERS, population_loss
+from ..printing import aligned_latex, aligned_text
+from ..scalars import plain_symbols, summand
 
 shifted_loss = Symbol("loss_prime", positive=True)
 used_length = Symbol("L_prime", integer=True, positive=True)

@@ -6,7 +6,17 @@ from functools import cache
 
 from sympy import Gt, IndexedBase, Lt, Matrix, S, diag, sqrt, zeros
 
-from . import notation as n
+from .. import notation as n
+from ..choices import checked_closure, checked_parametrisation
+from ..closed_form import ENOUGH_HEADS, ClosedForm
+from ..derivation import Recorder
+from ..errors import InputError
+from ..factors import IMBALANCES, PRODUCTS
+from ..flow import gradient_flow
+from ..indexed import difference_is_zero, directional_derivative, gradient, substitute
+from ..indexed.nodes import free_indices
+from ..limits import task_allocation_limit, where_distinct
+from ..system import ReducedSystem
 from .allocation_blocks import (
     allocation_blocks,
     at_allocation,
@@ -16,17 +26,7 @@ from .allocation_blocks import (
     record_blocks,
     swapped,
 )
-from .choices import checked_closure, checked_parametrisation
-from .closed_form import ENOUGH_HEADS, ClosedForm
-from .derivation import Recorder
-from .errors import InputError
-from .factors import IMBALANCES, PRODUCTS
-from .flow import gradient_flow
-from .indexed import difference_is_zero, directional_derivative, gradient, substitute
-from .indexed.nodes import free_indices
-from .limits import task_allocation_limit, where_distinct
 from .linearised import LinearisedFlow, block_equations, perturbation
-from .system import ReducedSystem
 
 # Trace and determinant of the on-task block, its eigenvalues, and the rates of the pairs off task.
 trace = IndexedBase("T", real=True)

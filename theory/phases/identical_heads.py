@@ -7,17 +7,17 @@ from functools import cache
 
 from sympy import Add, Expr, Ge, ImmutableMatrix, Indexed, KroneckerDelta, S, Sum, Symbol, diff
 
-from . import notation as n
-from .closed_form import ClosedForm
-from .derivation import Derivation, Recorder
-from .flow import gradient_flow
-from .indexed import difference_is_zero, directional_derivative, factored, normalise, replace_indexed, substitute
-from .indexed.nodes import bounds, close_sum, free_indices, rebuild
-from .limits import task_allocation_limit
+from .. import notation as n
+from ..closed_form import ClosedForm
+from ..context.two_heads import ONE_TASK
+from ..derivation import Derivation, Recorder
+from ..flow import gradient_flow
+from ..indexed import difference_is_zero, directional_derivative, factored, normalise, replace_indexed, substitute
+from ..indexed.nodes import bounds, close_sum, free_indices, rebuild
+from ..limits import task_allocation_limit
+from ..printing import aligned_latex, aligned_text
+from ..scalars import plain_symbols, positive_solution
 from .linearised import perturbation
-from .printing import aligned_latex, aligned_text
-from .scalars import plain_symbols, positive_solution
-from .two_heads import ONE_TASK
 
 # Identical heads: their common ω, and the sum of their μ.
 common_omega = Symbol("w", positive=True)

@@ -7,11 +7,11 @@ from functools import cache
 
 from sympy import Expr, S
 
-from . import notation as n
-from .derivation import Derivation, Recorder
-from .flow import gradient_flow
-from .indexed import factored, inline
-from .indexed.asymptotics import leading_order
+from .. import notation as n
+from ..derivation import Derivation, Recorder
+from ..flow import gradient_flow
+from ..indexed import factored, inline
+from ..indexed.asymptotics import leading_order
 
 
 @dataclass(frozen=True)

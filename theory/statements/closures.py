@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .closures import closure_limits, finite_d_bounds
-from .limits import task_allocation_limit
-from .loss import population_loss
-from .statement import DERIVED, Statement
+from ..closures import closure_limits, finite_d_bounds
+from ..limits import task_allocation_limit
+from ..loss import population_loss
+from ..statement import DERIVED, Statement
 
 LARGE_CONTEXT = "L → ∞ (order 1/L kept)"
 FINITE_D = "the closure finite_d: the expectation over the query is exact, and 2 ω_j^h ω_j^k < 1"

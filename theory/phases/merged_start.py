@@ -25,14 +25,14 @@ from sympy import (
     symbols,
 )
 
-from . import notation as n
-from .closed_form import HasValues, parameters_of, require, to_float
-from .corollaries import MANY_HEADS
-from .derivation import Derivation, Recorder
-from .errors import InputError
-from .flow import gradient_flow
-from .indexed import difference_is_zero, inline, normalise, replace_indexed, substitute, unroll
-from .indexed.asymptotics import leading_order
+from .. import notation as n
+from ..closed_form import HasValues, parameters_of, require, to_float
+from ..corollaries import MANY_HEADS
+from ..derivation import Derivation, Recorder
+from ..errors import InputError
+from ..flow import gradient_flow
+from ..indexed import difference_is_zero, inline, normalise, replace_indexed, substitute, unroll
+from ..indexed.asymptotics import leading_order
 from .merged_zero import merged_at_zero, sum_rate, zero_sum_rate
 from .power_law import time
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from sympy import Eq, IndexedBase
 
-from . import notation as n
-from .context_length import context_shift, own_gain, shifted_loss
-from .hermite import degree, gain, hermite_transfer, transfer_infimum, transfer_loss
-from .linear_attention import linear_attention_loss
-from .linear_optimum import linear_attention_optimum
-from .regimes import expected_symbol, softmax_regimes, typical_symbol
-from .statement import DERIVED, LEADING, Statement
-from .two_heads import prediction, profile_limit_symbol, profile_symbol, zero_sum_pair
+from .. import notation as n
+from ..context.context_length import context_shift, own_gain, shifted_loss
+from ..context.hermite import degree, gain, hermite_transfer, transfer_infimum, transfer_loss
+from ..context.linear_attention import linear_attention_loss
+from ..context.linear_optimum import linear_attention_optimum
+from ..context.regimes import expected_symbol, softmax_regimes, typical_symbol
+from ..context.two_heads import prediction, profile_limit_symbol, profile_symbol, zero_sum_pair
+from ..statement import DERIVED, LEADING, Statement
 
 H25 = "He, Pan, Chen, Yang 2025 (arXiv 2503.12734)"
 LINEAR = "scores without softmax, divided by L; Gaussian tokens; any d_i and L"

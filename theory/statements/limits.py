@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .derivation import Derivation
-from .identical_heads import merged_minimum
-from .linearisation import linearised_flow
-from .merged_zero import merged_at_zero
-from .statement import DERIVED, LEADING, Statement
+from ..derivation import Derivation
+from ..phases.identical_heads import merged_minimum
+from ..phases.linearisation import linearised_flow
+from ..phases.merged_zero import merged_at_zero
+from ..statement import DERIVED, LEADING, Statement
 
 ALLOCATED = "H = I, weights of the task-allocation limit, head i serving task i; h ≠ i"
 

@@ -1,6 +1,6 @@
 """Owns the valley of a pair ±ω of one task: invariant manifold, its length, transversal rates (derived here).
 
-Exact where `headflow.theory.valley` is self-similar: the profile of `headflow.theory.two_heads` and the metric of the
+Exact where `theory.phases.valley` is self-similar: the profile of `theory.context.two_heads` and the metric of the
 flow give the slow flow of ω for every ω.  With more than two heads, several may merge on either side of the pair.
 """
 
@@ -25,14 +25,14 @@ from sympy import (
     symbols,
 )
 
-from . import notation as n
-from .closed_form import ClosedForm
-from .derivation import Derivation, Recorder
-from .errors import InputError
-from .flow import gradient_flow
-from .indexed import Definition, substitute, unroll
+from .. import notation as n
+from ..closed_form import ClosedForm
+from ..context.two_heads import ONE_TASK, pair_mu, pair_omega, zero_sum_pair
+from ..derivation import Derivation, Recorder
+from ..errors import InputError
+from ..flow import gradient_flow
+from ..indexed import Definition, substitute, unroll
 from .power_law import PowerLaw, ValleyLaws, time
-from .two_heads import ONE_TASK, pair_mu, pair_omega, zero_sum_pair
 from .valley import MU_LENGTH, OMEGA_LENGTH, fastest, pairs_valley
 from .valley_order import gap, merged_valley_order
 

@@ -28,14 +28,14 @@ from sympy import (
     symbols,
 )
 
-from . import notation as n
-from .derivation import Derivation, Recorder
-from .errors import HypothesisError
-from .flow import gradient_flow
-from .indexed import difference_is_zero, directional_derivative, normalise, replace_indexed
-from .indexed.asymptotics import leading_order
+from .. import notation as n
+from ..derivation import Derivation, Recorder
+from ..errors import HypothesisError
+from ..flow import gradient_flow
+from ..indexed import difference_is_zero, directional_derivative, normalise, replace_indexed
+from ..indexed.asymptotics import leading_order
+from ..optimum import multi_head_optimum
 from .linearised import perturbation
-from .optimum import multi_head_optimum
 from .power_law import time
 
 HIGHEST_MOMENT = 3

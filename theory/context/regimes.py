@@ -11,10 +11,10 @@ from functools import cache
 
 from sympy import Expr, Function, Le, Lt, Piecewise, S, Symbol, cancel, diff, expand, powdenest, solve, sqrt
 
-from .derivation import Derivation, Recorder
-from .errors import InputError
-from .printing import aligned_latex, aligned_text
-from .scalars import only
+from ..derivation import Derivation, Recorder
+from ..errors import InputError
+from ..printing import aligned_latex, aligned_text
+from ..scalars import only
 
 # r = |a|²/log L, the level x of a score and the inverse temperature of a sum of e^{b s}.
 ratio = Symbol("r", positive=True)

@@ -21,11 +21,11 @@ from sympy import (
     expand,
 )
 
-from . import notation as n
-from .attention import expectation, score, token_output
-from .derivation import Derivation, Recorder
-from .gaussian import moment_generating_function
-from .indexed import (
+from .. import notation as n
+from ..attention import expectation, score, token_output
+from ..derivation import Derivation, Recorder
+from ..gaussian import moment_generating_function
+from ..indexed import (
     Definition,
     difference_is_zero,
     inline,
@@ -33,8 +33,8 @@ from .indexed import (
     replace_indexed,
     substitute,
 )
-from .indexed.monomial import Term, to_expression
-from .indexed.normal import terms
+from ..indexed.monomial import Term, to_expression
+from ..indexed.normal import terms
 
 variance = Function("Var")
 effective = IndexedBase("A", real=True)

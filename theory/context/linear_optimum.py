@@ -30,12 +30,12 @@ from sympy import (
     simplify,
 )
 
-from . import notation as n
-from .approaching_weights import projector_frame
-from .closed_form import ENOUGH_HEADS, ClosedForm, HasValues, parameters_of, to_float
-from .derivation import Derivation, Recorder
-from .errors import InputError
-from .indexed import (
+from .. import notation as n
+from ..approaching_weights import projector_frame
+from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, parameters_of, to_float
+from ..derivation import Derivation, Recorder
+from ..errors import InputError
+from ..indexed import (
     Definition,
     contract_inverse,
     difference_is_zero,
@@ -47,12 +47,12 @@ from .indexed import (
     substitute,
     unroll,
 )
+from ..optimum import eliminate_mu, head_budget
+from ..optimum_proof import expressed, gram
+from ..printing import aligned_latex, aligned_text
+from ..scalars import plain_symbols, positive_solution, summand
+from ..water_filling import WaterFilling, water_filling
 from .linear_attention import EFFECTIVE, effective, linear_attention_loss, linear_loss_symbol
-from .optimum import eliminate_mu, head_budget
-from .optimum_proof import expressed, gram
-from .printing import aligned_latex, aligned_text
-from .scalars import plain_symbols, positive_solution, summand
-from .water_filling import WaterFilling, water_filling
 
 own_gain = IndexedBase("s", real=True)
 gram_inverse = n.SymmetricBase("G_inverse", real=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import notation as n
-from .corollaries import equal_tasks_optimum, least_heads, single_head_residuals, universal_bound_reached
-from .optimum import infimum
-from .shared_heads import (
+from .. import notation as n
+from ..corollaries import equal_tasks_optimum, least_heads, single_head_residuals, universal_bound_reached
+from ..optimum import infimum
+from ..shared_heads import (
     idle_head,
     shared_head,
     shared_loss,
@@ -15,7 +15,7 @@ from .shared_heads import (
     shared_omega,
     split_task,
 )
-from .statement import DERIVED, LEADING, Statement
+from ..statement import DERIVED, LEADING, Statement
 
 
 def _bound_reached() -> Statement:
