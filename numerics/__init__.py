@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .attention import train as train
     from .cascade import Cascade as Cascade
     from .cascade import emergence_times as emergence_times
+    from .certificates.trajectory import TrajectoryCertificate as TrajectoryCertificate
+    from .certificates.trajectory import certify_trajectory as certify_trajectory
     from .closure_table import ClosureTable as ClosureTable
     from .codegen import compile_system as compile_system
     from .codegen import formula as formula
@@ -80,6 +82,7 @@ _NAMES = {
     "Training": ".attention",
     "TrainingRun": ".attention",
     "Trajectory": ".trajectory",
+    "TrajectoryCertificate": ".certificates.trajectory",
     "ValleyReport": ".valley",
     "Verdict": ".verify",
     "Verification": ".verify",
@@ -87,6 +90,7 @@ _NAMES = {
     "attention_risk": ".attention",
     "balance_threshold": ".merged_race",
     "best_assignment": ".assignment",
+    "certify_trajectory": ".certificates.trajectory",
     "compare_staircase": ".staircase",
     "compile_system": ".codegen",
     "emergence_times": ".cascade",

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from html import escape
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 from .._version import __version__
-from ..theory.statement import Statement
-from ..theory.statements import statement, statements
-from .checks import CHECKS, Finding, Setting
-from .checks.finding import Evidence
+from ..theory.errors import InputError
+from . import certificate_file
+from .checks import Finding, Setting
+from .checks.registry import checks_of, is_own, known_id, known_ids, known_statement
 from .problem import Problem
-
-Outcome = Literal["holds", "fails", "inconclusive"]
+from .verdict import Outcome, Verdict, judged, worst
+from .verdict_table import html_table, table
 
 EXIT_CODES: dict[Outcome, int] = {"holds": 0, "fails": 1, "inconclusive": 3}
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """A statement's outcome: it holds only if ``margin = bound − measured`` exceeds ``error``."""
-
-    id: str
-    title: str
-    source: str
-    hypotheses: tuple[str, ...]
-    verdict: Outcome
-    evidence: Evidence
-    measured: float
-    bound: float
-    margin: float
-    error: float
-    what: str
-    seed: int | None
+__all__ = ["EXIT_CODES", "Outcome", "Verdict", "Verification", "judged", "verify"]
 
 
 @dataclass(frozen=True)
@@ -49,51 +34,35 @@ class Verification:
     @property
     def exit_code(self) -> int:
         """0 every claim holds, 1 one fails, 3 none fails but one is inconclusive."""
-        outcomes = {verdict.verdict for verdict in self.verdicts}
-        return EXIT_CODES["fails" if "fails" in outcomes else "inconclusive" if "inconclusive" in outcomes else "holds"]
+        return EXIT_CODES[worst(verdict.verdict for verdict in self.verdicts)]
 
     def to_json(self) -> dict[str, Any]:
         """The verdicts as the JSON object of the command line; a number that is not finite is null."""
-
-        def plain(verdict: Verdict) -> dict[str, Any]:
-            row = asdict(verdict)
-            for name in ("measured", "bound", "margin", "error"):
-                if not math.isfinite(row[name]):
-                    row[name] = None
-                    row["reason"] = f"{name} is not finite"
-            return {**row, "hypotheses": list(verdict.hypotheses)}
-
         return {
             "schema": 1,
             "version": __version__,
             "problem": self.problem.to_dict(),
             "closure": self.closure,
-            "verdicts": [plain(verdict) for verdict in self.verdicts],
+            "verdicts": [verdict.to_row() for verdict in self.verdicts],
         }
 
     def text(self) -> str:
         """The verdicts as a table."""
-        width = max((len(verdict.id) for verdict in self.verdicts), default=0)
-        lines = [
-            f"{verdict.id:<{width}}  {verdict.verdict:<12}  {verdict.evidence:<14}  "
-            f"{verdict.measured:.3g} < {verdict.bound:.6g}  (± {verdict.error:.1e}; {verdict.what})"
-            for verdict in self.verdicts
-        ]
-        return "\n".join(lines) + "\n"
+        return table(self.verdicts, "text")
+
+    def latex(self) -> str:
+        """The verdicts as a LaTeX table (booktabs)."""
+        return table(self.verdicts, "latex")
+
+    def markdown(self) -> str:
+        """The verdicts as a Markdown table."""
+        return table(self.verdicts, "markdown")
 
     def __str__(self) -> str:
         return self.text()
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(verdict.title)}</td><td>{verdict.verdict}</td><td>{verdict.evidence}</td>"
-            f"<td>{verdict.measured:.3g}</td><td>{verdict.bound:.6g}</td><td>{verdict.error:.1e}</td></tr>"
-            for verdict in self.verdicts
-        )
-        return (
-            "<table><tr><th>statement</th><th>verdict</th><th>evidence</th><th>measured</th><th>bound</th>"
-            f"<th>error</th></tr>{rows}</table>"
-        )
+        return html_table(self.verdicts)
 
 
 def verify(
@@ -102,6 +71,10 @@ def verify(
     quick: bool = False,
     seed: int = 0,
     progress: bool = False,
+    *,
+    workers: int = 1,
+    certificate: str | Path | None = None,
+    resume: bool = False,
 ) -> Verification:
     """Check statements on a problem.
 
@@ -110,44 +83,85 @@ def verify(
     problem
         The problem; checks whose cost grows fast with size use its first tasks and heads.
     claims
-        Ids of statements (default: all of them).
+        Ids of statements (default: all of them, those registered by `register` included).
     quick
         Fewer samples and starts.
     seed
         Seed of every random draw.
     progress
         Show a progress bar on standard error when it is a terminal and the run takes over two seconds.
+    workers
+        Processes to share the statements between; the verdicts do not depend on it.  With more than one a script needs
+        the usual ``if __name__ == "__main__"``.
+    certificate
+        A file to write: versions, inputs and every verdict with its enclosures (JSON), after each statement.
+    resume
+        Keep the verdicts that a certificate begun for the same question holds already.
 
-    Raises ``InputError`` for an unknown claim.
+    Raises ``InputError`` for an unknown claim, a bad number of workers, and a certificate that cannot be written.
     """
     from tqdm import tqdm
 
-    chosen = [statement(claim) for claim in claims] or list(statements())
+    if workers < 1:
+        raise InputError(f"workers must be at least 1, got {workers}")
+    ids = [known_id(claim) for claim in claims] or list(known_ids())
+    path = None if certificate is None else Path(certificate)
+    done: dict[str, Verdict] = {}
+    if path is not None:
+        question = certificate_file.content(problem, ids, seed, quick, ())
+        if resume and path.exists():
+            done = {verdict.id: verdict for verdict in certificate_file.begun(path, question)}
+        certificate_file.write(path, certificate_file.content(problem, ids, seed, quick, _ordered(done, ids)))
+    left = [id for id in ids if id not in done]
     setting = Setting(problem, seed, quick)
     # disable=None: tqdm shows nothing unless standard error is a terminal.
-    bar = tqdm(chosen, desc="verify", unit="claim", delay=2, leave=False, disable=None if progress else True)
-    return Verification(problem, "leading", tuple(judged(entry, CHECKS[entry.id](setting)) for entry in bar))
+    bar = tqdm(total=len(left), desc="verify", unit="claim", delay=2, leave=False, disable=None if progress else True)
+    with bar:
+        for id, findings in _found(left, setting, workers):
+            done[id] = judged(known_statement(id), *findings)
+            bar.update()
+            if path is not None:
+                certificate_file.write(path, certificate_file.content(problem, ids, seed, quick, _ordered(done, ids)))
+    return Verification(problem, "leading", tuple(_ordered(done, ids)))
 
 
-def judged(entry: Statement, finding: Finding) -> Verdict:
-    """The verdict on a statement from what its check found."""
-    margin = finding.bound - finding.measured
-    outcome: Outcome = "inconclusive"
-    if margin > finding.error:
-        outcome = "holds"
-    elif margin < -finding.error:
-        outcome = "fails"
-    return Verdict(
-        entry.id,
-        entry.title,
-        entry.source,
-        entry.hypotheses,
-        outcome,
-        finding.evidence,
-        finding.measured,
-        finding.bound,
-        margin,
-        finding.error,
-        finding.what,
-        finding.seed,
-    )
+def _ordered(done: dict[str, Verdict], ids: Sequence[str]) -> list[Verdict]:
+    return [done[id] for id in ids if id in done]
+
+
+def _found(ids: Sequence[str], setting: Setting, workers: int) -> Iterator[tuple[str, tuple[Finding, ...]]]:
+    """Each id with its findings, as they come; a user's own statements are known to this process only."""
+    shared = [id for id in ids if not is_own(id)] if workers > 1 else []
+    if len(shared) > 1:
+        yield from _in_processes(shared, setting, workers)
+    else:
+        shared = []
+    for id in ids:
+        if id not in shared:
+            yield id, findings_of(id, setting)
+
+
+def _in_processes(ids: Sequence[str], setting: Setting, workers: int) -> Iterator[tuple[str, tuple[Finding, ...]]]:
+    """Share the statements between this process, which takes them from the end, and others.
+
+    Every process derives what it needs anew: one that would only wait here would be a waste.
+    """
+    with ProcessPoolExecutor(min(workers - 1, len(ids)), mp_context=get_context("spawn")) as pool:
+        waiting: dict[Future[tuple[Finding, ...]], str] = {pool.submit(findings_of, id, setting): id for id in ids}
+        try:
+            for future in reversed(tuple(waiting)):
+                if future.cancel():  # no process has begun with it
+                    id = waiting.pop(future)
+                    yield id, findings_of(id, setting)
+                for finished in [other for other in waiting if other.done()]:
+                    yield waiting.pop(finished), finished.result()
+            for future in as_completed(tuple(waiting)):
+                yield waiting.pop(future), future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def findings_of(id: str, setting: Setting) -> tuple[Finding, ...]:
+    """What every check of a statement finds."""
+    return tuple(check(setting) for check in checks_of(id))

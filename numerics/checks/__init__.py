@@ -1,9 +1,10 @@
 """Checks: for every registered statement one function that measures whether it holds on a problem.
 
-``model`` samples the real attention, ``flow`` tests the dynamics, ``statics`` the optimum, limits and bounds.
+``model`` samples the real attention, ``flow`` tests the dynamics, ``statics`` the optimum, limits and bounds;
+``enclosures`` and ``stationary_point`` prove claims over boxes of parameters.
 """
 
 from .finding import Finding, Setting
-from .registry import CHECKS
+from .registry import CHECKS, ENCLOSURES
 
-__all__ = ["CHECKS", "Finding", "Setting"]
+__all__ = ["CHECKS", "ENCLOSURES", "Finding", "Setting"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 from ...theory.derivation import Derivation
+from ..certificates.boxes import Certified
 from ..problem import Problem
 
 # Bound for a count of failures: none is below it, one is above.
@@ -33,7 +34,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Finding:
-    """The claim holds where ``measured`` stays below ``bound`` by more than ``error``."""
+    """The claim holds where ``measured`` stays below ``bound`` by more than ``error``.
+
+    ``certified`` lists what an enclosure proved over boxes of parameters, with exact ends.
+    """
 
     evidence: Evidence
     measured: float
@@ -41,6 +45,17 @@ class Finding:
     error: float
     what: str
     seed: int | None = None
+    certified: tuple[Certified, ...] = ()
+
+
+def enclosed(claims: Iterable[Certified], what: str) -> Finding:
+    """Claims proved over boxes as a finding: none may be refuted; one left undecided leaves the verdict open."""
+    found = tuple(claims)
+    if not found:
+        raise ValueError(f"no claim to prove: {what}")
+    refuted = sum(claim.holds is False for claim in found)
+    undecided = sum(claim.holds is None for claim in found) if not refuted else 0
+    return Finding("enclosure", float(refuted), NONE_FAILS, float(undecided), what, None, found)
 
 
 @cache

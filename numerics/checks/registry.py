@@ -1,14 +1,33 @@
-"""Owns which check belongs to which statement."""
+"""Owns which checks belong to which statement, and the statements that a user registers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import closures, context, dynamics, flow, limits, model, optimum, parametrisations, statics, valley
+from ...theory.choices import unknown
+from ...theory.errors import InputError, InputTypeError
+from ...theory.statement import Statement
+from ...theory.statements import statement
+from . import (
+    closures,
+    context,
+    dynamics,
+    enclosures,
+    flow,
+    limits,
+    model,
+    optimum,
+    parametrisations,
+    statics,
+    stationary_point,
+    valley,
+)
 from .families import FAMILY_CHECKS
 from .finding import Finding, Setting
 
-CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
+Check = Callable[[Setting], Finding]
+
+CHECKS: Mapping[str, Check] = {
     "softmax-moments": model.softmax_moments,
     "population-loss": model.population_loss_sampled,
     "gradient": flow.gradient,
@@ -72,3 +91,74 @@ CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
     "softmax-regimes": context.regimes,
     **FAMILY_CHECKS,
 }
+
+# Further evidence: claims proved over boxes of parameters.
+ENCLOSURES: Mapping[str, Check] = {
+    "multi-head-optimum": enclosures.optimum_inequality,
+    "universal-bound": enclosures.universal_bound_in_a_box,
+    "task-allocation-limit": stationary_point.leading_point,
+    "finite-d-allocation-limit": stationary_point.finite_d_point,
+    "first-order-allocation-limit": stationary_point.first_order_point,
+    "finite-d-bounds": enclosures.kappa_in_a_box,
+    "balanced-limit-stable": enclosures.balanced_eigenvalues,
+    "split-limit-saddle": enclosures.split_eigenvalues,
+    "factor-e": enclosures.factor_e_in_a_box,
+    "separation": enclosures.separation_in_a_box,
+    "separation-limit": enclosures.separation_limit_in_a_box,
+    "ordering": enclosures.ordering_in_a_box,
+    "idle-head": enclosures.idle_rate,
+}
+
+_OWN: dict[str, tuple[Statement, Check]] = {}
+
+
+def register(entry: Statement, check: Check) -> None:
+    """Register a statement of one's own with its check, for this session.
+
+    ``check`` takes a `Setting` (the problem, a seed, whether to be quick) and returns a `Finding`; the statement is
+    then verified with all others, or by its id.  Registering an id again replaces one's own statement.
+
+    Raises ``InputError`` for an id that headflow uses, ``InputTypeError`` for what is no statement or no function.
+    """
+    if not isinstance(entry, Statement):
+        raise InputTypeError(f"register needs a Statement, got {type(entry).__name__}")
+    if not callable(check):
+        raise InputTypeError(f"the check must be a function of a Setting, got {type(check).__name__}")
+    if entry.id in CHECKS:
+        raise InputError(f"headflow has a statement {entry.id!r} already; choose another id")
+    _OWN[entry.id] = (entry, check)
+
+
+def unregister(id: str) -> None:
+    """Forget a statement that was registered; ``InputError`` if there is none of that id."""
+    if id not in _OWN:
+        raise InputError(unknown("statement of your own", id, tuple(_OWN)))
+    del _OWN[id]
+
+
+def is_own(id: str) -> bool:
+    return id in _OWN
+
+
+def known_ids() -> tuple[str, ...]:
+    """The id of every statement that can be checked: headflow's, then those registered."""
+    return (*CHECKS, *_OWN)
+
+
+def known_id(id: str) -> str:
+    """The id; ``InputError`` with a suggestion for one that stands for no statement."""
+    if id not in known_ids():
+        raise InputError(unknown("claim", id, known_ids()))
+    return id
+
+
+def known_statement(id: str) -> Statement:
+    """The statement of an id that can be checked."""
+    return _OWN[id][0] if id in _OWN else statement(id)
+
+
+def checks_of(id: str) -> tuple[Check, ...]:
+    """The checks of a statement: its own, then its enclosures."""
+    if id in _OWN:
+        return (_OWN[id][1],)
+    return (CHECKS[id], *((ENCLOSURES[id],) if id in ENCLOSURES else ()))

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from . import theory as theory
     from .numerics.attention import AttentionWeights as AttentionWeights
     from .numerics.attention import Training as Training
+    from .numerics.checks.finding import Finding as Finding
+    from .numerics.checks.registry import register as register
     from .numerics.closure_table import compare_closures as compare_closures
     from .numerics.compare import compare as compare
     from .numerics.initial import InitialState as InitialState
     from .numerics.integrate import integrate as integrate
     from .numerics.problem import Problem as Problem
+    from .numerics.recheck import recheck as recheck
     from .numerics.simulate import simulate as simulate
     from .numerics.trajectory import Trajectory as Trajectory
     from .numerics.verify import verify as verify
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "AttentionWeights": ".numerics.attention",
+    "Finding": ".numerics.checks.finding",
     "InitialState": ".numerics.initial",
     "Problem": ".numerics.problem",
     "Training": ".numerics.attention",
@@ -39,6 +43,8 @@ _NAMES = {
     "integrate": ".numerics.integrate",
     "numerics": ".numerics",
     "simulate": ".numerics.simulate",
+    "recheck": ".numerics.recheck",
+    "register": ".numerics.checks.registry",
     "theory": ".theory",
     "verify": ".numerics.verify",
 }

@@ -26,6 +26,7 @@ CONVENTIONS = ("half", "noisy_target", "unit_covariance")
 OPTIMISERS = ("sgd", "momentum", "adam")
 DTYPES = ("float64", "float32")
 BACKENDS = ("auto", "numpy", "jax")
+TABLES = ("text", "json", "latex", "markdown")
 FORMATS = ("text", "latex", "markdown", "html")
 REPORT_FOLDER = "headflow-report"
 
@@ -154,6 +155,13 @@ def _compare(parser: ArgumentParser) -> None:
 def _verify(parser: ArgumentParser) -> None:
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help="ids of statements; default: all of them")
     parser.add_argument("--quick", action="store_true", help="leave out the costly checks")
+    parser.add_argument("--workers", metavar="N", help="processes; default: one per core that may be used")
+    parser.add_argument("--format", default="text", type=_one_of("format", TABLES), metavar="F", help=_list(TABLES))
+    group = parser.add_argument_group("certificate")
+    group.add_argument("--certificate", metavar="FILE", help="write versions, inputs and verdicts after each statement")
+    group.add_argument("--resume", action="store_true", help="go on with a certificate that was begun")
+    group.add_argument("--recheck", metavar="FILE", help="check a certificate again and tell what changed")
+    _add_force(parser)
     _add_problem(parser, positional=False)
     parser.add_argument("--seed", dest="draws", metavar="S", default="0", help="of the checks' random draws; default 0")
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .output import emit, json_text
+from .errors import InputError
+from .output import check_file, emit, json_text
 from .problem_source import integer, problem_file
+
+if TYPE_CHECKING:
+    from .numerics.verify import Verification
 
 
 def run(arguments: Namespace) -> int:
     """Check, print; the exit code says whether all claims hold (0), one fails (1) or none could (3)."""
+    if arguments.recheck is not None:
+        return _recheck(arguments)
     from .numerics.verify import verify
 
+    if arguments.resume and arguments.certificate is None:
+        raise InputError("--resume needs --certificate FILE")
+    if arguments.certificate is not None:
+        check_file(Path(arguments.certificate), arguments.force or arguments.resume)
     given, _ = problem_file(arguments, default=True)
     verification = verify(
         given.problem,
@@ -19,6 +32,36 @@ def run(arguments: Namespace) -> int:
         quick=arguments.quick,
         seed=integer("seed", arguments.draws),
         progress=True,
+        workers=_workers(arguments),
+        certificate=arguments.certificate,
+        resume=arguments.resume and not arguments.force,
     )
-    emit(json_text(verification.to_json()) if arguments.json else verification.text())
+    emit(json_text(verification.to_json()) if arguments.json else _table(verification, arguments.format))
     return verification.exit_code
+
+
+def _recheck(arguments: Namespace) -> int:
+    """Check a certificate again; nothing else may be asked for."""
+    from .numerics.recheck import recheck
+
+    other = [*arguments.claims, arguments.certificate, arguments.problem, arguments.dims]
+    if any(other) or arguments.quick or arguments.resume:
+        raise InputError("--recheck takes problem, claims, seed and --quick from the certificate: give none of them")
+    found = recheck(Path(arguments.recheck), workers=_workers(arguments), progress=True)
+    emit(json_text(found.to_json()) if arguments.json or arguments.format == "json" else found.text())
+    return found.exit_code
+
+
+def _workers(arguments: Namespace) -> int:
+    if arguments.workers is not None:
+        return integer("workers", arguments.workers)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _table(verification: Verification, form: str) -> str:
+    if form == "json":
+        return json_text(verification.to_json())
+    from .numerics.verdict_table import table
+
+    return table(verification.verdicts, form)

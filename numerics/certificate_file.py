@@ -1,0 +1,113 @@
+"""Owns the certificate of a verification: a JSON file with everything that is needed to check it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .._version import __version__
+from ..theory.errors import InputError
+from .certificates import arithmetic
+from .problem import Problem
+from .verdict import Verdict
+
+KIND = "headflow verification certificate"
+_LIBRARIES = ("sympy", "numpy", "scipy", "mpmath", "python-flint")
+# What a certificate was asked for; a file is continued only for the same question.
+_QUESTION = ("version", "environment", "problem", "seed", "quick", "claims")
+
+
+def environment() -> dict[str, str | None]:
+    """Versions of what numbers depend on; None for what is not installed."""
+
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    own = {"python": platform.python_version(), "machine": platform.machine(), "arithmetic": arithmetic().name}
+    return {**own, **{name: installed(name) for name in _LIBRARIES}}
+
+
+def content(
+    problem: Problem, claims: Sequence[str], seed: int, quick: bool, verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
+    """The certificate as a JSON object; ``complete`` once every claim has its verdict."""
+    return {
+        "schema": 1,
+        "version": __version__,
+        "kind": KIND,
+        "environment": environment(),
+        "problem": problem.to_dict(),
+        "closure": "leading",
+        "seed": seed,
+        "quick": quick,
+        "claims": list(claims),
+        "complete": len(verdicts) == len(claims),
+        "verdicts": [verdict.to_row() for verdict in verdicts],
+    }
+
+
+def write(path: Path, certificate: Mapping[str, Any]) -> None:
+    """Write a certificate: the file is the old one or the new one at every moment.
+
+    Raises ``InputError`` where it cannot be written.
+    """
+    text = json.dumps(certificate, indent=1, allow_nan=False) + "\n"
+    beside = path.absolute().parent / f".{path.name}-{secrets.token_hex(4)}"
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a certificate; ``InputError`` if it is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError:
+        raise InputError(f"{path} is not JSON") from None
+    if not isinstance(found, dict) or found.get("kind") != KIND:
+        raise InputError(f"{path} is not a verification certificate of headflow")
+    missing = {"schema", "environment", "problem", "seed", "quick", "claims", "verdicts"} - set(found)
+    if missing or found["schema"] != 1:
+        raise InputError(f"{path} is not a complete certificate of schema 1: it lacks {', '.join(sorted(missing))}")
+    return found
+
+
+def begun(path: Path, question: Mapping[str, Any]) -> list[Verdict]:
+    """The verdicts of a certificate that was begun for the same question; ``InputError`` if it was another."""
+    found = read(path)
+    for name in _QUESTION:
+        if found.get(name) != question[name]:
+            raise InputError(f"{path} was begun with another {name}; give another file, or --force to start anew")
+    return verdicts_of(found, path)
+
+
+def verdicts_of(certificate: Mapping[str, Any], path: Path) -> list[Verdict]:
+    """The verdicts in a certificate; ``InputError`` where a row is damaged."""
+    try:
+        return [Verdict.from_row(row) for row in certificate["verdicts"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} holds a verdict that cannot be read: {error}") from None
+
+
+def problem_of(certificate: Mapping[str, Any], path: Path) -> Problem:
+    """The problem of a certificate; ``InputError`` if it has none."""
+    if not isinstance(certificate["problem"], dict):
+        raise InputError(f"{path} holds no problem")
+    try:
+        return Problem(**certificate["problem"])
+    except TypeError as error:
+        raise InputError(f"{path} holds a problem that cannot be read: {error}") from None

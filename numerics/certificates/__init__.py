@@ -1,0 +1,27 @@
+"""Certificates: rigorous enclosures of formulas over boxes of parameters, and of trajectories.
+
+``endpoints`` and ``interval`` round outwards, ``tape`` evaluates an expression, ``boxes`` proves inequalities over a
+box, ``krawczyk`` existence and uniqueness of a solution, ``trajectory`` bounds the error of a computed trajectory.
+"""
+
+from .boxes import Box, Certified, Enclosure, bounded_above, positive, supremum
+from .endpoints import Arithmetic, arithmetic
+from .interval import Interval, UnboundedError
+from .krawczyk import Equations, unique_solution
+from .tape import Tape
+
+__all__ = [
+    "Arithmetic",
+    "Box",
+    "Certified",
+    "Enclosure",
+    "Equations",
+    "Interval",
+    "Tape",
+    "UnboundedError",
+    "arithmetic",
+    "bounded_above",
+    "positive",
+    "supremum",
+    "unique_solution",
+]

@@ -1,0 +1,112 @@
+"""Owns the arithmetic of endpoints: python-flint's balls (arb), or mpmath's intervals where flint is not installed.
+
+A *point* is a ball of radius zero.  What an operation on points gives is a ball that holds the exact result, and
+``down`` and ``up`` round it to points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from ...theory.errors import InputError
+
+# Bits of every endpoint: results are wanted to a float's 53.
+PRECISION = 96
+# mpmath evaluates exp and log to more digits and rounds, without a proof of the last bit: those are widened.
+_SPARE_BITS = 8
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Operations on points and balls: ``+ − × ÷`` and integer powers are the ball's own."""
+
+    name: str
+    version: str
+    point: Callable[[Fraction], Any]
+    down: Callable[[Any], Any]
+    up: Callable[[Any], Any]
+    sqrt: Callable[[Any], Any]
+    exp: Callable[[Any], Any]
+    log: Callable[[Any], Any]
+    fraction: Callable[[Any], Fraction]
+
+
+def arithmetic(name: str | None = None) -> Arithmetic:
+    """``"arb"`` (extra ``rigor``) or ``"mpmath"``; by default arb where it is installed.
+
+    Raises ``InputError`` for another name and for arb without python-flint.
+    """
+    return _arithmetic(name or ("arb" if find_spec("flint") else "mpmath"))
+
+
+@cache
+def _arithmetic(name: str) -> Arithmetic:
+    if name == "mpmath":
+        return _mpmath()
+    if name != "arb":
+        raise InputError(f"arithmetic must be 'arb' or 'mpmath', got {name!r}")
+    if not find_spec("flint"):
+        raise InputError("arb needs python-flint: pip install headflow[rigor]")
+    return _arb()
+
+
+def _arb() -> Arithmetic:
+    import flint
+
+    def widen(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        # The precision of flint is a setting of the thread; it is asked for where it matters.
+        def at_precision(*args: Any) -> Any:
+            if flint.ctx.prec != PRECISION:
+                flint.ctx.prec = PRECISION
+            return function(*args)
+
+        return at_precision
+
+    def fraction(point: Any) -> Fraction:
+        mantissa, exponent = point.mid().man_exp()
+        mantissa, exponent = int(mantissa), int(exponent)
+        return Fraction(mantissa) * (Fraction(2) ** exponent)
+
+    return Arithmetic(
+        "arb",
+        flint.__version__,
+        widen(lambda value: flint.arb(value.numerator) / value.denominator),
+        lambda ball: ball.lower(),
+        lambda ball: ball.upper(),
+        widen(lambda point: point.sqrt()),
+        widen(lambda point: point.exp()),
+        widen(lambda point: point.log()),
+        fraction,
+    )
+
+
+def _mpmath() -> Arithmetic:
+    import mpmath
+    from mpmath.ctx_iv import MPIntervalContext
+
+    context = MPIntervalContext()
+    context.prec = PRECISION
+    spare = context.mpf(2) ** (_SPARE_BITS - PRECISION)
+    margin = context.mpf([1 - spare.b, 1 + spare.b])
+
+    def fraction(point: Any) -> Fraction:
+        sign, mantissa, exponent, _ = point._mpi_[0]
+        return Fraction((-1) ** sign * int(mantissa)) * Fraction(2) ** int(exponent)
+
+    return Arithmetic(
+        "mpmath",
+        mpmath.__version__,
+        lambda value: context.mpf(value.numerator) / context.mpf(value.denominator),
+        lambda ball: ball.a,
+        lambda ball: ball.b,
+        context.sqrt,
+        lambda point: context.exp(point) * margin,
+        # Near one the logarithm is small: its error is relative to the argument's.
+        lambda point: context.log(point) + context.mpf([-spare.b, spare.b]),
+        fraction,
+    )

@@ -1,0 +1,332 @@
+"""Every check can fail: for each statement, and each enclosure, a copy with a planted wrong constant is refuted.
+
+A plant replaces what the check takes from theory by a copy with a wrong constant; the numbers it is compared with stay
+right.  A statement without a plant fails the completeness test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sympy import E, Integer, KroneckerDelta, Rational, Symbol
+
+from headflow import Problem
+from headflow.numerics import optimum as search
+from headflow.numerics.checks import (
+    CHECKS,
+    ENCLOSURES,
+    Setting,
+    closures,
+    context,
+    enclosures,
+    flow,
+    limits,
+    model,
+    optimum,
+    parametrisations,
+    statics,
+    stationary_point,
+)
+from headflow.numerics.verdict import judged, outcome
+from headflow.theory import closures as closure_theory
+from headflow.theory import decomposability as reflections
+from headflow.theory import energy as energies
+from headflow.theory import notation as n
+from headflow.theory.derivation import Derivation, Step
+from headflow.theory.statements import statement
+
+REFERENCE = Problem(dims=[10, 10, 10], signal_power=[1, 1, 1], noise_variance=0.1, context_length=100, n_heads=3)
+TINY = 1 + Symbol("L") ** -3
+PERCENT = Rational(101, 100)
+
+
+@dataclass(frozen=True)
+class Plant:
+    """``module.name``, a function of theory as the check sees it, gives what ``change`` makes of its result."""
+
+    module: Any
+    name: str
+    change: Callable[[Any], Any]
+    slow: bool = False
+
+    def into(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        right = getattr(self.module, self.name)
+        monkeypatch.setattr(self.module, self.name, lambda *args: self.change(right(*args)))
+
+
+def changed(**factors: Any) -> Callable[[Any], Any]:
+    """A copy with the named fields multiplied: expressions, closed forms, or the first of a tuple of expressions."""
+
+    def times(value: Any, factor: Any) -> Any:
+        if isinstance(value, tuple):
+            return (times(value[0], factor), *value[1:])
+        if hasattr(value, "expression"):
+            return dataclasses.replace(value, expression=value.expression * factor)
+        return value * factor
+
+    return lambda right: dataclasses.replace(
+        right, **{name: times(getattr(right, name), factor) for name, factor in factors.items()}
+    )
+
+
+def step(label: str, wrong: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A copy with the first line of one step's formula replaced by what ``wrong`` makes of it."""
+
+    def change(right: Any) -> Any:
+        steps = [
+            Step(entry.label, (wrong(entry.formula[0]), *entry.formula[1:]), entry.why, entry.check)
+            if entry.label == label
+            else entry
+            for entry in right.derivation.steps
+        ]
+        derivation = Derivation(right.derivation.title, tuple(steps), right.derivation.assumptions)
+        if not hasattr(right, "form"):
+            return _with_derivation(right, derivation)
+        return dataclasses.replace(right, form=dataclasses.replace(right.form, derivation=derivation))
+
+    return change
+
+
+def _with_derivation(right: Any, derivation: Derivation) -> Any:
+    if "derivation" in {field.name for field in dataclasses.fields(right)}:
+        return dataclasses.replace(right, derivation=derivation)
+    return dataclasses.replace(right, limit=dataclasses.replace(right.limit, derivation=derivation))
+
+
+def evaluated(**factors: Any) -> Callable[[Any], Any]:
+    """An object like the right one whose methods give multiples of the right results."""
+
+    def change(right: Any) -> Any:
+        class Wrong:
+            def __getattr__(self, name: str) -> Any:
+                value = getattr(right, name)
+                if name not in factors:
+                    return value
+                return lambda *args, **more: value(*args, **more) * factors[name]
+
+        return Wrong()
+
+    return change
+
+
+def wrong_kernel(right: Any) -> Callable[[Any], Any]:
+    """A velocity that knows which entry is the first."""
+
+    def velocity(state: Any) -> Any:
+        found = right(state).copy()
+        found[0] *= 1.01
+        return found
+
+    return velocity
+
+
+def planted_energy(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = changed(velocity=PERCENT)(energies.gradient_flow("balanced"))
+    monkeypatch.setattr(energies, "gradient_flow", lambda _: wrong)
+    derivation = energies.energy_identity.__wrapped__("balanced")
+    monkeypatch.setattr(flow, "energy_identity", lambda: derivation)
+
+
+def planted_angles(name: str) -> Callable[[pytest.MonkeyPatch], None]:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+        right = getattr(parametrisations, name)(parametrisations.split_flow())
+        monkeypatch.setattr(parametrisations, name, lambda _: changed(velocity=PERCENT)(right))
+
+    return plant
+
+
+def planted_reflection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flip of a task that leaves a part of its label as it was."""
+    rules = dict(reflections._TASK_FLIP)
+    (label,) = (base for base in rules if base.name == "y")
+    rules[label] = lambda i: (1 - 3 * KroneckerDelta(i, reflections._m)) * label[i]
+    monkeypatch.setattr(reflections, "_TASK_FLIP", rules)
+    wrong = reflections.decomposability.__wrapped__()
+    monkeypatch.setattr(parametrisations, "decomposability", lambda: wrong)
+
+
+def planted_closure(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = closure_theory.population_loss
+
+    def wrong(closure: str) -> Any:
+        loss = right(closure)
+        if closure != "first_order":
+            return loss
+        extra = n.over_tasks(n.signal_power[n.i] * n.residual[n.i] ** 2)
+        return type(loss)(loss.expression + extra, loss.definitions, closure, loss.derivation)
+
+    monkeypatch.setattr(closure_theory, "population_loss", wrong)
+    derivation = closure_theory.closure_limits.__wrapped__()
+    monkeypatch.setattr(closures, "closure_limits", lambda: derivation)
+
+
+def planted_elimination(monkeypatch: pytest.MonkeyPatch) -> None:
+    Plant(search, "eliminate_mu", changed(loss=TINY)).into(monkeypatch)
+    monkeypatch.setattr(search, "_systems", search._systems.__wrapped__)
+
+
+def planted_gradient(name: str) -> Plant:
+    return Plant(flow, "gradient_flow", changed(**{name: PERCENT}))
+
+
+def _is_merged(right: Any) -> bool:
+    """The merged flow moves μ by the gradient itself: its metric is a number."""
+    return bool(right.metric[0].is_number)
+
+
+_faster = changed(velocity=PERCENT)
+three_times_the_limit = Plant(statics, "task_allocation_limit", changed(loss=3))
+half_more_loss = Plant(model, "gradient_flow", changed(loss=Rational(3, 2)), slow=True)
+third_order = changed(profile=1 + Rational(1, 10**9), predictor=PERCENT)
+
+PLANTED: dict[str, Plant | Callable[[pytest.MonkeyPatch], None]] = {
+    "softmax-moments": Plant(model, "output_moments", changed(covariance=2)),
+    "population-loss": half_more_loss,
+    "gradient": Plant(flow, "gradient_flow", changed(gradient=2)),
+    "merged-flow": planted_gradient("velocity"),
+    "balanced-flow": Plant(flow, "gradient_flow", lambda right: right if _is_merged(right) else _faster(right)),
+    "log-coordinates": Plant(flow, "to_log", changed(velocity=PERCENT)),
+    "energy-identity": planted_energy,
+    "permutation-equivariance": Plant(flow, "_velocity", wrong_kernel),
+    "split-flow": Plant(parametrisations, "split_flow", changed(velocity=PERCENT)),
+    "split-invariants": Plant(parametrisations, "split_flow", changed(velocity=PERCENT)),
+    "split-energy": Plant(parametrisations, "split_flow", changed(velocity=PERCENT), slow=True),
+    "split-logarithms": planted_angles("to_log"),
+    "hyperbolic-angles": planted_angles("to_hyperbolic"),
+    "decomposability": planted_reflection,
+    "symmetric-reduction": Plant(parametrisations, "symmetric_reduction", changed(gradient=PERCENT)),
+    "warm-up": Plant(flow, "warm_up_flow", changed(velocity=2)),
+    "finite-d-loss": half_more_loss,
+    "first-order-loss": half_more_loss,
+    "closure-limits": planted_closure,
+    "finite-d-allocation-limit": Plant(statics, "task_allocation_limit", changed(mu=TINY)),
+    "first-order-allocation-limit": Plant(statics, "task_allocation_limit", changed(mu=TINY), slow=True),
+    "finite-d-bounds": Plant(closures, "task_allocation_limit", changed(loss=3), slow=True),
+    "mu-elimination": planted_elimination,
+    "multi-head-optimum": Plant(statics, "multi_head_optimum", evaluated(evaluate=1.0001)),
+    "universal-bound": Plant(statics, "universal_lower_bound", changed(expression=3)),
+    "single-head-optimum": Plant(statics, "single_head_optimum", evaluated(evaluate=1.001)),
+    "task-allocation-limit": Plant(statics, "task_allocation_limit", changed(mu=TINY)),
+    "balanced-limit-stable": Plant(limits, "linearised_flow", changed(on_task_rates=PERCENT)),
+    "split-limit-saddle": Plant(limits, "linearised_flow", changed(off_task_rates=PERCENT), slow=True),
+    "merged-at-zero": Plant(limits, "merged_at_zero", changed(sum=PERCENT)),
+    "merged-degenerate-minimum": Plant(limits, "merged_minimum", changed(second_variation=PERCENT)),
+    "convergence": Plant(flow, "realised_limit", lambda right: right / 2),
+    "factor-e": three_times_the_limit,
+    "separation": three_times_the_limit,
+    "separation-limit": Plant(statics, "separation", changed(limit=PERCENT)),
+    "ordering": three_times_the_limit,
+    "universal-bound-reached": Plant(
+        optimum, "universal_bound_reached", lambda right: dataclasses.replace(right, least_heads=n.n_tasks)
+    ),
+    "equal-tasks-optimum": Plant(optimum, "equal_tasks_optimum", changed(expression=1 + Rational(1, 10**5))),
+    "single-head-residuals": Plant(optimum, "single_head_residuals", changed(residual=1 + Rational(1, 1000))),
+    "shared-head": Plant(optimum, "shared_head", changed(mu=1 + Rational(1, 10**20))),
+    "split-task": Plant(optimum, "split_task", changed(total_mu=TINY)),
+    "idle-head": Plant(optimum, "idle_head", changed(rate=TINY)),
+    "bayes-risk": Plant(model, "bayes_risk", changed(expression=Rational(21, 20))),
+    "linear-attention-loss": Plant(context, "linear_attention_loss", changed(expression=Rational(11, 10))),
+    "linear-attention-optimum": Plant(context, "linear_attention_optimum", evaluated(evaluate=1 + 1e-5)),
+    "normalisation-costs-a-head": Plant(context, "linear_attention_optimum", evaluated(exact=1 + Rational(1, 10**6))),
+    "zero-sum-pair": Plant(context, "zero_sum_pair", third_order),
+    "debiased-gradient": Plant(context, "zero_sum_pair", third_order),
+    "context-length-shift": Plant(context, "context_shift", changed(expression=1 + Rational(1, 10**30))),
+    "hermite-transfer": Plant(context, "hermite_transfer", changed(loss=PERCENT), slow=True),
+    "softmax-regimes": Plant(context, "softmax_regimes", changed(typical=Rational(9, 10)), slow=True),
+}
+
+# The flow may need longer than was integrated: a wrong limit leaves that check open, and never holds.
+OPEN = {"convergence"}
+
+
+def without_cache(plant: Plant) -> Callable[[pytest.MonkeyPatch], None]:
+    def into(monkeypatch: pytest.MonkeyPatch) -> None:
+        plant.into(monkeypatch)
+        monkeypatch.setattr(stationary_point, "_closed_forms", stationary_point._closed_forms.__wrapped__)
+
+    return into
+
+
+wrong_point = without_cache(Plant(stationary_point, "task_allocation_limit", changed(mu=Rational(3, 2))))
+wrong_limit = Plant(enclosures, "task_allocation_limit", changed(loss=3))
+
+PLANTED_ENCLOSURES: dict[str, Plant | Callable[[pytest.MonkeyPatch], None]] = {
+    "multi-head-optimum": Plant(
+        enclosures, "multi_head_optimum", step("two heads", lambda line: (line[0], line[1] - line[0] * PERCENT))
+    ),
+    "universal-bound": Plant(enclosures, "universal_lower_bound", changed(expression=PERCENT)),
+    "task-allocation-limit": wrong_point,
+    "finite-d-allocation-limit": wrong_point,
+    "first-order-allocation-limit": wrong_point,
+    "finite-d-bounds": Plant(enclosures, "task_allocation_limit", lambda right: _smaller_kappa(right)),
+    "balanced-limit-stable": Plant(enclosures, "linearised_flow", changed(on_task=-1)),
+    "split-limit-saddle": Plant(enclosures, "linearised_flow", changed(off_task_rates=-1)),
+    "factor-e": Plant(enclosures, "factor_e", changed(ratio=PERCENT)),
+    "separation": wrong_limit,
+    "separation-limit": Plant(enclosures, "separation", step("at most I", lambda line: (line[0], line[1] - 1))),
+    "ordering": wrong_limit,
+    "idle-head": Plant(
+        enclosures, "idle_head", lambda right: dataclasses.replace(right, rate=right.rate.xreplace({E: Integer(3)}))
+    ),
+}
+
+
+def _smaller_kappa(right: Any) -> Any:
+    if right.kappa.expression.is_number:
+        return right
+    exponent = right.kappa.expression.args[0]
+    kappa = dataclasses.replace(right.kappa, expression=right.kappa.expression.func(exponent * Rational(9, 10)))
+    return dataclasses.replace(right, kappa=kappa)
+
+
+# Planted in tests of their own.
+IN_TEST_DYNAMICS = {"cascade", "who-wins", "emergence-time", "late-law"}
+# Still without a plant: checks that integrate a flow and compare it with laws fitted to it.
+WITHOUT = {entry for entry in CHECKS if entry.startswith(("merged-", "linear-", "softmax-covariate"))} - set(PLANTED)
+
+
+def test_every_check_has_a_plant():
+    assert set(PLANTED) | IN_TEST_DYNAMICS | WITHOUT == set(CHECKS)
+    assert len(WITHOUT) <= 13
+    assert set(PLANTED_ENCLOSURES) == set(ENCLOSURES)
+
+
+def cases(table: dict[str, Any]) -> list[Any]:
+    return [
+        pytest.param(id, marks=pytest.mark.slow if getattr(plant, "slow", False) else ()) for id, plant in table.items()
+    ]
+
+
+def plant_it(plant: Plant | Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    (plant.into if isinstance(plant, Plant) else plant)(monkeypatch)
+
+
+@pytest.mark.parametrize("id", cases(PLANTED))
+def test_a_wrong_constant_is_refuted(id, monkeypatch):
+    plant_it(PLANTED[id], monkeypatch)
+    verdict = judged(statement(id), CHECKS[id](Setting(REFERENCE, seed=0, quick=True)))
+    assert verdict.verdict == ("inconclusive" if id in OPEN else "fails")
+
+
+@pytest.mark.parametrize("id", cases(PLANTED_ENCLOSURES))
+def test_a_wrong_constant_is_refuted_in_a_box(id, monkeypatch):
+    plant_it(PLANTED_ENCLOSURES[id], monkeypatch)
+    assert outcome(ENCLOSURES[id](Setting(REFERENCE, seed=0, quick=True))) == "fails"
+
+
+def test_a_head_that_leaves_a_task_out_is_covered():
+    """There the formula of one head that serves all tasks is below the optimum; the claim is about every division."""
+    uneven = Problem(dims=[39, 38], signal_power=[0.605, 8.866], noise_variance=0.5153, context_length=16, n_heads=2)
+    for id in ("separation", "ordering"):
+        assert outcome(ENCLOSURES[id](Setting(uneven, seed=0, quick=True))) == "holds"
+
+
+@pytest.mark.parametrize("id", ENCLOSURES)
+def test_the_enclosure_itself_holds(id):
+    finding = ENCLOSURES[id](Setting(REFERENCE, seed=0, quick=True))
+    assert outcome(finding) == "holds"
+    assert all(claim.holds for claim in finding.certified)
