@@ -25,13 +25,23 @@ def test_every_statement_has_a_check_and_every_check_a_statement():
     assert set(CHECKS) == {entry.id for entry in statements()}
 
 
+# Of every kind of evidence one or two.
+FEW = ["population-loss", "factor-e", "task-allocation-limit", "idle-head", "convergence", "bayes-risk"]
+
+
 @pytest.fixture(scope="module")
 def quick():
-    return verify(REFERENCE, quick=True)
+    return verify(REFERENCE, FEW, quick=True)
+
+
+@pytest.mark.slow
+def test_every_statement_holds_on_the_reference_case():
+    found = verify(REFERENCE, quick=True)
+    assert {verdict.id: verdict.verdict for verdict in found.verdicts} == dict.fromkeys(CHECKS, "holds")
 
 
 def test_the_reference_case_holds(quick):
-    assert {verdict.id: verdict.verdict for verdict in quick.verdicts} == dict.fromkeys(CHECKS, "holds")
+    assert {verdict.id: verdict.verdict for verdict in quick.verdicts} == dict.fromkeys(FEW, "holds")
     assert quick.exit_code == 0
     for verdict in quick.verdicts:
         assert verdict.margin == verdict.bound - verdict.measured > verdict.error
