@@ -9,8 +9,8 @@ from headflow.theory import attention as attention_module
 from headflow.theory import bounds, coordinates, energy, flow, limits, loss, optimum, shared_heads, shift, symmetry
 from headflow.theory.indexed import NodeError
 from headflow.theory.phases import escape, identical_heads, linearisation, merged_zero, warm_up
-from headflow.theory.statements.context import context_length as context_module
-from headflow.theory.statements.context import two_heads
+from headflow.theory.context import context_length as context_module
+from headflow.theory.context import two_heads
 
 # What is cached there depends on its arguments alone.
 PURE = ("headflow.theory.indexed", "headflow.theory.printing")

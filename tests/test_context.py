@@ -27,7 +27,7 @@ from headflow.theory.indexed import unroll
 from headflow.theory.limits import task_allocation_limit
 from headflow.theory.loss import PARAMETERS, population_loss
 from headflow.theory.optimum import multi_head_optimum
-from headflow.theory.statements.context import (
+from headflow.theory.context import (
     CONTEXT_BUILDERS,
     context_length,
     hermite,
@@ -35,7 +35,7 @@ from headflow.theory.statements.context import (
     linear_optimum,
     two_heads,
 )
-from headflow.theory.statements.context import regimes as regimes_module
+from headflow.theory.context import regimes as regimes_module
 from oracles import context_formulas as hand
 
 SINGLE = Problem(dims=[10], signal_power=[1], noise_variance=0.1, context_length=100, n_heads=2)
