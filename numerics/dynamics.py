@@ -9,6 +9,7 @@ proportional to t, after it to log t, and no other choice of the unit of time ch
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,11 +17,50 @@ import numpy as np
 from ..theory.coordinates import to_growth, to_log
 from ..theory.errors import HypothesisError, InputError
 from ..theory.flow import gradient_flow
+from ..theory.system import ReducedSystem
 from .codegen import BoundKernel, compile_system
 from .domain import violation
 from .growth import Growth
 from .initial import InitialState
 from .problem import FloatArray, Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """One problem and start in the coordinates that solvers use.
+
+    Attributes
+    ----------
+    system
+        The flow in these coordinates.
+    values
+        Its parameters by name.
+    start
+        The flat state of length 2IH at time 0.
+    log
+        Whether errors of the state are relative errors of weights or factors.
+    growth
+        The constants of the chart of ``split``.
+    """
+
+    system: ReducedSystem
+    values: dict[str, float | FloatArray]
+    start: FloatArray
+    log: bool
+    growth: Growth | None
+
+    @classmethod
+    def of(cls, problem: Problem, initial: InitialState, parametrisation: str, closure: str) -> Chart:
+        """(log μ, log ω) for ``balanced``, (μ, ω) for ``merged``, the log growth of the factors for ``split``."""
+        system, values = gradient_flow(parametrisation, closure), problem.float_values()
+        if parametrisation == "split":
+            growth = Growth.of(problem, initial)
+            return cls(to_growth(system), {**values, **growth.values()}, growth.start.ravel(), True, growth)
+        start = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
+        if parametrisation == "merged":
+            return cls(system, values, start, False, None)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return cls(to_log(system), values, np.log(start), True, None)
 
 
 class Dynamics:
@@ -32,17 +72,10 @@ class Dynamics:
     """
 
     def __init__(self, problem: Problem, initial: InitialState, parametrisation: str, closure: str) -> None:
-        system = gradient_flow(parametrisation, closure)
-        values = problem.float_values()
+        self.chart = Chart.of(problem, initial, parametrisation, closure)
+        self.log = self.chart.log
         self._initial = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
-        self._growth = Growth.of(problem, initial) if parametrisation == "split" else None
-        self.log = parametrisation != "merged"  # errors of the state are relative errors of weights or factors
-        if self._growth is not None:
-            system = to_growth(system)
-            values |= self._growth.values()
-        elif self.log:
-            system = to_log(system)
-        compiled = compile_system(system)
+        compiled, values = compile_system(self.chart.system), self.chart.values
         self.shape = (problem.n_tasks, problem.n_heads)
         self.velocity = compiled.velocity.bind(values)
         self._values = values
@@ -66,9 +99,7 @@ class Dynamics:
     @property
     def start(self) -> FloatArray:
         """The flat state at time 0."""
-        if self._growth is not None:
-            return self._growth.start.ravel()
-        return np.log(self._initial) if self.log else self._initial
+        return self.chart.start
 
     def weights(self, y: FloatArray) -> FloatArray:
         """μ and ω of one flat state: shape (2, I, H)."""
@@ -76,9 +107,9 @@ class Dynamics:
 
     def factors(self, y: FloatArray) -> FloatArray:
         """o, v, k and q of flat states (…, 2IH) of ``split``: shape (4, …, I, H)."""
-        if self._growth is None:
+        if self.chart.growth is None:
             raise InputError("only split weights have the factors o, v, k, q")
-        return self._growth.factors(y)
+        return self.chart.growth.factors(y)
 
     def loss(self, y: FloatArray) -> float:
         """The loss of one flat state."""
@@ -134,9 +165,15 @@ class Dynamics:
         The loss counts relative to itself, μ and ω relative to their largest entry; the largest is second.  (So it
         has a meaning too where a split weight changes sign; there its factors are right relative to themselves.)
         """
-        loss, weights = self.loss(reference), self.weights(reference)
-        by_loss = abs(self.loss(y) - loss) / loss
-        scale = np.abs(weights).max(axis=(1, 2))
-        moved = np.abs(self.weights(y) - weights).max(axis=(1, 2))
-        by_weights = np.divide(moved, scale, out=np.where(moved > 0, np.inf, 0.0), where=scale > 0)
-        return by_loss, max(by_loss, float(by_weights.max()))
+        return apart(self.loss(y), self.weights(y), self.loss(reference), self.weights(reference))
+
+
+def apart(
+    loss: float, weights: FloatArray, reference_loss: float, reference_weights: FloatArray
+) -> tuple[float, float]:
+    """`Dynamics.distances` of states whose loss, and μ and ω (2, I, H), are known."""
+    by_loss = abs(loss - reference_loss) / reference_loss
+    scale = np.abs(reference_weights).max(axis=(1, 2))
+    moved = np.abs(weights - reference_weights).max(axis=(1, 2))
+    by_weights = np.divide(moved, scale, out=np.where(moved > 0, np.inf, 0.0), where=scale > 0)
+    return by_loss, max(by_loss, float(by_weights.max()))

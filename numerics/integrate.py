@@ -28,10 +28,10 @@ from .trajectory import Trajectory as Trajectory
 
 SMALLEST_RTOL: Final = 1e-12
 LARGEST_RTOL: Final = 1e-2
-_TIGHTER: Final = 100.0  # with 10, LSODA's two errors were alike enough in 1 of 100 problems to hide the truth
-_TIGHTEST: Final = 1e-13  # below, rounding errors rule
-_DISAGREEMENT: Final = 1.0  # an error as large as the largest weight: another head, or another basin
-_ROUNDING: Final = 64 * np.finfo(np.float64).eps  # two integrations can agree by more than either is right
+TIGHTER: Final = 100.0  # with 10, LSODA's two errors were alike enough in 1 of 100 problems to hide the truth
+TIGHTEST: Final = 1e-13  # below, rounding errors rule
+DISAGREEMENT: Final = 1.0  # an error as large as the largest weight: another head, or another basin
+ROUNDING: Final = 64 * np.finfo(np.float64).eps  # two integrations can agree by more than either is right
 
 
 def integrate(
@@ -67,7 +67,8 @@ def integrate(
     rtol
         Relative tolerance, from 1e-12 to 1e-2.
     method
-        "auto" (LSODA; explicit steps first where the state is large), "LSODA", "BDF", "Radau" or "DOP853".
+        "auto" (compiled Rosenbrock steps where numba is installed and the state is small, else LSODA; explicit steps
+        first where the state is large), "LSODA", "BDF", "Radau", "DOP853" or "Rodas5P" (needs the extra ``fast``).
     progress
         Show a bar on stderr, if that is a terminal and it takes more than two seconds.
 
@@ -105,7 +106,7 @@ def integrate(
         parametrisation,
         checked_closure(closure),
         t_final=as_float("t_final", t_final, positive=True),
-        rtol=_checked_rtol(rtol),
+        rtol=checked_rtol(rtol),
         method=method,
         progress=progress,
     )
@@ -117,7 +118,8 @@ def integrate(
     return trajectory
 
 
-def _checked_rtol(rtol: float) -> float:
+def checked_rtol(rtol: float) -> float:
+    """``rtol`` as a float in the allowed range; `InputError` or `InputTypeError` otherwise."""
     value = as_float("rtol", rtol, positive=True)
     if not SMALLEST_RTOL <= value <= LARGEST_RTOL:
         raise InputError(f"rtol must lie between {SMALLEST_RTOL:g} and {LARGEST_RTOL:g}, got {shown(rtol)}")
@@ -186,7 +188,7 @@ class _Run:
         rows: _Rows | None = None
         try:
             with self._bar() as bar:
-                self._integrate(max(self.rtol / _TIGHTER, _TIGHTEST), recorder, bar)
+                self._integrate(max(self.rtol / TIGHTER, TIGHTEST), recorder, bar)
                 recorder.finish()
                 rows = _Rows(self, recorder)
                 comparison = Comparison(self.dynamics, rows.s, rows.states)
@@ -208,7 +210,7 @@ class _Run:
         return self._judged(rows, recorder, comparison.errors, began)
 
     def _judged(self, rows: _Rows, recorder: Recorder, errors: FloatArray, began: float) -> Trajectory:
-        apart = np.flatnonzero(~(errors[:, 1] < _DISAGREEMENT))
+        apart = np.flatnonzero(~(errors[:, 1] < DISAGREEMENT))
         if not len(apart):
             return self._finished(rows, recorder, errors, StopReason.REACHED_T_FINAL, "", began)
         stop = StopReason.DISAGREEMENT
@@ -244,7 +246,7 @@ class _Run:
         detail: str,
         began: float,
     ) -> Trajectory:
-        errors = errors + _ROUNDING
+        errors = errors + ROUNDING
         return Trajectory(
             **self.what,
             times=self.times,

@@ -15,6 +15,8 @@ from scipy.integrate import BDF, DOP853, LSODA, OdeSolver, Radau
 from ..theory.choices import unknown
 from ..theory.errors import InputError, InputTypeError
 from .codegen import BoundKernel
+from .codegen.native import numba_installed
+from .dynamics import Dynamics
 from .problem import FloatArray
 from .stop import StopReason
 
@@ -24,11 +26,13 @@ _SOLVERS: Final[dict[str, Callable[..., OdeSolver[np.float64]]]] = {
     "Radau": Radau,
     "DOP853": DOP853,
 }
-METHODS: Final = ("auto", *_SOLVERS)
+COMPILED: Final = "Rodas5P"  # our own, in compiled loops: see `headflow.numerics.engine`
+METHODS: Final = ("auto", *_SOLVERS, COMPILED)
 
 MAX_EVALUATIONS = 500_000  # of the velocity, in one integration: nothing runs for ever
 _LARGE_STATE = 1_000  # from here on the linear algebra of an implicit step outweighs many explicit steps
 _LARGEST_MATRIX = 8_000  # the Jacobian and its factors then take 1 GB
+_LARGEST_COMPILED = 200  # beyond, its factorisation in plain loops falls behind LAPACK's
 _EXPLICIT_EVALUATIONS = 100_000  # what "auto" spends on explicit steps before it turns to implicit ones
 _RETRIES = 12  # each from the last good step, with a first step ten times shorter
 
@@ -45,8 +49,8 @@ class Method:
     stages: tuple[tuple[str, int], ...]
 
 
-def choose_method(method: object, size: int) -> Method:
-    """The solvers for a state of length ``size``.
+def choose_method(method: object, size: int, compiled: bool = True) -> Method:
+    """The solvers for a state of length ``size``; ``compiled`` says whether its flow has compiled steps.
 
     Raises
     ------
@@ -63,8 +67,18 @@ def choose_method(method: object, size: int) -> Method:
             f"the method {name} needs a Jacobian matrix of {size} × {size}, which is too large; "
             "use the method auto or DOP853"
         )
+    if name == COMPILED and not compiled:
+        raise InputError(f"the method {COMPILED} is for the flows of attention; use the method auto")
+    if name == COMPILED and not numba_installed():
+        raise InputError(f"the method {COMPILED} needs numba: install headflow[fast], or use the method auto")
     if name != "auto":
         return Method(name, "as asked for", ((name, MAX_EVALUATIONS),))
+    if compiled and size <= _LARGEST_COMPILED and numba_installed():
+        return Method(
+            COMPILED,
+            "auto: numba is installed and the state is small, so that compiled Rosenbrock steps are fastest",
+            ((COMPILED, MAX_EVALUATIONS),),
+        )
     if size < _LARGE_STATE:
         return Method(
             "LSODA",
@@ -81,7 +95,7 @@ def choose_method(method: object, size: int) -> Method:
 
 
 class Flow(Protocol):
-    """What the solvers need of a flow; ``log`` says that the state holds logarithms."""
+    """What SciPy's solvers need of a flow; ``log`` says that the state holds logarithms (compiled steps need more)."""
 
     @property
     def log(self) -> bool: ...
@@ -91,6 +105,15 @@ class Flow(Protocol):
     def jacobian(self) -> BoundKernel: ...
     def weights(self, y: FloatArray) -> FloatArray: ...
     def overflow(self, weights: FloatArray) -> str: ...
+
+
+def absolute_tolerance(rtol: float, log: bool, start: FloatArray) -> float:
+    """The absolute tolerance that goes with a relative one.
+
+    In log coordinates an absolute error is the relative error of a weight.  Signed weights start near a saddle: what
+    counts there is small even against the small start.
+    """
+    return rtol if log else rtol * max(1e-3 * float(np.abs(start).max()), 1e-290)
 
 
 @dataclass
@@ -148,9 +171,7 @@ class Stepper:
         self.dynamics = dynamics
         self.method = method
         self.rtol = rtol
-        # In log coordinates an absolute error is the relative error of a weight.  Signed weights start near a
-        # saddle: what counts there is small even against the small start.
-        self.atol = rtol if dynamics.log else rtol * max(1e-3 * float(np.abs(start).max()), 1e-290)
+        self.atol = absolute_tolerance(rtol, dynamics.log, start)
         self.unit = unit
         self.end = end
         self.counter = Counter()
@@ -196,6 +217,9 @@ class Stepper:
         self._give_up()
 
     def _solve(self, name: str, allowance: int, first_step: float | None) -> Iterator[Segment]:
+        if name == COMPILED:
+            yield from self._compiled(allowance)
+            return
         explicit = name == "DOP853"
         options: dict[str, Any] = {} if explicit else {"jac": self._jacobian}
         # LSODA accepts a step whose error is not a number; the others shorten it by themselves.
@@ -221,6 +245,19 @@ class Stepper:
             segment = Segment(self._s, float(solver.t), solver.dense_output())
             self._s, self._y, self._trouble = segment.end, solver.y.copy(), None
             yield segment
+
+    def _compiled(self, allowance: int) -> Iterator[Segment]:
+        from .engine.stepping import CompiledSteps  # here, so that the others need no compiler
+
+        assert isinstance(self.dynamics, Dynamics)  # `choose_method` sees to it
+        steps = CompiledSteps(self.dynamics.chart, self.dynamics.shape, self.rtol, self.atol, self.unit, self.end)
+        for end, dense in steps.until_evaluations(allowance):
+            self.counter.evaluations, self.counter.jacobians = steps.evaluations, steps.jacobians
+            segment = Segment(self._s, end, dense)
+            self._s = end
+            yield segment
+        if steps.failure is not None:
+            raise Stopped(steps.failure)
 
     def _give_up(self) -> None:
         where = ""

@@ -221,7 +221,7 @@ def integrate_system(
     tolerance = as_float("rtol", rtol, positive=True)
     if not 1e-11 <= tolerance <= 1e-2:
         raise InputError(f"rtol must lie between 1e-11 and 1e-2, got {tolerance:g}")
-    chosen = choose_method(method, len(flat))
+    chosen = choose_method(method, len(flat), compiled=False)
     speed = dynamics.velocity(flat)
     if not np.isfinite(speed).all():
         raise InputError("the velocity at the start is not finite: the start lies outside the domain of the system")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from headflow.theory import attention as attention_module
 from headflow.theory import bounds, coordinates, energy, flow, limits, loss, optimum, shared_heads, shift, symmetry
-from headflow.theory.indexed import NodeError
-from headflow.theory.phases import escape, identical_heads, linearisation, merged_zero, warm_up
 from headflow.theory.context import context_length as context_module
 from headflow.theory.context import two_heads
+from headflow.theory.indexed import NodeError
+from headflow.theory.phases import escape, identical_heads, linearisation, merged_zero, warm_up
 
 # What is cached there depends on its arguments alone.
 PURE = ("headflow.theory.indexed", "headflow.theory.printing")

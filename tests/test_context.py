@@ -16,6 +16,14 @@ from cases import REFERENCE, oracle
 from headflow import Problem
 from headflow.errors import HypothesisError, InputError
 from headflow.numerics.checks import Setting, context
+from headflow.theory.context import (
+    context_length,
+    hermite,
+    linear_attention,
+    linear_optimum,
+    two_heads,
+)
+from headflow.theory.context import regimes as regimes_module
 from headflow.theory.context.context_length import context_shift
 from headflow.theory.context.hermite import hermite_transfer
 from headflow.theory.context.linear_attention import linear_attention_loss
@@ -27,15 +35,7 @@ from headflow.theory.indexed import unroll
 from headflow.theory.limits import task_allocation_limit
 from headflow.theory.loss import PARAMETERS, population_loss
 from headflow.theory.optimum import multi_head_optimum
-from headflow.theory.context import (
-    CONTEXT_BUILDERS,
-    context_length,
-    hermite,
-    linear_attention,
-    linear_optimum,
-    two_heads,
-)
-from headflow.theory.context import regimes as regimes_module
+from headflow.theory.statements.context import CONTEXT_BUILDERS
 from oracles import context_formulas as hand
 
 SINGLE = Problem(dims=[10], signal_power=[1], noise_variance=0.1, context_length=100, n_heads=2)

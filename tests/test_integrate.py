@@ -140,6 +140,7 @@ def test_tasks_and_heads_can_be_permuted(seed: int, data: st.DataObject) -> None
 
 def test_many_variables_start_with_explicit_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = hf.integrate(REFERENCE, START, t_final=500).final
+    monkeypatch.setattr(solvers, "_LARGEST_COMPILED", 0)
     monkeypatch.setattr(solvers, "_LARGE_STATE", 1)
     monkeypatch.setattr(solvers, "_EXPLICIT_EVALUATIONS", 800)
     run = hf.integrate(REFERENCE, START, t_final=500)
@@ -181,7 +182,7 @@ def test_a_thousand_pairs_of_task_and_head() -> None:
         ({"times": [-1]}, InputError, r"times\[0\] must be at least 0, got -1"),
         ({"times": "1,2"}, InputTypeError, "times must be a list of numbers"),
         ({"times": 3.0}, InputTypeError, "times must be a list of numbers, got 3.0"),
-        ({"method": "RK45"}, InputError, r"unknown method 'RK45'.*allowed: auto, LSODA, BDF, Radau, DOP853"),
+        ({"method": "RK45"}, InputError, r"unknown method 'RK45'.*allowed: auto, LSODA, BDF, Radau, DOP853, Rodas5P"),
         ({"method": 3}, InputTypeError, "method must be a string"),
         ({"parametrisation": "ballanced"}, InputError, "did you mean 'balanced'"),
         ({"closure": "trailing"}, InputError, "unknown closure"),
@@ -209,14 +210,15 @@ def test_an_overflowing_exponent_names_heads_and_tasks() -> None:
 def test_the_limit_on_evaluations_leaves_a_partial_trajectory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(solvers, "MAX_EVALUATIONS", 300)
     with pytest.raises(IntegrationError, match="limit on the number of evaluations") as caught:
-        hf.integrate(REFERENCE, START, times=[10, 1e4])
+        hf.integrate(REFERENCE, START, times=[10, 1e4], method="LSODA")
     partial = caught.value.partial
     assert isinstance(partial, Trajectory)
     assert partial.stop is StopReason.TOO_MANY_EVALUATIONS
     assert partial.error_estimate == np.inf
     assert 40 < partial.t[-1] < 100
     assert [state.t for state in partial.states] == [10]
-    assert partial.at(40).loss == pytest.approx(hf.integrate(REFERENCE, START, t_final=40).loss[-1], rel=1e-6)
+    short = hf.integrate(REFERENCE, START, t_final=40, method="LSODA")
+    assert partial.at(40).loss == pytest.approx(short.loss[-1], rel=1e-6)
     copy = pickle.loads(pickle.dumps(caught.value))
     assert copy.partial.at(40).loss == partial.at(40).loss
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
 from math import prod
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Dummy, Indexed, KroneckerDelta, Mul, Symbol
+from sympy import Add, Dummy, Indexed, KroneckerDelta, Mul, S, Symbol
 
 from ...theory.indexed import directional_derivative
 from ...theory.indexed.monomial import Term
@@ -27,6 +28,24 @@ Expr = Any
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where an output's entries lie in the flat result: ``offset + Σ index · stride``, in the sizes."""
+
+    offset: Expr
+    strides: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one generated function computes: the targets in a graph, and where their outputs lie."""
+
+    targets: Sequence[Target]
+    outputs: Mapping[str, tuple[Expr, ...]]
+    layout: Layout
+    addresses: Mapping[str, Address]
+
+
 class CompiledSystem:
     """Generated code of one ReducedSystem; each function is made when first asked for."""
 
@@ -38,36 +57,59 @@ class CompiledSystem:
     @cached_property
     def velocity(self) -> Kernel:
         """Flat state → flat time derivative."""
-        labels = [f"{variable.base.label}_dot" for variable in self.system.state]
-        return self._stacked("velocity", labels, self.system.state, self.system.velocity)
+        lowering = self.lowering()
+        return self._kernel("velocity", lowering, self.velocity_parts(lowering))
 
     @cached_property
     def loss(self) -> Kernel:
         """Flat state → the loss (an array of shape ())."""
-        lowering = Lowering(self.system, self.ranges)
+        lowering = self.lowering()
+        return self._kernel("loss", lowering, self.loss_parts(lowering))
+
+    def lowering(self) -> Lowering:
+        """A new graph for this system's expressions; what is lowered into one graph shares its nodes."""
+        return Lowering(self.system, self.ranges)
+
+    def velocity_parts(self, lowering: Lowering) -> Parts:
+        """The time derivative of each state variable, one after the other."""
+        labels = [f"{variable.base.label}_dot" for variable in self.system.state]
+        return self._stacked(lowering, labels, self.system.state, self.system.velocity)
+
+    def loss_parts(self, lowering: Lowering) -> Parts:
+        """The loss."""
         target = Target("loss", lowering.expression(self.system.loss, {}), ())
-        return self._kernel("loss", lowering, [target], {"loss": ()}, _scalar)
+        return Parts([target], {"loss": ()}, _scalar, {"loss": Address(S.Zero, ())})
 
     def named(self, names: tuple[str, ...]) -> Kernel:
         """Flat state → the flat values of the named definitions or state variables, one after the other."""
         if names not in self._named:
-            heads = {str(item.base.label): item.head for item in self.system.definitions if item.indices}
-            heads |= {str(variable.base.label): variable for variable in self.system.state}
-            if missing := [name for name in names if name not in heads]:
-                raise KeyError(f"{missing[0]} is neither a state variable nor a definition of this system")
-            asked = [heads[name] for name in names]
-            self._named[names] = self._stacked(" and ".join(names), [f"{name}_out" for name in names], asked, asked)
+            lowering = self.lowering()
+            self._named[names] = self._kernel(" and ".join(names), lowering, self.named_parts(lowering, names))
         return self._named[names]
 
-    def _stacked(self, name: str, labels: Sequence[str], heads: Sequence[Indexed], values: Sequence[Expr]) -> Kernel:
+    def named_parts(self, lowering: Lowering, names: tuple[str, ...]) -> Parts:
+        """The named definitions or state variables, one after the other; ``KeyError`` for an unknown name."""
+        heads = {str(item.base.label): item.head for item in self.system.definitions if item.indices}
+        heads |= {str(variable.base.label): variable for variable in self.system.state}
+        if missing := [name for name in names if name not in heads]:
+            raise KeyError(f"{missing[0]} is neither a state variable nor a definition of this system")
+        asked = [heads[name] for name in names]
+        return self._stacked(lowering, [f"{name}_out" for name in names], asked, asked)
+
+    def _stacked(
+        self, lowering: Lowering, labels: Sequence[str], heads: Sequence[Indexed], values: Sequence[Expr]
+    ) -> Parts:
         """The values in the shapes of the heads, one after the other in a flat result."""
-        lowering = Lowering(self.system, self.ranges)
         outputs = dict(zip(unique_names(labels), (self.ranges[head.base] for head in heads), strict=True))
         targets = [
             Target(out, lowering.expression(value, self._scope(head)), tuple(head.indices))
             for out, head, value in zip(outputs, heads, values, strict=True)
         ]
-        return self._kernel(name, lowering, targets, outputs, _blocks(outputs))
+        sizes = [_size(axes) for axes in outputs.values()]
+        addresses = {
+            out: Address(Add(*sizes[:place]), _strides(axes)) for place, (out, axes) in enumerate(outputs.items())
+        }
+        return Parts(targets, outputs, _blocks(outputs), addresses)
 
     def _scope(self, head: Indexed, indices: Sequence[Symbol] = ()) -> dict[Symbol, Expr]:
         """The ranges of the head's indices (under other names, where given)."""
@@ -76,7 +118,11 @@ class CompiledSystem:
     @cached_property
     def jacobian(self) -> Kernel:
         """Flat state → the matrix of ∂velocity_a/∂state_b."""
-        lowering = Lowering(self.system, self.ranges)
+        lowering = self.lowering()
+        return self._kernel("Jacobian", lowering, self.jacobian_parts(lowering))
+
+    def jacobian_parts(self, lowering: Lowering) -> Parts:
+        """The blocks of ∂velocity_a/∂state_b, and the diagonals that add to them."""
         outputs: dict[str, tuple[Expr, ...]] = {}
         targets: list[Target] = []
         views: dict[str, tuple[int, int, str]] = {}
@@ -99,19 +145,13 @@ class CompiledSystem:
                 views[name] = (row, column, f"{block}->{''.join(letters[label] for label in order)}")
                 targets.append(Target(name, value, order, adds=bool(deltas)))
         targets.sort(key=lambda target: target.adds)  # whole blocks are written, diagonals added to them
-        layout = _matrix_blocks([self.ranges[variable.base] for variable in system.state], views)
-        return self._kernel("Jacobian", lowering, targets, outputs, layout)
+        axes = [self.ranges[variable.base] for variable in system.state]
+        addresses = {name: _matrix_address(axes, *view) for name, view in views.items()}
+        return Parts(targets, outputs, _matrix_blocks(axes, views), addresses)
 
-    def _kernel(
-        self,
-        name: str,
-        lowering: Lowering,
-        targets: Sequence[Target],
-        outputs: Mapping[str, tuple[Expr, ...]],
-        layout: Layout,
-    ) -> Kernel:
+    def _kernel(self, name: str, lowering: Lowering, parts: Parts) -> Kernel:
         state = lowering.state_nodes()
-        return Kernel(name, plan(targets, state, lowering.names(), outputs), state, layout)
+        return Kernel(name, plan(parts.targets, state, lowering.names(), parts.outputs), state, parts.layout)
 
 
 @lru_cache(maxsize=64)
@@ -196,3 +236,23 @@ def _matrix_blocks(axes: Sequence[tuple[Expr, ...]], views: Mapping[str, tuple[i
         return result, arrays
 
     return layout
+
+
+def _size(axes: Sequence[Expr]) -> Expr:
+    return Mul(*axes)
+
+
+def _strides(axes: Sequence[Expr]) -> tuple[Expr, ...]:
+    return tuple(_size(axes[place + 1 :]) for place in range(len(axes)))
+
+
+def _matrix_address(axes: Sequence[tuple[Expr, ...]], row: int, column: int, subscripts: str) -> Address:
+    """Where the entries of a block (or of a diagonal of it) lie in the flat matrix."""
+    sizes = [_size(entry) for entry in axes]
+    width = Add(*sizes)
+    block, order = subscripts.split("->")
+    strides = [width * stride for stride in _strides(axes[row])] + list(_strides(axes[column]))
+    along = {
+        letter: Add(*(step for own, step in zip(block, strides, strict=True) if own == letter)) for letter in order
+    }
+    return Address(width * Add(*sizes[:row]) + Add(*sizes[:column]), tuple(along[letter] for letter in order))

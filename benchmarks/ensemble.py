@@ -1,0 +1,98 @@
+"""Many trajectories in one call against a loop over SciPy: ``python benchmarks/ensemble.py [members]``.
+
+I = H = 3, balanced flow to T = 1e4; d, L, λ and the start are random.  ``hf.ensemble`` integrates each member twice
+(the second time for its error estimate) and locates its emergence; the loop over LSODA (analytic Jacobian, log time,
+the loosest of several tolerances whose errors are as small) does one integration and nothing else.  Errors are those
+of the states at T against LSODA at rtol 1e-11.
+"""
+
+from __future__ import annotations
+
+import machine  # isort: skip  (before NumPy)
+
+import math
+import sys
+import time
+from statistics import median
+
+import numpy as np
+from scipy.integrate import solve_ivp
+
+import headflow as hf
+from headflow.numerics.dynamics import Dynamics
+
+T_FINAL, SAMPLE, ROUNDS = 1e4, 60, 3
+
+
+def member(seed: int) -> tuple[hf.Problem, hf.InitialState]:
+    draw = np.random.default_rng(seed)
+    problem = hf.Problem(
+        dims=draw.integers(4, 25, 3).tolist(),
+        signal_power=[round(float(x), 3) for x in draw.uniform(0.5, 2, 3)],
+        noise_variance=0.1,
+        context_length=int(draw.integers(40, 200)),
+        n_heads=3,
+    )
+    return problem, hf.InitialState.random(problem, scale=float(10 ** draw.uniform(-2, -1.2)), seed=seed)
+
+
+class Loop:
+    """One member by SciPy; the generated code is bound beforehand and costs nothing here."""
+
+    def __init__(self, problem: hf.Problem, initial: hf.InitialState) -> None:
+        self.dynamics = Dynamics(problem, initial, "balanced", "leading")
+        self.unit = 1 / self.dynamics.rate(self.dynamics.start)
+        self.dynamics.jacobian.evaluate(self.dynamics.start)
+
+    def run(self, rtol: float) -> np.ndarray:
+        flow, unit = self.dynamics, self.unit
+        found = solve_ivp(
+            lambda s, y: flow.velocity.evaluate(y) * (unit * math.exp(s)),
+            (0, math.log1p(T_FINAL / unit)),
+            flow.start,
+            "LSODA",
+            jac=lambda s, y: flow.jacobian.evaluate(y) * (unit * math.exp(s)),
+            rtol=rtol,
+            atol=rtol,
+        )
+        return found.y[:, -1]
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    print(machine.describe("headflow", "numpy", "scipy", "numba"))
+    members = [member(seed) for seed in range(count)]
+    loops = [Loop(*one) for one in members[:SAMPLE]]
+    references = [loop.run(1e-11) for loop in loops]
+
+    def errors_of(states: list[np.ndarray]) -> np.ndarray:
+        found = zip(loops, states, references, strict=True)
+        return np.array([loop.dynamics.distances(state, reference)[1] for loop, state, reference in found])
+
+    theirs = {rtol: errors_of([loop.run(rtol) for loop in loops]) for rtol in (1e-4, 1e-5, 1e-6, 1e-7)}
+    hf.ensemble(*zip(*members[:8], strict=True), t_final=T_FINAL)  # compiles
+    for rtol in (1e-3, 1e-4):
+        ours = hf.ensemble(*zip(*members[:SAMPLE], strict=True), t_final=T_FINAL, rtol=rtol)
+        weights = np.concatenate([ours.mu.values.reshape(SAMPLE, -1), ours.omega.values.reshape(SAMPLE, -1)], axis=1)
+        mine = errors_of([np.log(np.maximum(one, 1e-300)) for one in weights])
+        limit = max(np.quantile(mine, 0.95), 1e-9)
+        loose = next((r for r, found in theirs.items() if np.quantile(found, 0.95) <= limit), 1e-7)
+        rates, ratios = [], []
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            dataset = hf.ensemble(*zip(*members, strict=True), t_final=T_FINAL, rtol=rtol)
+            rates.append(count / (time.perf_counter() - began))
+            began = time.perf_counter()
+            for loop in loops:
+                loop.run(loose)
+            ratios.append(rates[-1] * (time.perf_counter() - began) / SAMPLE)
+        failed = dataset.status[dataset.status != "reached_t_final"]
+        loop = f"LSODA at {loose:g}, 95 % of its errors below {np.quantile(theirs[loose], 0.95):.1e}"
+        print(f"rtol {rtol:g}: {median(rates):.0f} members/s, {median(ratios):.1f} × the loop ({loop})")
+        quantiles = f"median {np.median(mine):.1e}, 95 % {np.quantile(mine, 0.95):.1e}, largest {mine.max():.1e}"
+        print(f"  errors at T: {quantiles}; estimates: 95 % {float(dataset.error_estimate.quantile(0.95)):.1e}")
+        print(f"  failed: {len(failed)} of {count} {np.unique(failed).tolist()}")
+
+
+if __name__ == "__main__":
+    main()

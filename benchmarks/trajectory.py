@@ -1,0 +1,175 @@
+"""One trajectory at equal delivered error, compiled against SciPy: ``python benchmarks/trajectory.py``.
+
+I = H = 3, d = 10, L = 100, balanced flow in logarithms to T = 1e4.  Every method gets the analytic Jacobian where it
+takes one and is tried at several tolerances; of those that deliver the error asked for the fastest counts.  Errors are
+of loss, μ and ω, relative, at T and (the largest) at 60 times on the way, against Radau at rtol 1e-12.  Times are for
+the state at T; methods take turns, and what is shown are medians and medians of ratios.
+"""
+
+from __future__ import annotations
+
+import machine  # isort: skip  (before NumPy)
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+from scipy.integrate import odeint, solve_ivp
+
+import headflow as hf
+from headflow.numerics.codegen.native import native_system, numba_installed
+from headflow.numerics.dynamics import Dynamics
+from headflow.numerics.engine.native import empty_records, engine
+from headflow.numerics.engine.stepping import FIRST_STEP, CompiledSteps
+
+T_FINAL, ROUNDS, TOLERANCES = 1e4, 9, [10.0**-n for n in range(3, 11)]
+TARGETS = (1e-5, 1e-6)
+
+problem = hf.Problem(dims=[10] * 3, signal_power=[1] * 3, noise_variance=0.1, context_length=100, n_heads=3)
+dynamics = Dynamics(problem, hf.InitialState.random(problem, scale=0.03), "balanced", "leading")
+start, shape = dynamics.start, dynamics.shape
+unit = 1 / dynamics.rate(start)
+end = math.log1p(T_FINAL / unit)
+on_the_way = np.linspace(0, end, 61)[1:]
+times = np.minimum(unit * np.expm1(on_the_way), T_FINAL)
+
+
+def velocity(t, y):
+    return dynamics.velocity.evaluate(y).copy()
+
+
+def jacobian(t, y):
+    return dynamics.jacobian.evaluate(y).copy()
+
+
+def in_log_time(function):
+    return lambda s, y: function(s, y) * (unit * math.exp(s))
+
+
+def by_solve_ivp(method: str, log: bool) -> Callable[..., np.ndarray]:
+    f, j = (in_log_time(velocity), in_log_time(jacobian)) if log else (velocity, jacobian)
+    stop, points = (end, on_the_way) if log else (T_FINAL, times)
+
+    def run(rtol: float, path: bool = False) -> np.ndarray:
+        found = solve_ivp(f, (0, stop), start, method, jac=j, rtol=rtol, atol=rtol, t_eval=points if path else None)
+        return found.y.T if path else found.y[:, -1]
+
+    return run
+
+
+def by_odeint(rtol: float, path: bool = False) -> np.ndarray:
+    points = np.array([0.0, *times]) if path else np.array([0.0, T_FINAL])
+    found = odeint(velocity, start, points, Dfun=jacobian, tfirst=True, rtol=rtol, atol=rtol, mxstep=10**6)
+    return found[1:] if path else found[-1]
+
+
+def by_odeint_compiled(rtol: float, path: bool = False) -> np.ndarray:
+    native = native_system(dynamics.chart.system)
+    values, out, work = native.bound(dynamics.chart.values, *shape), np.empty(18), np.empty(native.sizes(*shape)[2])
+
+    def f(t, y):
+        native.velocity(*shape, values, y, work, out)
+        return out
+
+    points = np.array([0.0, *times]) if path else np.array([0.0, T_FINAL])
+    found = odeint(f, start, points, tfirst=True, rtol=rtol, atol=rtol, mxstep=10**6)
+    return found[1:] if path else found[-1]
+
+
+def by_rodas(rtol: float, path: bool = False) -> np.ndarray:
+    if path:
+        steps = CompiledSteps(dynamics.chart, shape, rtol, rtol, unit, end)
+        found, ahead = [], list(on_the_way)
+        for reached, dense in steps.until_evaluations(10**6):
+            while ahead and ahead[0] <= reached:
+                found.append(dense(ahead.pop(0)))
+        return np.array(found)
+    native = native_system(dynamics.chart.system)
+    y, values = start.copy(), native.bound(dynamics.chart.values, *shape)
+    engine().advance(
+        *(*native.callbacks, *shape, values, np.empty(native.sizes(*shape)[2]), unit, end, rtol, rtol, np.nan, 10**6),
+        *(y, np.array([0.0, FIRST_STEP, np.nan, np.inf]), np.zeros(4, np.int64), *empty_records(0, len(y))),
+    )
+    return y
+
+
+METHODS: dict[str, Callable[..., np.ndarray]] = {
+    "SciPy LSODA": by_solve_ivp("LSODA", False),
+    "SciPy LSODA, log time": by_solve_ivp("LSODA", True),
+    "SciPy BDF, log time": by_solve_ivp("BDF", True),
+    "SciPy Radau, log time": by_solve_ivp("Radau", True),
+    "SciPy odeint": by_odeint,
+}
+if numba_installed():
+    METHODS |= {"odeint, numba velocity": by_odeint_compiled, "Rodas5P (headflow)": by_rodas}
+
+
+def timed(run: Callable[..., np.ndarray], rtol: float) -> float:
+    began = time.perf_counter()
+    run(rtol)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    print(machine.describe("headflow", "numpy", "scipy", "numba"))
+    reference = by_solve_ivp("Radau", True)(1e-12, path=True)
+    errors: dict[str, dict[float, tuple[float, float]]] = {}
+    for name, run in METHODS.items():
+        run(1e-4)
+        for rtol in TOLERANCES:
+            path = run(rtol, path=True)
+            apart = [dynamics.distances(one, other)[1] for one, other in zip(path, reference, strict=True)]
+            errors.setdefault(name, {})[rtol] = (max(apart), apart[-1])
+    for place, what in enumerate(("on the way", "at T")):
+        for target in TARGETS:
+            enough = {
+                name: [rtol for rtol in TOLERANCES if found[rtol][place] <= target] for name, found in errors.items()
+            }
+            chosen = {
+                name: min(tolerances, key=lambda rtol, run=METHODS[name]: min(timed(run, rtol) for _ in range(3)))
+                for name, tolerances in enough.items()
+                if tolerances
+            }
+            rounds = [{name: timed(METHODS[name], rtol) for name, rtol in chosen.items()} for _ in range(ROUNDS)]
+            print(f"\nerror {what} ≤ {target:g}:  rtol, delivered, median ms, SciPy LSODA / this")
+            for name, rtol in chosen.items():
+                ratio = median(one["SciPy LSODA"] / one[name] for one in rounds)
+                taken = 1e3 * median(one[name] for one in rounds)
+                print(f"  {name:24} {rtol:6.0e} {errors[name][rtol][place]:9.1e} {taken:9.3f} {ratio:8.1f}")
+    if numba_installed():
+        _kernels()
+
+
+def _kernels() -> None:
+    """Velocity and Jacobian by themselves, called from compiled code."""
+    from numba import njit
+
+    native = native_system(dynamics.chart.system)
+    values, work, out = native.bound(dynamics.chart.values, *shape), np.empty(native.sizes(*shape)[2]), np.empty(324)
+
+    @njit
+    def many(function, number, n_tasks, n_heads, values, y, work, out):
+        for _ in range(number):
+            function(n_tasks, n_heads, values, y, work, out)
+
+    print("\nmicroseconds, median of 9: compiled, NumPy")
+    for name, function in (("velocity", native.velocity), ("jacobian", native.jacobian), ("loss", native.loss)):
+        kernel = {"velocity": dynamics.velocity, "jacobian": dynamics.jacobian}.get(name)
+        many(function, 1, *shape, values, start, work, out)
+        ours, theirs = [], []
+        for _ in range(9):
+            began = time.perf_counter()
+            many(function, 5000, *shape, values, start, work, out)
+            ours.append((time.perf_counter() - began) / 5000)
+            began = time.perf_counter()
+            for _ in range(200 if kernel else 0):
+                kernel.evaluate(start)
+            theirs.append((time.perf_counter() - began) / 200)
+        print(f"  {name:10} {1e6 * median(ours):7.2f} {1e6 * median(theirs):8.1f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""Owns the verb ``ensemble``: many problems or initial states in one call, one labelled dataset."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+
+from ..._version import __version__
+from ...theory.choices import checked_closure, checked_parametrisation
+from ...theory.errors import InputError, InputTypeError, ValidityWarning
+from ...theory.flow import gradient_flow
+from ..codegen.native import numba_installed
+from ..domain import largest_omega
+from ..exact import as_float, shown
+from ..initial import InitialState
+from ..integrate import checked_rtol
+from ..problem import Problem
+from ..solvers import COMPILED
+from .members import Outcome, Task
+
+if TYPE_CHECKING:
+    import xarray
+
+_LARGEST: Final = 400  # variables up to which compiled loops serve an ensemble
+_CHUNK: Final = 16  # members that a thread takes at a time
+_T = TypeVar("_T")
+
+
+def ensemble(
+    problems: Problem | Iterable[Problem],
+    initials: InitialState | Iterable[InitialState],
+    t_final: float = 1e4,
+    parametrisation: str = "balanced",
+    closure: str = "leading",
+    rtol: float = 1e-3,
+    workers: int | None = None,
+    progress: bool = False,
+) -> xarray.Dataset:
+    """Integrate the gradient flow of many members, and keep where each one ends.
+
+    Each is integrated twice, with rtol/100 and with rtol, as `integrate` does it: the first is the result, the distance
+    of the two at ``t_final`` its error estimate.  With the extra ``fast`` members run in compiled loops and in threads;
+    without it SciPy takes one after the other.
+
+    Parameters
+    ----------
+    problems, initials
+        One for each member; a single one serves all.  Numbers of tasks and heads may differ.
+    t_final
+        How long to integrate, > 0, in units of learning rate × steps.
+    parametrisation, closure
+        Which flow; see `headflow.theory.choices`.
+    rtol
+        Relative tolerance, from 1e-12 to 1e-2.
+    workers
+        Threads; default: the processor cores that this process may use.
+    progress
+        Show a bar on stderr, if that is a terminal and it takes more than two seconds.
+
+    Returns
+    -------
+    Dataset
+        With dimensions member, task and head (0-based; members with fewer tasks or heads are filled up with NaN,
+        ``allocation`` with −1): ``mu``, ``omega`` and ``loss`` (without ½) at ``t``, which is t_final unless the member
+        failed; ``allocation``, the head that does at least 90 % of a task's work, else −1; ``emergence``, the first
+        time at which half of the drop to the limit of that allocation is done, NaN where there is none;
+        ``error_estimate``, relative, of loss, μ and ω at t; ``status``, "reached_t_final" or why it was not reached;
+        ``detail``, a sentence for a member that failed.  A failing member stays in the dataset.
+
+    Raises
+    ------
+    InputTypeError, InputError
+        For values of the wrong kind, an empty ensemble, or as many problems as there are not initial states.
+    ValidityWarning
+        A warning: members ended where the closure is less accurate than it claims.
+
+    Examples
+    --------
+    >>> problem = Problem(dims=[10, 10], signal_power=[1, 1], noise_variance=0.1, context_length=100, n_heads=2)
+    >>> starts = [InitialState.random(problem, scale=0.03, seed=seed) for seed in range(3)]
+    >>> found = ensemble(problem, starts, t_final=1e3)
+    >>> found.allocation.values.tolist()
+    [[0, 1], [0, 1], [1, 0]]
+    """
+    members = _paired(_listed("problems", problems, Problem), _listed("initials", initials, InitialState))
+    task = Task(
+        checked_parametrisation(parametrisation),
+        checked_closure(closure),
+        as_float("t_final", t_final, positive=True),
+        checked_rtol(rtol),
+        numba_installed() and max(2 * problem.n_tasks * problem.n_heads for problem, _ in members) <= _LARGEST,
+    )
+    outcomes = _run(task, members, _checked_workers(workers), progress)
+    _warn(task, outcomes)
+    return _dataset(task, members, outcomes)
+
+
+def _listed(name: str, given: _T | Iterable[_T], kind: type[_T]) -> list[_T]:
+    if isinstance(given, kind):
+        return [given]
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InputTypeError(f"{name} must be one {kind.__name__} or several, got {shown(given)}")
+    found = list(given)
+    for place, item in enumerate(found):
+        if not isinstance(item, kind):
+            raise InputTypeError(f"{name}[{place}] must be of the type {kind.__name__}, got {shown(item)}")
+    if not found:
+        raise InputError(f"{name} must not be empty")
+    return found
+
+
+def _paired(problems: list[Problem], initials: list[InitialState]) -> list[tuple[Problem, InitialState]]:
+    count = max(len(problems), len(initials))
+    if not {len(problems), len(initials)} <= {1, count}:
+        raise InputError(
+            f"there must be as many problems as initials, or one of either, got {len(problems)} and {len(initials)}"
+        )
+    filled = (problems * (count // len(problems)), initials * (count // len(initials)))
+    return list(zip(*filled, strict=True))
+
+
+def _checked_workers(workers: int | None) -> int:
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if isinstance(workers, bool) or not isinstance(workers, int | np.integer):
+        raise InputTypeError(f"workers must be an integer, got {shown(workers)}")
+    if workers < 1:
+        raise InputError(f"workers must be at least 1, got {workers}")
+    return int(workers)
+
+
+def _run(task: Task, members: Sequence[tuple[Problem, InitialState]], workers: int, progress: bool) -> list[Outcome]:
+    from tqdm import tqdm
+
+    hidden = None if progress else True  # None: hidden unless stderr is a terminal
+    bar = tqdm(total=len(members), desc="ensemble", file=sys.stderr, disable=hidden, delay=2, leave=False)
+    outcomes: list[Outcome] = []
+    with bar:
+        if not task.compiled or workers == 1 or len(members) == 1:
+            for member in members:
+                outcomes.append(task.outcome(*member))
+                bar.update()
+            return outcomes
+        outcomes.append(task.outcome(*members[0]))  # compiles, once
+        chunks = [members[start : start + _CHUNK] for start in range(1, len(members), _CHUNK)]
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for found in pool.map(lambda chunk: [task.outcome(*member) for member in chunk], chunks):
+                outcomes += found
+                bar.update(len(found))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return outcomes
+
+
+def _warn(task: Task, outcomes: Sequence[Outcome]) -> None:
+    bound = largest_omega(gradient_flow(task.parametrisation, task.closure))
+    beyond = sum(bool(np.abs(outcome.omega).max() >= bound) for outcome in outcomes)
+    if beyond:
+        warnings.warn(
+            f"the {task.closure} closure has the accuracy that it claims only for |ω| < {bound:.4g}; "
+            f"{beyond} of {len(outcomes)} members ended beyond",
+            ValidityWarning,
+            stacklevel=3,
+        )
+
+
+def _dataset(
+    task: Task, members: Sequence[tuple[Problem, InitialState]], outcomes: Sequence[Outcome]
+) -> xarray.Dataset:
+    import xarray
+
+    n_tasks = max(problem.n_tasks for problem, _ in members)
+    n_heads = max(problem.n_heads for problem, _ in members)
+    mu = np.full((len(members), n_tasks, n_heads), np.nan)
+    omega = mu.copy()
+    allocation = np.full((len(members), n_tasks), -1)
+    for place, outcome in enumerate(outcomes):
+        rows, columns = outcome.mu.shape
+        mu[place, :rows, :columns], omega[place, :rows, :columns] = outcome.mu, outcome.omega
+        allocation[place, :rows] = outcome.heads
+    time = {"units": "learning rate × steps"}
+    weights, scalar = ("member", "task", "head"), ("member",)
+
+    def each(name: str) -> list[Any]:
+        return [getattr(outcome, name) for outcome in outcomes]
+
+    return xarray.Dataset(
+        {
+            "mu": (weights, mu, {"long_name": "output-value eigenvalue"}),
+            "omega": (weights, omega, {"long_name": "key-query eigenvalue"}),
+            "loss": (scalar, each("loss"), {"long_name": "population loss (no ½)"}),
+            "allocation": (("member", "task"), allocation, {"long_name": "head of the task, from 0; −1: none"}),
+            "t": (scalar, each("t"), {"long_name": "time of mu, omega and loss", **time}),
+            "emergence": (scalar, each("emergence"), {"long_name": "time of half the drop to the limit", **time}),
+            "error_estimate": (scalar, each("error"), {"long_name": "estimated relative error of loss, mu and omega"}),
+            "status": (scalar, each("status"), {"long_name": "how it ended"}),
+            "detail": (scalar, each("detail"), {"long_name": "what went wrong"}),
+            "n_tasks": (scalar, [problem.n_tasks for problem, _ in members], {"long_name": "I"}),
+            "n_heads": (scalar, [problem.n_heads for problem, _ in members], {"long_name": "H"}),
+        },
+        coords={
+            "member": ("member", np.arange(len(members)), {"long_name": "member, from 0"}),
+            "task": ("task", np.arange(n_tasks), {"long_name": "task, from 0"}),
+            "head": ("head", np.arange(n_heads), {"long_name": "head, from 0"}),
+        },
+        attrs={"provenance": json.dumps(_provenance(task))},
+    )
+
+
+def _provenance(task: Task) -> dict[str, Any]:
+    return {
+        "kind": "headflow ensemble",
+        "schema": 1,
+        "version": __version__,
+        "parametrisation": task.parametrisation,
+        "closure": task.closure,
+        "t_final": task.t_final,
+        "rtol": task.rtol,
+        "method": COMPILED if task.compiled else "auto",
+    }

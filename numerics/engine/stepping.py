@@ -1,0 +1,103 @@
+"""Owns the compiled integrator as a stream of steps, each with its dense output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+
+from ..codegen.native import native_system
+from ..dynamics import Chart
+from ..problem import FloatArray
+from ..stop import StopReason
+from .native import empty_records, engine
+
+FIRST_STEP: Final = 1e-3  # in log time, in which the fastest weight changes by a factor e per unit at the start
+_BATCH: Final = 64  # steps that are recorded before Python looks at them
+
+FAILURES: Final = {2: StopReason.STEP_TOO_SMALL, 3: StopReason.OVERFLOW, 4: StopReason.TOO_MANY_EVALUATIONS}
+
+
+class CompiledSteps:
+    """Rodas5P from s = 0 to ``end`` in log time (see `headflow.numerics.dynamics`).
+
+    Parameters
+    ----------
+    chart
+        The flow and its start.
+    shape
+        (I, H).
+    rtol, atol
+        Tolerances of each step, relative and absolute.
+    unit, end
+        t_unit, and the log time of the end.
+    compiled
+        Whether the loops are compiled (False: the same numbers in plain Python).
+    """
+
+    def __init__(
+        self,
+        chart: Chart,
+        shape: tuple[int, int],
+        rtol: float,
+        atol: float,
+        unit: float,
+        end: float,
+        compiled: bool = True,
+    ) -> None:
+        self._native = native_system(chart.system, compiled)
+        self._engine = engine(compiled)
+        self._shape = shape
+        self._values = self._native.bound(chart.values, *shape)
+        self._work = np.empty(self._native.sizes(*shape)[2])
+        self._tolerances = (unit, end, rtol, atol)
+        self._y = chart.start.copy()
+        self._position = np.array([0.0, min(FIRST_STEP, end), np.nan, np.inf])
+        self._counts = np.zeros(4, np.int64)
+        self.failure: StopReason | None = None
+
+    @property
+    def evaluations(self) -> int:
+        """Of the velocity."""
+        return int(self._counts[0])
+
+    @property
+    def jacobians(self) -> int:
+        """Of the Jacobian, each with a factorisation or more."""
+        return int(self._counts[1])
+
+    @property
+    def rejected(self) -> int:
+        """Steps that were tried again, shorter."""
+        return int(self._counts[3])
+
+    def until_evaluations(self, most: int) -> Iterator[tuple[float, Callable[[float], FloatArray]]]:
+        """(end, dense output) of each step; afterwards ``failure`` says why, if it did not come to the end."""
+        native, status = self._native, 1
+        while status == 1:
+            ends, records = empty_records(_BATCH, len(self._y))
+            before, taken = float(self._position[0]), int(self._counts[2])
+            with np.errstate(all="ignore"):
+                status = self._engine.advance(
+                    *(*native.callbacks, *self._shape, self._values, self._work),
+                    *(*self._tolerances, np.nan, most, self._y, self._position, self._counts, ends, records),
+                )
+            for end, record in zip(ends[: int(self._counts[2]) - taken], records, strict=False):
+                yield float(end), _Dense(before, float(end), record)
+                before = float(end)
+        self.failure = FAILURES.get(int(status))
+
+
+class _Dense:
+    """The state inside one step."""
+
+    def __init__(self, start: float, end: float, record: FloatArray) -> None:
+        self._start, self._length = start, end - start
+        self._before, self._after, self._bends = record[0], record[1], record[2:]
+
+    def __call__(self, s: float) -> FloatArray:
+        part = (s - self._start) / self._length
+        bend = self._bends[0] + part * (self._bends[1] + part * self._bends[2])
+        state: FloatArray = (1 - part) * self._before + part * (self._after + (1 - part) * bend)
+        return state

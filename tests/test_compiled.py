@@ -1,0 +1,150 @@
+"""Loops generated from index expressions: the same numbers as the array kernels, compiled or as plain Python."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sympy import Rational, Symbol, exp
+
+import headflow as hf
+from headflow.numerics.codegen import compile_system, module_cache
+from headflow.numerics.codegen.loops import loop_module
+from headflow.numerics.codegen.native import NativeSystem, native_system, numba_installed
+from headflow.numerics.dynamics import Chart
+from headflow.theory import gradient_flow, to_log
+from headflow.theory import notation as n
+
+needs_numba = pytest.mark.skipif(not numba_installed(), reason="numba is not installed (extra fast)")
+FLOWS = [(p, c) for p in ("balanced", "merged", "split") for c in ("leading", "finite_d", "first_order")]
+
+SLOW = [("balanced", "first_order"), ("split", "first_order"), ("split", "finite_d")]  # seconds of derivation
+
+
+def case(parametrisation: str, closure: str, shape: tuple[int, int]) -> tuple[Chart, np.ndarray]:
+    draw = np.random.default_rng(sum(shape))
+    problem = hf.Problem(
+        dims=draw.integers(2, 20, shape[0]).tolist(),
+        signal_power=[round(float(x), 3) for x in draw.uniform(0.3, 2, shape[0])],
+        noise_variance=0.1,
+        context_length=80,
+        n_heads=shape[1],
+    )
+    imbalance = (0.01, 0.02) if parametrisation == "split" else 0.0
+    initial = hf.InitialState.random(problem, scale=0.1, seed=3, imbalance=imbalance)
+    chart = Chart.of(problem, initial, parametrisation, closure)
+    return chart, chart.start + 0.2 * draw.standard_normal(len(chart.start)) * np.abs(chart.start)
+
+
+def compare(native: NativeSystem, values: dict[str, Any], y: np.ndarray, shape: tuple[int, int]) -> None:
+    """Every function of the loops against the array kernel; work and results start as NaN, so that none is missed."""
+    kernels = compile_system(native.system)
+    bound = native.bound(values, *shape)
+    work = np.full(native.sizes(*shape)[2], np.nan)
+    names = {"velocity": kernels.velocity, "jacobian": kernels.jacobian, "loss": kernels.loss}
+    if hasattr(native.module, "weights"):
+        names["weights"] = kernels.named(("mu", "omega"))
+    for name, kernel in names.items():
+        expected = np.ravel(kernel.bind(values)(y))
+        found = np.full(expected.size, np.nan)
+        getattr(native, name)(*shape, bound, y, work, found)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max(), err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("parametrisation", "closure"),
+    [pytest.param(*flow, marks=[pytest.mark.slow] * (flow in SLOW)) for flow in FLOWS],
+)
+def test_loops_equal_array_kernels(parametrisation: str, closure: str) -> None:
+    for shape in ((1, 1), (3, 2), (2, 4)):
+        chart, y = case(parametrisation, closure, shape)
+        compare(native_system(chart.system, compiled=False), chart.values, y, shape)
+
+
+@needs_numba
+def test_compiled_loops_equal_array_kernels() -> None:
+    for shape in ((1, 1), (3, 2), (5, 6)):
+        chart, y = case("balanced", "leading", shape)
+        compare(native_system(chart.system), chart.values, y, shape)
+
+
+@needs_numba
+@pytest.mark.slow
+@pytest.mark.parametrize(("parametrisation", "closure"), FLOWS)
+def test_compiled_loops_equal_array_kernels_everywhere(parametrisation: str, closure: str) -> None:
+    for shape in ((1, 1), (3, 2), (5, 6)):
+        chart, y = case(parametrisation, closure, shape)
+        compare(native_system(chart.system), chart.values, y, shape)
+
+
+def own_system() -> Any:
+    loss = n.over_tasks(Symbol("a") * (1 - n.over_heads(n.mu[n.i, n.h] * n.omega[n.i, n.h])) ** 2) + Rational(
+        1, 3
+    ) * n.over_tasks(n.over_heads(exp(-n.mu[n.i, n.h]) + n.omega[n.i, n.h] ** 4))
+    return gradient_flow(loss, state=(n.mu[n.i, n.h], n.omega[n.i, n.h]))
+
+
+def test_a_users_own_loss() -> None:
+    draw = np.random.default_rng(0)
+    values = {"a": 1.7, "I": 2.0, "H": 3.0}
+    compare(NativeSystem(own_system(), compiled=False), values, draw.standard_normal(12), (2, 3))
+
+
+def test_the_module_can_be_read() -> None:
+    module = loop_module(compile_system(to_log(gradient_flow("balanced"))))
+    assert module.size_names == ("I", "H")
+    assert module.parameters == {"I": (), "L": (), "d": ("I",), "lambda": ("I",), "sigma2": ()}
+    assert "work[C + h * H + k] = exp(" in module.source.replace("work[C + hk]", "work[C + h * H + k]")
+    assert max(map(len, module.source.splitlines())) < 200
+    compile(module.source, "generated", "exec")
+
+
+def test_parameters_are_checked() -> None:
+    chart, _ = case("balanced", "leading", (2, 2))
+    native = native_system(chart.system, compiled=False)
+    with pytest.raises(KeyError, match="no value for the parameter sigma2"):
+        native.bound({name: value for name, value in chart.values.items() if name != "sigma2"}, 2, 2)
+    with pytest.raises(ValueError, match=r"the parameter d must have shape \(3,\), got \(2,\)"):
+        native.bound(chart.values, 3, 2)
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_numba)])
+def test_far_out_nothing_looks_finite(compiled: bool) -> None:
+    chart, y = case("balanced", "leading", (3, 2))
+    native = native_system(chart.system, compiled)
+    out, work = np.zeros(12), np.empty(native.sizes(3, 2)[2])
+    with np.errstate(all="ignore"):
+        native.velocity(3, 2, native.bound(chart.values, 3, 2), y + 20, work, out)
+    assert not np.isfinite(out).all()
+
+
+def test_files_are_written_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADFLOW_CACHE_DIR", str(tmp_path / "deep" / "cache"))
+    source = "value = 7\n" + "# filler\n" * 10_000
+    load = module_cache.load_module.__wrapped__
+    with ThreadPoolExecutor(8) as pool:
+        modules = list(pool.map(lambda _: load("probe", source), range(32)))
+    assert {module.value for module in modules} == {7}
+    (path,) = (tmp_path / "deep" / "cache").glob("*.py")
+    written = path.stat().st_mtime_ns
+    load("probe", source)
+    assert path.stat().st_mtime_ns == written
+    path.write_text("half of it")
+    assert load("probe", source).value == 7
+    assert not list(path.parent.glob("*.tmp"))
+
+
+def test_without_a_home(tmp_path: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    kept.pop("HEADFLOW_CACHE_DIR", None)
+    code = "from headflow.numerics.codegen.module_cache import *; print(load_module('p', 'a = 1').__file__)"
+    for extra in ({}, {"HOME": "/proc/nowhere"}):
+        environment = {**kept, **extra, "TMPDIR": str(tmp_path)}
+        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert Path(run.stdout.strip()).parent.parent == tmp_path

@@ -1,0 +1,127 @@
+"""Ensembles: every member as `integrate` would have it, and none is lost."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import headflow as hf
+from cases import REFERENCE, START, random_case
+from headflow.errors import InputError, InputTypeError, ValidityWarning
+from headflow.numerics.codegen.native import numba_installed
+from headflow.numerics.engine import ensemble as module
+
+needs_numba = pytest.mark.skipif(not numba_installed(), reason="numba is not installed (extra fast)")
+STARTS = [hf.InitialState.random(REFERENCE, scale=0.03, seed=seed) for seed in range(5)]
+
+
+@pytest.fixture(params=[pytest.param("compiled", marks=needs_numba), "scipy"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "scipy":
+        monkeypatch.setattr(module, "numba_installed", lambda: False)
+    return str(request.param)
+
+
+def test_members_are_what_integrate_gives(way: str) -> None:
+    found = hf.ensemble(REFERENCE, STARTS[:3], t_final=300, rtol=1e-5)
+    assert json.loads(found.attrs["provenance"])["method"] == ("Rodas5P" if way == "compiled" else "auto")
+    for member, start in enumerate(STARTS[:3]):
+        run = hf.integrate(REFERENCE, start, t_final=300, method="LSODA")
+        one = found.sel(member=member)
+        allowed = float(one.error_estimate) + run.error_estimate
+        assert float(one.error_estimate) < 1e-2
+        assert float(one.loss) == pytest.approx(run.final.loss, rel=allowed)
+        np.testing.assert_allclose(one.mu, run.final.mu, atol=allowed * run.final.mu.max())
+        assert one.allocation.values.tolist() == list(run.allocation.heads)
+        assert float(one.emergence) == pytest.approx(run.phases.emergence, rel=1e-4)
+        assert str(one.status.values) == "reached_t_final"
+        assert float(one.t) == 300
+
+
+def test_ragged_members_and_failures_stay(way: str) -> None:
+    small, small_start = random_case(1)
+    cases = [
+        (REFERENCE, START),
+        (small, small_start),
+        (REFERENCE, small_start),  # the wrong shape
+        (REFERENCE, hf.InitialState(START.mu, START.omega + 6)),  # overflows
+        (REFERENCE, hf.InitialState(-START.mu, START.omega)),  # not positive
+    ]
+    found = hf.ensemble(*zip(*cases, strict=True), t_final=50)
+    assert found.status.values.tolist() == ["reached_t_final"] * 2 + ["bad_input"] * 3
+    assert found.n_tasks.values.tolist()[:2] == [3, small.n_tasks]
+    for member, words in ((2, "shape"), (3, "overflow"), (4, "positive")):
+        assert words in str(found.detail.values[member])
+        assert np.isnan(found.mu.values[member]).all()
+        assert np.isinf(found.error_estimate.values[member])
+    inside = np.zeros(found.mu.shape[1:], bool)
+    inside[: small.n_tasks, : small.n_heads] = True
+    assert (np.isnan(found.mu.values[1]) == ~inside).all()
+    assert (found.allocation.values[1, small.n_tasks :] == -1).all()
+
+
+@needs_numba
+def test_threads_change_nothing() -> None:
+    starts = [hf.InitialState.random(REFERENCE, scale=0.05, seed=seed) for seed in range(60)]
+    one, four = (hf.ensemble(REFERENCE, starts, t_final=100, workers=workers) for workers in (1, 4))
+    assert one.identical(four)
+
+
+@needs_numba
+def test_a_member_that_runs_out_of_evaluations_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from headflow.numerics.engine import members
+
+    monkeypatch.setattr(members, "MAX_EVALUATIONS", 200)
+    found = hf.ensemble(REFERENCE, STARTS[0])
+    assert found.status.item() == "too_many_evaluations"
+    assert 0 < found.t.item() < 1e4
+    assert np.isfinite(found.mu.values).all()
+    assert np.isinf(found.error_estimate.item())
+    assert "limit on the number of evaluations" in found.detail.item()
+
+
+@needs_numba
+@pytest.mark.slow
+@pytest.mark.parametrize("parametrisation", ["merged", "split"])
+@pytest.mark.parametrize("closure", ["leading", "finite_d"])
+def test_other_flows(parametrisation: str, closure: str) -> None:
+    found = hf.ensemble(REFERENCE, STARTS, 200, parametrisation, closure, rtol=1e-6)
+    for member, start in enumerate(STARTS):
+        run = hf.integrate(REFERENCE, start, parametrisation, closure, t_final=200, method="LSODA")
+        allowed = float(found.error_estimate[member]) + run.error_estimate
+        assert float(found.loss[member]) == pytest.approx(run.final.loss, rel=allowed)
+
+
+@needs_numba
+@pytest.mark.slow
+def test_it_warns_once_outside_the_range_of_the_closure() -> None:
+    problem = REFERENCE.replace(dims=[2, 2, 2])
+    with pytest.warns(ValidityWarning, match="of 2 members ended beyond"):
+        hf.ensemble(
+            problem,
+            [hf.InitialState.random(problem, scale=0.1, seed=s) for s in (0, 1)],
+            100,
+            "balanced",
+            "first_order",
+        )
+
+
+@pytest.mark.parametrize(
+    ("problems", "initials", "options", "kind", "message"),
+    [
+        ([], START, {}, InputError, "problems must not be empty"),
+        ([REFERENCE] * 2, [START] * 3, {}, InputError, "as many problems as initials, or one of either, got 2 and 3"),
+        (3, START, {}, InputTypeError, "problems must be one Problem or several"),
+        ([REFERENCE, "x"], START, {}, InputTypeError, r"problems\[1\] must be of the type Problem"),
+        (REFERENCE, START, {"t_final": -1}, InputError, "t_final must be positive"),
+        (REFERENCE, START, {"rtol": 1}, InputError, "rtol must lie between"),
+        (REFERENCE, START, {"workers": 0}, InputError, "workers must be at least 1"),
+        (REFERENCE, START, {"workers": 1.5}, InputTypeError, "workers must be an integer"),
+        (REFERENCE, START, {"closure": "x"}, InputError, "unknown closure"),
+    ],
+)
+def test_bad_input_is_refused(problems, initials, options, kind, message) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(kind, match=message):
+        hf.ensemble(problems, initials, **options)
