@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from .problem import Problem as Problem
     from .problem_file import ProblemFile as ProblemFile
     from .reference import realised_limit as realised_limit
+    from .reproductions import Reproduction as Reproduction
+    from .reproductions import reproduce as reproduce
     from .simulate import Simulation as Simulation
     from .simulate import overlay as overlay
     from .staircase import StaircaseTable as StaircaseTable
@@ -73,6 +75,7 @@ _NAMES = {
     "Problem": ".problem",
     "ProblemFile": ".problem_file",
     "RandomStart": ".initial",
+    "Reproduction": ".reproductions",
     "SampledRisk": ".attention",
     "SearchResult": ".optimum",
     "Simulation": ".simulate",
@@ -106,6 +109,7 @@ _NAMES = {
     "predicted_cascade": ".staircase",
     "predicted_sign_changes": ".escape",
     "realised_limit": ".reference",
+    "reproduce": ".reproductions",
     "sampled_risk": ".attention",
     "search_optimum": ".optimum",
     "sign_changes": ".escape",

@@ -116,9 +116,25 @@ def compare_closures(problem: Problem, weights: InitialState, n_samples: int = 2
 
     Raises ``InputError`` for weights of another shape, or fewer than two prompts.
     """
-    weights.check(problem, "merged")
     if n_samples < 2:
         raise InputError(f"the number of sampled prompts must be at least 2, got {n_samples}")
+    closures, notes = closure_losses(problem, weights)
+    return ClosureTable(
+        problem,
+        weights,
+        closures,
+        sampled_risk(problem, weights.mu, weights.omega, n_samples=n_samples, seed=seed),
+        notes,
+        seed,
+    )
+
+
+def closure_losses(problem: Problem, weights: InitialState) -> tuple[dict[str, FloatArray | None], dict[str, str]]:
+    """The loss of each task, (I,), in every closure, and notes: why there is none, or why it is not to be trusted.
+
+    Raises ``InputError`` for weights of another shape than the problem's.
+    """
+    weights.check(problem, "merged")
     closures: dict[str, FloatArray | None] = {}
     notes: dict[str, str] = {}
     state = np.concatenate([weights.mu.ravel(), weights.omega.ravel()])
@@ -134,14 +150,7 @@ def compare_closures(problem: Problem, weights: InitialState, n_samples: int = 2
             notes[name] = "overflows float64"
         elif outside := violation(system.validity, weights.omega):
             notes[name] = f"accurate only where {outside[0]}; {outside[1]}"
-    return ClosureTable(
-        problem,
-        weights,
-        closures,
-        sampled_risk(problem, weights.mu, weights.omega, n_samples=n_samples, seed=seed),
-        notes,
-        seed,
-    )
+    return closures, notes
 
 
 def _with_error(value: float, error: float) -> str:

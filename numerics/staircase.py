@@ -188,6 +188,8 @@ class StaircaseTable:
         The drops found on the run.
     final_loss, error_estimate
         Of the run.
+    run
+        The run itself.
     """
 
     problem: CovariateProblem
@@ -200,6 +202,7 @@ class StaircaseTable:
     measured: tuple[Drop, ...]
     final_loss: float
     error_estimate: float
+    run: SystemRun
 
     @property
     def same_number(self) -> bool:
@@ -331,6 +334,7 @@ def compare_staircase(problem: CovariateProblem, scale: float, flow: str = "spli
         loss_drops(run),
         float(run.loss[-1]),
         run.error_estimate,
+        run,
     )
 
 

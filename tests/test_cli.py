@@ -142,7 +142,7 @@ def test_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "say what to do: derive, integrate, compare, verify, simulate, report, init, cite"),
+        ([], "say what to do: derive, integrate, compare, verify, simulate, reproduce, report, init, cite"),
         (["compair"], "unknown verb 'compair'; did you mean 'compare'?"),
         (["reprot", "x.toml"], "unknown verb 'reprot'; did you mean 'report'?"),
         (["derive", "limt"], "unknown topic 'limt'; did you mean 'limit'?"),

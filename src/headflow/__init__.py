@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .numerics.integrate import integrate as integrate
     from .numerics.problem import Problem as Problem
     from .numerics.recheck import recheck as recheck
+    from .numerics.reproductions import reproduce as reproduce
     from .numerics.simulate import simulate as simulate
     from .numerics.trajectory import Trajectory as Trajectory
     from .numerics.verify import verify as verify
@@ -44,6 +45,7 @@ _NAMES = {
     "errors": ".errors",
     "integrate": ".numerics.integrate",
     "numerics": ".numerics",
+    "reproduce": ".numerics.reproductions",
     "simulate": ".numerics.simulate",
     "recheck": ".numerics.recheck",
     "register": ".numerics.checks.registry",

@@ -18,6 +18,7 @@ _MODULES = {
     "compare": ".verb_compare",
     "verify": ".verb_verify",
     "simulate": ".verb_simulate",
+    "reproduce": ".verb_reproduce",
     "report": ".verb_report",
     "init": ".verb_init",
     "cite": ".verb_cite",

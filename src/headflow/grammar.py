@@ -17,12 +17,22 @@ VERBS = {
     "compare": "compare the flow's loss with limit, optimum and bounds",
     "verify": "check the theorems numerically",
     "simulate": "sample the risk of the real softmax attention, or train it beside the flow",
+    "reproduce": "run a published experiment again: predicted and measured in a table and figures",
     "report": "the main job: derive, integrate, compare, verify; figures, HTML, LaTeX",
     "init": "print a commented problem file",
     "cite": "print how to cite headflow",
 }
 TOPICS = ("loss", "flow", "limit", "optimum", "phases", "statements", "all")
 CONVENTIONS = ("half", "noisy_target", "unit_covariance")
+REPRODUCTIONS = (
+    "allocation",
+    "single-task",
+    "zero-sum-pair",
+    "estimators",
+    "context-length",
+    "staircase",
+    "closures",
+)
 OPTIMISERS = ("sgd", "momentum", "adam")
 DTYPES = ("float64", "float32")
 BACKENDS = ("auto", "numpy", "jax")
@@ -108,6 +118,7 @@ def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     _compare(added["compare"])
     _verify(added["verify"])
     _simulate(added["simulate"])
+    _reproduce(added["reproduce"])
     _report(added["report"])
     return parser, added
 
@@ -183,6 +194,14 @@ def _simulate(parser: ArgumentParser) -> None:
     training.add_argument("--backend", type=_one_of("backend", BACKENDS), metavar="B", help=_list(BACKENDS))
     training.add_argument("--checkpoint", metavar="FILE", help="keep the state there; go on from it if it exists")
     training.add_argument("-o", dest="output", metavar="DIR", help="save the figure and the records")
+    _add_force(parser)
+
+
+def _reproduce(parser: ArgumentParser) -> None:
+    kind = _one_of("reproduction", REPRODUCTIONS)
+    parser.add_argument("name", type=kind, metavar="NAME", help=_list(REPRODUCTIONS))
+    parser.add_argument("--paper", action="store_true", help="the published size: minutes, not seconds")
+    parser.add_argument("-o", dest="output", metavar="DIR", help="save the figures and the numbers")
     _add_force(parser)
 
 

@@ -1,0 +1,140 @@
+"""Owns what a reproduction gives back: a table of predicted and measured numbers, and the arrays of its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from ..._version import __version__
+from ..problem import FloatArray
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity: what is predicted, what is measured, and the error of the measurement.
+
+    Attributes
+    ----------
+    quantity
+        What it is, in words.
+    predicted, measured
+        The two numbers; ``predicted`` is None where there is no prediction.
+    error
+        One standard error of ``measured``; None where it is no estimate (an integration, a count).
+    """
+
+    quantity: str
+    predicted: float | None
+    measured: float
+    error: float | None = None
+
+    @property
+    def deviation(self) -> float | None:
+        """measured/predicted − 1; None without a prediction, or where it is 0."""
+        return self.measured / self.predicted - 1 if self.predicted else None
+
+    def to_json(self) -> dict[str, Any]:
+        """quantity, predicted, measured, error and deviation; a number that JSON does not have is null."""
+        numbers = {name: getattr(self, name) for name in ("predicted", "measured", "error", "deviation")}
+        return {"quantity": self.quantity, **{name: _finite(value) for name, value in numbers.items()}}
+
+    def cells(self) -> list[str]:
+        """The row as words."""
+        apart = self.deviation
+        return [
+            self.quantity,
+            "—" if self.predicted is None else f"{self.predicted:.5g}",
+            f"{self.measured:.5g}",
+            "" if self.error is None else f"± {self.error:.2g}",
+            "" if apart is None else f"{100 * apart:+.2g} %",
+        ]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reproduction:
+    """A published experiment done again.
+
+    Attributes
+    ----------
+    name, title, settings
+        Which one, what it shows, and "small" or "paper".
+    problem
+        What was sampled, trained or integrated, as JSON holds it.
+    table
+        Predicted and measured numbers.
+    arrays
+        What the figure shows, by name.
+    notes
+        What a reader of the table must know, in sentences.
+    """
+
+    name: str
+    title: str
+    settings: str
+    problem: Mapping[str, Any]
+    table: tuple[Row, ...]
+    arrays: Mapping[str, FloatArray]
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for array in self.arrays.values():
+            array.flags.writeable = False
+
+    def row(self, quantity: str) -> Row:
+        """The row of that name; ``KeyError`` if there is none."""
+        found = [row for row in self.table if row.quantity == quantity]
+        if not found:
+            raise KeyError(quantity)
+        return found[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """The table and the arrays as a JSON object; numbers that JSON does not have are null."""
+        return {
+            "schema": 1,
+            "version": __version__,
+            "problem": dict(self.problem),
+            "closure": None,
+            "reproduction": self.name,
+            "title": self.title,
+            "settings": self.settings,
+            "table": [row.to_json() for row in self.table],
+            "arrays": {name: _finite(array.tolist()) for name, array in self.arrays.items()},
+            "notes": list(self.notes),
+        }
+
+    def rows(self) -> list[list[str]]:
+        """The table as words, under a heading."""
+        return [["quantity", "predicted", "measured", "error", "deviation"], *(row.cells() for row in self.table)]
+
+    def text(self) -> str:
+        """Title, table and notes as text."""
+        rows = self.rows()
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = [self.title, ""]
+        for name, *cells in rows:
+            numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+            lines.append("  ".join([name.ljust(widths[0]), *numbers]).rstrip())
+        return "\n".join([*lines, *(["", *self.notes] if self.notes else [])]) + "\n"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return f"Reproduction({self.name}, {self.settings}, {len(self.table)} rows)"
+
+    def _repr_html_(self) -> str:
+        head, *body = self.rows()
+        lines = [f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>"]
+        lines += [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body]
+        return f"<table>{''.join(lines)}</table>"
+
+
+def _finite(values: Any) -> Any:
+    """Numbers, in lists or not, with None for what is not finite."""
+    if isinstance(values, list):
+        return [_finite(value) for value in values]
+    return values if values is not None and np.isfinite(values) else None
