@@ -293,6 +293,7 @@ class TestFile:
         with pytest.raises(InputError, match="cannot read"):
             hf.recheck(tmp_path / "missing.json")
 
+    @pytest.mark.slow
     def test_processes_change_nothing(self, written):
         found = hf.verify(PROBLEM, CLAIMS, quick=True, seed=3, workers=2)
         assert found == written[1]

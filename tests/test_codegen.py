@@ -91,7 +91,7 @@ def test_random_losses(expression: sp.Expr, sizes: tuple[int, int]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(expressions(closed=True, budget=14), st.sampled_from(SIZES))
 def test_many_random_losses(expression: sp.Expr, sizes: tuple[int, int]) -> None:
     check_all(own(expression), numbers(*sizes, seed=2), ("x", "p"), DEFINITIONS)
@@ -412,7 +412,7 @@ def networks(draw: st.DrawFn) -> list[tuple[str, str, str]]:
     return draw(st.lists(factor, min_size=2, max_size=6, unique=True))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(networks())
 def test_the_contraction_order_is_optimal(factors: list[tuple[str, str, str]]) -> None:
     """No more multiply-adds, up to elementwise work, than NumPy's exhaustive search."""

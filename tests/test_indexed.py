@@ -47,13 +47,13 @@ def assert_same(left, right, sizes, **indices):
 
 
 class TestNormalForm:
-    @settings(max_examples=120)
+    @settings(max_examples=50)
     @given(expressions(), SIZES)
     def test_the_value_is_kept(self, expression, sizes):
         assert_same(expression, normalise(expression), sizes, i=sizes[0], h=sizes[1])
         assert_same(expression, factored(expression), sizes, i=1, h=sizes[1])
 
-    @settings(max_examples=60)
+    @settings(max_examples=40)
     @given(expressions())
     def test_it_is_a_fixed_point(self, expression):
         once = normalise(expression)
@@ -98,7 +98,7 @@ class TestSubstitution:
         expected = n.over_tasks(A[i]) * n.over_tasks(A[j] * P[j, h], j)
         assert_same(expected, opened, (3, 2), h=2)
 
-    @settings(max_examples=60)
+    @settings(max_examples=40)
     @given(expressions(), SIZES)
     def test_renaming_free_indices(self, expression, sizes):
         a, b = sp.symbols("k j", integer=True)

@@ -46,6 +46,7 @@ def test_it_can_fail(registered):
     assert hf.verify(PROBLEM, [registered]).exit_code == 1
 
 
+@pytest.mark.slow
 def test_other_processes_need_not_know_it(registered):
     found = hf.verify(PROBLEM, ["own", "factor-e", "ordering"], quick=True, workers=2)
     assert [verdict.id for verdict in found.verdicts] == ["own", "factor-e", "ordering"]

@@ -538,7 +538,7 @@ def _is_ordinary(expr: Expr) -> bool:
 expressions = st.recursive(_names | _numbers, _larger, max_leaves=8).filter(_is_ordinary)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(expressions)
 def test_any_expression_prints_soundly_in_every_back_end(expr: Expr) -> None:
     latex = to_latex(expr)
@@ -579,7 +579,7 @@ _plain = st.recursive(
 ).filter(_is_ordinary)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(_plain)
 def test_text_reads_back_to_the_same_value(expr: Expr) -> None:
     python = to_text(expr)
