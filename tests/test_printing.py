@@ -481,6 +481,7 @@ def test_prose_always_makes_sound_latex_and_html(words: str) -> None:
         (r"\begin{aligned} a \end{cases}", "does not close"),
         (r"\begin{nowhere}\end{nowhere}", "unknown environment"),
         (r"\lamda", "unknown command"),
+        (r"\mathrm{|ω|}", "not translated: ω"),
         (r"a & b", "outside an environment"),
         (r"$a", "never closed"),
         (r"\sum_{h,k} C_{hh}", "index k"),

@@ -98,6 +98,8 @@ def over_heads(summand: Expr, *indices: Symbol) -> Expr:
 LATEX_NAMES = {
     "abs_Delta": r"\lvert\Delta\rvert",
     "abs_Gamma": r"\lvert\Gamma\rvert",
+    "abs_mu": r"\lvert\mu\rvert",
+    "abs_omega": r"\lvert\omega\rvert",
     "C_on": "C",
     "sigma2": r"\sigma^2",
     "lambda": r"\lambda",
@@ -131,6 +133,8 @@ LATEX_NAMES = {
 TEXT_NAMES = {
     "abs_Delta": "|Δ|",
     "abs_Gamma": "|Γ|",
+    "abs_mu": "|μ|",
+    "abs_omega": "|ω|",
     "C_on": "C",
     "sigma2": "σ²",
     "lambda": "λ",

@@ -119,7 +119,8 @@ def merged_time(record: Recorder) -> tuple[Expr, Expr]:
     record(
         "rate of the merged drop",
         (merged_rate, rate),
-        "v̈_h = Γ² v_h: every head grows at Γ along u_a ∝ γ_a, so one drop comes after ln(1/ε)/Γ + O(1).",
+        "The second derivative of v_h is Γ² v_h: heads grow at Γ along u_a ∝ γ_a, so one drop comes after "
+        "ln(1/ε)/Γ + O(1).",
         check=lambda: difference_is_zero(
             directional_derivative(linear[0], direction), rate_squared * output_value[n.h]
         ),

@@ -52,8 +52,8 @@ frame = IndexedBase("f", real=True)
 projector = IndexedBase("P", real=True)
 _gram = IndexedBase("F", real=True)
 _power, _cost, _dim = (Symbol(name, positive=True) for name in ("lambda", "c", "d"))
-OMEGA_LENGTH = Symbol("|ω|", positive=True)
-MU_LENGTH = Symbol("|μ|", positive=True)
+OMEGA_LENGTH = Symbol("abs_omega", positive=True)
+MU_LENGTH = Symbol("abs_mu", positive=True)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ def check_latex(source: str) -> list[str]:
 
 
 def _structure(source: str) -> Iterator[str]:
+    if raw := sorted(char for char in set(source) & MATHEMATICS.keys() if not char.isascii()):
+        yield f"mathematics that is not translated: {' '.join(raw)}"
     declared = _COMMANDS | _TABLE | frozenset(_DECLARED.findall(source))
     still_open: list[str] = []
     for token in _TOKEN.finditer(source):
