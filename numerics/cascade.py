@@ -250,10 +250,11 @@ def _supported(problem: Problem, group: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(task for task, share in zip(group, shares, strict=True) if share > 0)
 
 
-def emergence_times(trajectory: Trajectory) -> tuple[float | None, ...]:
+def emergence_times(trajectory: Trajectory, until: float | None = None) -> tuple[float | None, ...]:
     """Per task the first t at which its output Σ_h μ_i^h ω_i^h passes half of its value at the end.
 
-    None for a task that does nothing at the end: less than 1 % of its target is learnt.
+    None for a task that does nothing at the end: less than 1 % of its target is learnt.  ``until`` takes an earlier
+    time for the end, for a flow that has left its allocation since.
     """
 
     def outputs(t: float) -> FloatArray:
@@ -263,7 +264,7 @@ def emergence_times(trajectory: Trajectory) -> tuple[float | None, ...]:
 
     rows = np.stack([outputs(float(t)) for t in trajectory.t])
     found: list[float | None] = []
-    for task, last in enumerate(rows[-1]):
+    for task, last in enumerate(rows[-1] if until is None else outputs(until)):
         if last < IDLE:
             found.append(None)
             continue

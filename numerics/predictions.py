@@ -92,8 +92,13 @@ def _emergence(trajectory: Trajectory) -> Iterator[Prediction]:
         return
     start = InitialState(mu=trajectory.initial.mu, omega=trajectory.initial.omega)
     expected: Cascade = cascade(trajectory.problem, start)
-    measured = emergence_times(trajectory)
-    heads = trajectory.allocation.heads
+    phases = trajectory.phases
+    # A flow that has left its allocation is looked at half-way to its escape.
+    station = None
+    if phases.emergence is not None and phases.escape is not None:
+        station = (phases.emergence + phases.escape) / 2
+    measured = emergence_times(trajectory, station)
+    heads = (trajectory.allocation if station is None else trajectory.at(station).allocation).heads
     for task, (time, seen) in enumerate(zip(expected.times, measured, strict=True)):
         note = "cascade of the waiting tasks, leading order in small weights"
         if time is None:

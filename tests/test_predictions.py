@@ -41,6 +41,9 @@ def test_split_sign_change():
     rows = by_quantity(run)
     (change,) = [row for name, row in rows.items() if name.startswith("sign change")]
     assert abs(change.relative_difference) < 5e-3
+    for task in (1, 2, 3):  # though it has escaped since
+        assert abs(rows[f"emergence of task {task}"].relative_difference) < 5e-3
+        assert rows[f"head of task {task}"].relative_difference == 0
     assert "K of the gap K/t²" not in rows
 
 
