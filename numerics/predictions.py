@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..theory.closed_form import to_float
-from ..theory.errors import HypothesisError, InputError
+from ..theory.errors import HypothesisError, InputError, IntegrationError
 from ..theory.phases.convergence import convergence_law
 from .cascade import Cascade, cascade, emergence_times
 from .escape import predicted_sign_changes, sign_changes
@@ -91,7 +91,11 @@ def _emergence(trajectory: Trajectory) -> Iterator[Prediction]:
     if np.any(trajectory.initial.mu <= 0) or np.any(trajectory.initial.omega <= 0):
         return
     start = InitialState(mu=trajectory.initial.mu, omega=trajectory.initial.omega)
-    expected: Cascade = cascade(trajectory.problem, start)
+    try:
+        expected: Cascade = cascade(trajectory.problem, start)
+    except (InputError, IntegrationError) as excluded:  # heads that tie, or a task too weak to blow up
+        yield Prediction("emergence", None, trajectory.phases.emergence, str(excluded))
+        return
     phases = trajectory.phases
     # A flow that has left its allocation is looked at half-way to its escape.
     station = None

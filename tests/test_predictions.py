@@ -64,6 +64,19 @@ def test_what_cannot_be_predicted_says_why():
     assert prediction_lines(()) == []
 
 
+def test_a_comparison_does_not_need_the_cascade():
+    """Heads that tie have no winner, and a task too weak to emerge no time: the comparison says so and goes on."""
+    tied = InitialState(mu=np.full((3, 3), 0.03), omega=np.full((3, 3), 0.03))
+    run = integrate(REFERENCE, tied, t_final=100)
+    (row,) = [row for row in compare(REFERENCE, run).predictions if row.quantity == "emergence"]
+    assert row.predicted is None
+    assert "tie" in row.note
+    weak = Problem(dims=[10, 200], signal_power=[1, "0.001"], noise_variance=1, context_length=20, n_heads=2)
+    run = integrate(weak, InitialState.random(weak), t_final=1e4)
+    (row,) = [row for row in compare(weak, run).predictions if row.quantity == "emergence"]
+    assert "blow-up" in row.note
+
+
 def test_command_line(capsys):
     numbers = ["--dims", "10,10", "--signal", "1,1", "--heads", "2", "--context", "100", "--noise", "0.1"]
     numbers += ["--t-final", "1e3", "--json"]
