@@ -18,6 +18,7 @@ from .indexed import difference_is_zero, normalise, replace_indexed
 from .limits import loss_infinity, task_allocation_limit
 from .optimum import head_budget, multi_head_optimum, water_level
 from .optimum_proof import expressed
+from .printing import Equations
 from .scalars import plain_symbols, positive_solution, summand
 
 universal = Symbol("loss_universal", positive=True)
@@ -46,10 +47,15 @@ def universal_lower_bound() -> ClosedForm:
 
 
 @dataclass(frozen=True)
-class SingleHeadOptimum:
+class SingleHeadOptimum(Equations):
     """The optimum of one head: ``form`` where every task is served, ``evaluate`` for any problem."""
 
     form: ClosedForm
+
+    @property
+    def lines(self) -> list[tuple[Expr, Expr]]:
+        """Those of ``form``."""
+        return self.form.lines
 
     @property
     def derivation(self) -> Derivation:
@@ -61,15 +67,6 @@ class SingleHeadOptimum:
 
     def evaluate(self, problem: HasValues) -> float:
         return to_float(self.exact(problem))
-
-    def latex(self) -> str:
-        return self.form.latex()
-
-    def __str__(self) -> str:
-        return self.form.text()
-
-    def _repr_latex_(self) -> str:
-        return self.form._repr_latex_()
 
 
 @cache

@@ -17,7 +17,7 @@ from .derivation import Derivation
 from .errors import HypothesisError
 from .indexed import Definition, substitute, unroll
 from .loss import PARAMETERS
-from .printing import aligned_html, aligned_latex, aligned_text
+from .printing import Equations
 
 # Digits at which exact numbers are evaluated before they are rounded to a float.
 DIGITS = 30
@@ -63,7 +63,7 @@ def _tasks(values: Mapping[str, Any]) -> range:
 
 
 @dataclass(frozen=True)
-class ClosedForm:
+class ClosedForm(Equations):
     """``symbol = expression`` under hypotheses, with the derivation that led to it.
 
     ``definitions`` are what the expression names besides the parameters of a problem.
@@ -103,21 +103,6 @@ class ClosedForm:
     def lines(self) -> list[tuple[Expr, Expr]]:
         """What is printed: the equation, and those of its definitions."""
         return [(self.symbol, self.expression), *((item.head, item.body) for item in self.definitions)]
-
-    def latex(self) -> str:
-        return str(aligned_latex(self.lines))
-
-    def text(self) -> str:
-        return str(aligned_text(self.lines))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
-
-    def _repr_html_(self) -> str:
-        return str(aligned_html(self.lines))
 
 
 def require(what: str, hypotheses: tuple[Hypothesis, ...], values: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from .derivation import Derivation, Recorder
 from .flow import gradient_flow
 from .indexed import Definition, factored, inline, normalise, replace_indexed, substitute
 from .indexed.nodes import indexed_bases, rebuild
-from .printing import Equation, aligned_latex, aligned_text
+from .printing import Equation, Equations
 from .rooted_form import Root, RootedForm
 from .scalars import plain_symbols, positive_solution, summand
 
@@ -34,7 +34,7 @@ kappa = IndexedBase("kappa", positive=True)
 
 
 @dataclass(frozen=True)
-class TaskAllocationLimit:
+class TaskAllocationLimit(Equations):
     """Task i on a head of its own: ``omega`` and ``mu`` there (all other μ vanish), and the loss.
 
     ``kappa`` is the closure's C_ii/(d_i ω_i²) there: e in ``leading``, (1 + 2/d_i)^(d_i/2 + 1) in ``finite_d``; None
@@ -51,23 +51,10 @@ class TaskAllocationLimit:
         return self.loss.derivation
 
     @property
-    def _lines(self) -> list[Equation]:
+    def lines(self) -> list[Equation]:
+        """ω, μ, the loss, and what they are written in."""
         parts = [part.lines for part in (self.omega, self.mu, self.loss)]
         return list(dict.fromkeys([lines[0] for lines in parts] + [line for lines in parts for line in lines[1:]]))
-
-    def latex(self) -> str:
-        """ω, μ, the loss, and what they are written in, as one aligned LaTeX block."""
-        return str(aligned_latex(self._lines))
-
-    def text(self) -> str:
-        """ω, μ, the loss, and what they are written in, as plain text."""
-        return str(aligned_text(self._lines))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
 
 
 @cache

@@ -19,7 +19,7 @@ from .errors import InputError
 from .flow import attention_gradient
 from .indexed import Definition, contract_inverse, difference_is_zero, fold, normalise, replace_indexed, substitute
 from .optimum_proof import expressed, optimum_proof
-from .printing import aligned_latex, aligned_text
+from .printing import Equation, Equations
 from .scalars import only, plain_symbols, positive_solution, summand
 from .water_filling import WaterFilling, water_filling
 
@@ -92,7 +92,7 @@ def _in_expressed(expression: Expr) -> Expr:
 
 
 @dataclass(frozen=True)
-class MultiHeadOptimum:
+class MultiHeadOptimum(Equations):
     """The infimum of the loss over all weights with H heads: a minimisation over shares, solved exactly.
 
     ``objective`` is to be minimised over ``0 ≤ x_i ≤ 1``, ``Σ_i x_i ≤ budget``; ``share`` is the minimiser at level ν
@@ -104,6 +104,11 @@ class MultiHeadOptimum:
     share: Expr
     budget: Expr
     derivation: Derivation
+
+    @property
+    def lines(self) -> tuple[Equation, ...]:
+        """The minimisation, with what it is written in."""
+        return self.derivation.result.formula
 
     def solve(self, problem: HasValues, n_heads: int | None = None) -> WaterFilling:
         """The exact minimum and shares, for the problem's own number of heads unless one is given."""
@@ -118,18 +123,6 @@ class MultiHeadOptimum:
     def evaluate(self, problem: HasValues, n_heads: int | None = None) -> float:
         """The infimum as a float, rounded once."""
         return to_float(self.exact(problem, n_heads))
-
-    def latex(self) -> str:
-        return str(aligned_latex(self.derivation.result.formula))
-
-    def text(self) -> str:
-        return str(aligned_text(self.derivation.result.formula))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
 
 
 def head_budget(n_heads: int) -> Expr:

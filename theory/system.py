@@ -15,11 +15,11 @@ from . import notation as n
 from .derivation import Derivation
 from .indexed import Definition, directional_derivative, free_symbols, gradient, inline, normalise, rule
 from .indexed.nodes import free_indices, indexed_bases
-from .printing import aligned_html, aligned_latex, aligned_text
+from .printing import Equations
 
 
 @dataclass(frozen=True)
-class ReducedSystem:
+class ReducedSystem(Equations):
     """A gradient flow in reduced coordinates: ``dx/dt = −metric · ∂loss/∂x``, entry by entry.
 
     Attributes
@@ -137,23 +137,7 @@ class ReducedSystem:
     def with_derivation(self, derivation: Derivation) -> ReducedSystem:
         return replace(self, derivation=derivation)
 
-    def _lines(self) -> Sequence[Eq]:
+    @property
+    def lines(self) -> Sequence[Eq]:
+        """The equations and their definitions."""
         return (*self.equations, *self.definition_equations)
-
-    def latex(self) -> str:
-        """The equations and their definitions as one aligned LaTeX block."""
-        return str(aligned_latex(self._lines()))
-
-    def text(self) -> str:
-        """The equations and their definitions as plain text."""
-        return str(aligned_text(self._lines()))
-
-    def html(self) -> str:
-        """The equations and their definitions as HTML with MathML."""
-        return str(aligned_html(self._lines()))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"

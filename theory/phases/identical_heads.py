@@ -15,7 +15,7 @@ from ..flow import gradient_flow
 from ..indexed import difference_is_zero, directional_derivative, factored, normalise, replace_indexed, substitute
 from ..indexed.nodes import bounds, close_sum, free_indices, rebuild
 from ..limits import task_allocation_limit
-from ..printing import aligned_latex, aligned_text
+from ..printing import Equations
 from ..scalars import plain_symbols, positive_solution
 from .linearised import perturbation
 
@@ -45,7 +45,7 @@ SUMS = {
 
 
 @dataclass(frozen=True)
-class MergedMinimum:
+class MergedMinimum(Equations):
     """A single task on H identical heads in the merged flow: ω^h = ``omega``, Σ_h μ^h = ``total``.
 
     Attributes
@@ -65,19 +65,9 @@ class MergedMinimum:
     second_variation: Expr
     derivation: Derivation
 
-    def latex(self) -> str:
-        return str(aligned_latex(self._lines()))
-
-    def text(self) -> str:
-        return str(aligned_text(self._lines()))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
-
-    def _lines(self) -> list[tuple[Expr, Expr]]:
+    @property
+    def lines(self) -> list[tuple[Expr, Expr]]:
+        """The equilibria and the second variation."""
         return [
             (self.omega.symbol, self.omega.expression),
             (self.total.symbol, self.total.expression),

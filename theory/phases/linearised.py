@@ -11,7 +11,7 @@ from .. import notation as n
 from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, parameters_of, require, to_float
 from ..derivation import Derivation
 from ..indexed import Definition, substitute, unroll
-from ..printing import aligned_html, aligned_latex, aligned_text
+from ..printing import Equations
 
 
 def perturbation(base: IndexedBase) -> IndexedBase:
@@ -38,7 +38,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class LinearisedFlow:
+class LinearisedFlow(Equations):
     """The flow to first order in a perturbation x̃ of the task-allocation limit, block by block.
 
     Attributes
@@ -85,26 +85,11 @@ class LinearisedFlow:
         )
 
     @property
-    def equations(self) -> tuple[tuple[Expr, Expr], ...]:
+    def lines(self) -> tuple[tuple[Expr, Expr], ...]:
         """The linearised flow on task, without the coupling, and off task (h ≠ i)."""
         defined = ((item.head, item.body) for item in self.definitions)
         blocks = ((self.on_task, n.i), (self.off_task, n.h))
         return (*(line for block, head in blocks for line in block_equations(self.state, block, head)), *defined)
-
-    def latex(self) -> str:
-        return str(aligned_latex(self.equations))
-
-    def text(self) -> str:
-        return str(aligned_text(self.equations))
-
-    def html(self) -> str:
-        return str(aligned_html(self.equations))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
 
 
 def block_equations(

@@ -14,7 +14,7 @@ from ..derivation import Derivation, Recorder
 from ..flow import gradient_flow
 from ..indexed import difference_is_zero, factored, normalise, replace_indexed, substitute, unroll
 from ..limits import where_distinct
-from ..printing import aligned_latex, aligned_text
+from ..printing import Equations
 from .allocation_blocks import first_order
 from .linearised import perturbation
 
@@ -33,7 +33,7 @@ class ZeroRates:
 
 
 @dataclass(frozen=True)
-class MergedAtZero:
+class MergedAtZero(Equations):
     """Growth of small weights in the merged flow, for each task apart and any number of heads.
 
     ``zero_sum`` is the growth rate of the H − 1 modes with Σ_h μ̃^h = Σ_h ω̃^h = 0 (each has a partner that falls at
@@ -55,20 +55,10 @@ class MergedAtZero:
         )
         return ZeroRates(zero_sum, together)
 
-    def _lines(self) -> list[tuple[Expr, Expr]]:
+    @property
+    def lines(self) -> list[tuple[Expr, Expr]]:
+        """Both rates."""
         return [(zero_sum_rate[n.i], self.zero_sum), (sum_rate[n.i], self.sum)]
-
-    def latex(self) -> str:
-        return str(aligned_latex(self._lines()))
-
-    def text(self) -> str:
-        return str(aligned_text(self._lines()))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
 
 
 @cache

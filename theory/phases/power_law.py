@@ -8,7 +8,7 @@ from sympy import Expr, Rational, Symbol
 
 from ..closed_form import ClosedForm, HasValues
 from ..derivation import Derivation
-from ..printing import aligned_html, aligned_latex, aligned_text
+from ..printing import Equations
 
 time = Symbol("t", positive=True)
 
@@ -31,7 +31,7 @@ class PowerLaw:
 
 
 @dataclass(frozen=True)
-class ValleyLaws:
+class ValleyLaws(Equations):
     """How the merged flow creeps down a valley: it has no minimiser there and never converges.
 
     Attributes
@@ -59,18 +59,3 @@ class ValleyLaws:
         laws = (self.gap, self.omega, self.mu, self.fastest)
         definitions = {item.head: item.body for law in laws for item in law.constant.definitions}
         return [*((law.constant.symbol, law.expression) for law in laws), *definitions.items()]
-
-    def latex(self) -> str:
-        return str(aligned_latex(self.lines))
-
-    def text(self) -> str:
-        return str(aligned_text(self.lines))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
-
-    def _repr_html_(self) -> str:
-        return str(aligned_html(self.lines))
