@@ -72,9 +72,11 @@ def single_head(setting: Setting) -> Finding:
     rng = np.random.default_rng(setting.seed)
 
     profile = Profile(problem)
+    useless = float(sum(problem.signal_power))  # what a head does whose C overflows: a long step may end there
 
     def objective(scaled: FloatArray) -> float:
-        return profile.loss((scaled / scale)[:, None])
+        omega = (scaled / scale)[:, None]
+        return profile.loss(omega) if profile.inside(omega) else useless
 
     starts = rng.uniform(0.2, 1.0, (4 if setting.quick else 12, problem.n_tasks))
     # A task that one head leaves out sits at ω = 0, on the boundary.
