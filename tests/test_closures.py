@@ -98,7 +98,11 @@ def test_the_allocation_limit_is_the_minimum_for_one_head_by_hand(closure, probl
 
 
 @pytest.mark.parametrize(
-    ("closure", "expected"), [("finite_d", 0.7417430900951768), ("first_order", 0.8197005772655422)]
+    ("closure", "expected"),
+    [
+        ("finite_d", 0.7417430900951768),
+        pytest.param("first_order", 0.8197005772655422, marks=pytest.mark.slow),
+    ],
 )
 def test_the_flow_ends_at_the_limit_of_its_closure(closure, expected):
     run = integrate(REFERENCE, START, closure=closure, t_final=3e3)

@@ -187,7 +187,7 @@ def test_attention_jacobian_at_forty_digits(name: str) -> None:
 # Memory.
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(expressions(closed=True, budget=8))
 def test_calls_do_not_remember(expression: sp.Expr) -> None:
     """Same state, same bits: after another state, after one that is not a number, and in a new binding."""

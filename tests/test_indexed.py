@@ -193,7 +193,7 @@ def renamed(expression, names):
 
 
 class TestEquality:
-    @settings(max_examples=80)
+    @settings(max_examples=50)
     @given(expressions())
     def test_copies_with_other_names_have_the_same_normal_form(self, expression):
         copy = renamed(expression, (f"z{number}" for number in itertools.count()))

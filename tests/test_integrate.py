@@ -44,7 +44,7 @@ def run_random(seed: int, **options: Any) -> Trajectory:
     return hf.integrate(problem, initial, t_final=2e3, times=np.geomspace(0.5, 2e3, 25), **options)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_error_estimate_bounds_the_true_error(seed: int) -> None:
     run = run_random(seed)
     assert true_error(run) < run.error_estimate < 1e-3

@@ -99,7 +99,9 @@ def test_momentum_and_adam():
 
 
 @pytest.mark.parametrize("steps", ["constant", "momentum", "scheduled"])
-@pytest.mark.parametrize(("parametrisation", "unit"), [("merged", 0.2), ("split", 1.0)])
+@pytest.mark.parametrize(
+    ("parametrisation", "unit"), [("merged", 0.2), pytest.param("split", 1.0, marks=pytest.mark.slow)]
+)
 def test_training_follows_the_flow_whatever_the_steps(parametrisation, unit, steps):
     problem = Problem(dims=[4], signal_power=[1], noise_variance="0.1", context_length=200, n_heads=1)
     start = InitialState(mu=[[1.0]], omega=[[0.15]])
