@@ -86,10 +86,13 @@ def answer(trajectory: Trajectory, comparison: Comparison, verification: Verific
             f"and left it at t = {number(phases.escape, 4)}."
         )
     else:
-        kind = "Tasks share a head" if trajectory.allocation.shared else "Each task has a head of its own"
-        where = str(trajectory.allocation).replace(";", ",")
+        allocation = trajectory.allocation
+        kind = "Each task has a head of its own"
+        if allocation.shared or allocation.undecided:
+            kind = "Tasks share a head" if allocation.shared else "A task is spread over several heads"
+        where = str(allocation).replace(";", ",")
         if problem.n_tasks > 4:
-            where = f"{problem.n_tasks} tasks on {len(trajectory.allocation.groups)} heads"
+            where = f"{problem.n_tasks} tasks on {len(allocation.groups)} heads"
         flow += f"{kind} ({where}), and the limit of this allocation is {number(phases.limit)}."
     losses = comparison.losses
     best, bound, single = (
@@ -111,7 +114,11 @@ def verdict_sentence(verification: Verification) -> str:
     total = sum(counts.values())
     if counts["holds"] == total:
         return f"All {total} statements hold."
-    parts = [f"{counts['holds']} hold"]
-    parts += [f"{counts['fails']} fail"] if counts["fails"] else []
-    parts += [f"{counts['inconclusive']} are inconclusive"] if counts["inconclusive"] else []
+    parts = [f"{counts['holds']} hold{'s' if counts['holds'] == 1 else ''}"]
+    parts += [f"{counts['fails']} fail{'s' if counts['fails'] == 1 else ''}"] if counts["fails"] else []
+    parts += (
+        [f"{counts['inconclusive']} {'is' if counts['inconclusive'] == 1 else 'are'} inconclusive"]
+        if counts["inconclusive"]
+        else []
+    )
     return f"Of {total} statements {', '.join(parts)}."
