@@ -14,6 +14,7 @@ from . import (
     dynamics,
     enclosures,
     flow,
+    identities,
     limits,
     model,
     optimum,
@@ -92,6 +93,21 @@ CHECKS: Mapping[str, Check] = {
     **FAMILY_CHECKS,
 }
 
+# Further evidence: what is claimed, shown by the index calculus for every number of tasks and heads.
+IDENTITIES: Mapping[str, Check] = {
+    "merged-flow": identities.merged_flow,
+    "balanced-flow": identities.balanced_flow,
+    "log-coordinates": identities.log_coordinates,
+    "permutation-equivariance": identities.relabelling,
+    "split-flow": identities.split_flow,
+    "split-logarithms": identities.split_logarithms,
+    "hyperbolic-angles": identities.hyperbolic_angles,
+    "symmetric-reduction": identities.symmetric_set,
+    "mu-elimination": identities.best_mu,
+    "task-allocation-limit": identities.allocation,
+    "merged-at-zero": identities.modes_at_zero,
+}
+
 # Further evidence: claims proved over boxes of parameters.
 ENCLOSURES: Mapping[str, Check] = {
     "multi-head-optimum": enclosures.optimum_inequality,
@@ -158,7 +174,7 @@ def known_statement(id: str) -> Statement:
 
 
 def checks_of(id: str) -> tuple[Check, ...]:
-    """The checks of a statement: its own, then its enclosures."""
+    """The checks of a statement: its own, then its identities and its enclosures."""
     if id in _OWN:
         return (_OWN[id][1],)
-    return (CHECKS[id], *((ENCLOSURES[id],) if id in ENCLOSURES else ()))
+    return (CHECKS[id], *(table[id] for table in (IDENTITIES, ENCLOSURES) if id in table))
