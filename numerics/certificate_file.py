@@ -14,13 +14,14 @@ from typing import Any
 from .._version import __version__
 from ..theory.errors import InputError
 from .certificates import arithmetic
+from .checks.finding import DIGITS, Setting
 from .problem import Problem
 from .verdict import Verdict
 
 KIND = "headflow verification certificate"
 _LIBRARIES = ("sympy", "numpy", "scipy", "mpmath", "python-flint")
 # What a certificate was asked for; a file is continued only for the same question.
-_QUESTION = ("version", "environment", "problem", "seed", "quick", "claims")
+_QUESTION = ("version", "environment", "problem", "seed", "quick", "digits", "claims")
 
 
 def environment() -> dict[str, str | None]:
@@ -36,19 +37,18 @@ def environment() -> dict[str, str | None]:
     return {**own, **{name: installed(name) for name in _LIBRARIES}}
 
 
-def content(
-    problem: Problem, claims: Sequence[str], seed: int, quick: bool, verdicts: Sequence[Verdict]
-) -> dict[str, Any]:
+def content(setting: Setting, claims: Sequence[str], verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """The certificate as a JSON object; ``complete`` once every claim has its verdict."""
     return {
         "schema": 1,
         "version": __version__,
         "kind": KIND,
         "environment": environment(),
-        "problem": problem.to_dict(),
+        "problem": setting.problem.to_dict(),
         "closure": "leading",
-        "seed": seed,
-        "quick": quick,
+        "seed": setting.seed,
+        "quick": setting.quick,
+        "digits": setting.digits,
         "claims": list(claims),
         "complete": len(verdicts) == len(claims),
         "verdicts": [verdict.to_row() for verdict in verdicts],
@@ -83,7 +83,7 @@ def read(path: Path) -> dict[str, Any]:
     missing = {"schema", "environment", "problem", "seed", "quick", "claims", "verdicts"} - set(found)
     if missing or found["schema"] != 1:
         raise InputError(f"{path} is not a complete certificate of schema 1: it lacks {', '.join(sorted(missing))}")
-    return found
+    return {"digits": DIGITS, **found}  # certificates of older versions do not say it
 
 
 def begun(path: Path, question: Mapping[str, Any]) -> list[Verdict]:

@@ -55,7 +55,7 @@ class Recheck:
 
 
 def recheck(path: Path, workers: int = 1, progress: bool = False) -> Recheck:
-    """Check a certificate again: same problem, seed, claims and thoroughness.
+    """Check a certificate again: same problem, seed, claims, thoroughness and precision.
 
     Raises ``InputError`` for a file that is no certificate.  A statement that is no longer registered is a change.
     """
@@ -64,7 +64,8 @@ def recheck(path: Path, workers: int = 1, progress: bool = False) -> Recheck:
     old = {verdict.id: verdict for verdict in certificate_file.verdicts_of(certificate, path)}
     still = [claim for claim in certificate["claims"] if claim in known_ids()]
     problem = certificate_file.problem_of(certificate, path)
-    found = verify(problem, still, certificate["quick"], certificate["seed"], progress, workers=workers)
+    asked = {name: certificate[name] for name in ("quick", "seed", "digits")}
+    found = verify(problem, still, progress=progress, workers=workers, **asked)
     changes = [
         *_environment(certificate),
         *(Change("registry", "a statement", claim, "gone") for claim in certificate["claims"] if claim not in still),

@@ -12,12 +12,14 @@ from typing import Any
 from .._version import __version__
 from ..theory.errors import InputError
 from . import certificate_file
-from .checks import Finding, Setting
+from .checks import Setting
+from .checks.finding import DIGITS
 from .checks.registry import checks_of, is_own, known_id, known_ids, known_statement
 from .problem import Problem
 from .verdict import Outcome, Verdict, judged, worst
 from .verdict_table import html_table, table
 
+LEAST_DIGITS = 30
 EXIT_CODES: dict[Outcome, int] = {"holds": 0, "fails": 1, "inconclusive": 3}
 
 __all__ = ["EXIT_CODES", "Outcome", "Verdict", "Verification", "judged", "verify"]
@@ -75,6 +77,7 @@ def verify(
     workers: int = 1,
     certificate: str | Path | None = None,
     resume: bool = False,
+    digits: int = DIGITS,
 ) -> Verification:
     """Check statements on a problem.
 
@@ -97,31 +100,36 @@ def verify(
         A file to write: versions, inputs and every verdict with its enclosures (JSON), after each statement.
     resume
         Keep the verdicts that a certificate begun for the same question holds already.
+    digits
+        Decimal digits of high-precision evidence, at least 30; ends of enclosures have twice as many bits.
 
-    Raises ``InputError`` for an unknown claim, a bad number of workers, and a certificate that cannot be written.
+    Raises ``InputError`` for an unknown claim, a bad number of workers or digits, and a certificate that cannot be
+    written.
     """
     from tqdm import tqdm
 
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
+    if digits < LEAST_DIGITS:
+        raise InputError(f"digits must be at least {LEAST_DIGITS}, got {digits}")
     ids = [known_id(claim) for claim in claims] or list(known_ids())
+    setting = Setting(problem, seed, quick, digits)
     path = None if certificate is None else Path(certificate)
     done: dict[str, Verdict] = {}
     if path is not None:
-        question = certificate_file.content(problem, ids, seed, quick, ())
+        question = certificate_file.content(setting, ids, ())
         if resume and path.exists():
             done = {verdict.id: verdict for verdict in certificate_file.begun(path, question)}
-        certificate_file.write(path, certificate_file.content(problem, ids, seed, quick, _ordered(done, ids)))
+        certificate_file.write(path, certificate_file.content(setting, ids, _ordered(done, ids)))
     left = [id for id in ids if id not in done]
-    setting = Setting(problem, seed, quick)
     # disable=None: tqdm shows nothing unless standard error is a terminal.
     bar = tqdm(total=len(left), desc="verify", unit="claim", delay=2, leave=False, disable=None if progress else True)
     with bar:
-        for id, findings in _found(left, setting, workers):
-            done[id] = judged(known_statement(id), *findings)
+        for verdict in _found(left, setting, workers):
+            done[verdict.id] = verdict
             bar.update()
             if path is not None:
-                certificate_file.write(path, certificate_file.content(problem, ids, seed, quick, _ordered(done, ids)))
+                certificate_file.write(path, certificate_file.content(setting, ids, _ordered(done, ids)))
     return Verification(problem, "leading", tuple(_ordered(done, ids)))
 
 
@@ -129,8 +137,8 @@ def _ordered(done: dict[str, Verdict], ids: Sequence[str]) -> list[Verdict]:
     return [done[id] for id in ids if id in done]
 
 
-def _found(ids: Sequence[str], setting: Setting, workers: int) -> Iterator[tuple[str, tuple[Finding, ...]]]:
-    """Each id with its findings, as they come; a user's own statements are known to this process only."""
+def _found(ids: Sequence[str], setting: Setting, workers: int) -> Iterator[Verdict]:
+    """The verdicts, as they come; a user's own statements are known to this process only."""
     shared = [id for id in ids if not is_own(id)] if workers > 1 else []
     if len(shared) > 1:
         yield from _in_processes(shared, setting, workers)
@@ -138,30 +146,31 @@ def _found(ids: Sequence[str], setting: Setting, workers: int) -> Iterator[tuple
         shared = []
     for id in ids:
         if id not in shared:
-            yield id, findings_of(id, setting)
+            yield verdict_on(id, setting)
 
 
-def _in_processes(ids: Sequence[str], setting: Setting, workers: int) -> Iterator[tuple[str, tuple[Finding, ...]]]:
+def _in_processes(ids: Sequence[str], setting: Setting, workers: int) -> Iterator[Verdict]:
     """Share the statements between this process, which takes them from the end, and others.
 
     Every process derives what it needs anew: one that would only wait here would be a waste.
     """
     with ProcessPoolExecutor(min(workers - 1, len(ids)), mp_context=get_context("spawn")) as pool:
-        waiting: dict[Future[tuple[Finding, ...]], str] = {pool.submit(findings_of, id, setting): id for id in ids}
+        waiting: dict[Future[Verdict], str] = {pool.submit(verdict_on, id, setting): id for id in ids}
         try:
             for future in reversed(tuple(waiting)):
                 if future.cancel():  # no process has begun with it
-                    id = waiting.pop(future)
-                    yield id, findings_of(id, setting)
+                    yield verdict_on(waiting.pop(future), setting)
                 for finished in [other for other in waiting if other.done()]:
-                    yield waiting.pop(finished), finished.result()
+                    waiting.pop(finished)
+                    yield finished.result()
             for future in as_completed(tuple(waiting)):
-                yield waiting.pop(future), future.result()
+                waiting.pop(future)
+                yield future.result()
         finally:
             for future in waiting:
                 future.cancel()
 
 
-def findings_of(id: str, setting: Setting) -> tuple[Finding, ...]:
-    """What every check of a statement finds."""
-    return tuple(check(setting) for check in checks_of(id))
+def verdict_on(id: str, setting: Setting) -> Verdict:
+    """The verdict on a statement from what all its checks find."""
+    return judged(known_statement(id), *(check(setting) for check in checks_of(id)))

@@ -41,7 +41,9 @@ CLAIMS = ["factor-e", "ordering", "idle-head", "gradient", "balanced-flow"]
 
 @pytest.fixture(params=KITS)
 def kit(request):
-    return arithmetic(request.param)
+    kit = arithmetic(request.param)
+    with kit.working():
+        yield kit
 
 
 def exactly(value: Fraction) -> mpmath.mpf:
@@ -269,8 +271,8 @@ class TestFile:
         from headflow.numerics import verify as module
 
         asked = []
-        right = module.findings_of
-        monkeypatch.setattr(module, "findings_of", lambda id, setting: asked.append(id) or right(id, setting))
+        right = module.verdict_on
+        monkeypatch.setattr(module, "verdict_on", lambda id, setting: asked.append(id) or right(id, setting))
         hf.verify(PROBLEM, CLAIMS, quick=True, seed=3, certificate=path, resume=True)
         assert asked == CLAIMS[3:]
         assert json.loads(path.read_text()) == whole

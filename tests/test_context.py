@@ -209,7 +209,7 @@ class TestRegimes:
             softmax_regimes().typical_at(S(0))
 
 
-@pytest.mark.parametrize("build", CONTEXT_BUILDERS, ids=lambda build: build.__name__.strip("_"))
+@pytest.mark.parametrize("build", CONTEXT_BUILDERS.values(), ids=CONTEXT_BUILDERS)
 def test_no_step_of_a_proof_fails(build):
     entry = build()
     report = entry.derivation.check()

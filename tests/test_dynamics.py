@@ -23,7 +23,7 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("build", DYNAMICS_BUILDERS)
+@pytest.mark.parametrize("build", DYNAMICS_BUILDERS.values(), ids=DYNAMICS_BUILDERS)
 def test_statements_can_be_written_down(build):
     entry = build()
     assert entry.id in CHECKS
@@ -34,7 +34,7 @@ def test_statements_can_be_written_down(build):
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("build", DYNAMICS_BUILDERS)
+@pytest.mark.parametrize("build", DYNAMICS_BUILDERS.values(), ids=DYNAMICS_BUILDERS)
 def test_checks_hold(build, name):
     entry = build()
     finding = CHECKS[entry.id](Setting(PROBLEMS[name], seed=0, quick=True))
@@ -45,21 +45,21 @@ def test_a_wrong_constant_fails(monkeypatch):
     right = dynamics.late_constant
     monkeypatch.setattr(dynamics, "late_constant", lambda *of: 1.05 * right(*of))
     finding = dynamics.late_law(Setting(PROBLEMS["reference"], seed=0, quick=True))
-    assert judged(DYNAMICS_BUILDERS[-1](), finding).verdict == "fails"
+    assert judged(DYNAMICS_BUILDERS["late-law"](), finding).verdict == "fails"
 
 
 def test_a_wrong_power_fails(monkeypatch):
     right = dynamics.occupied_power
     monkeypatch.setattr(dynamics, "occupied_power", lambda *of: 1.01 * right(*of))
     finding = dynamics.waiting_flow(Setting(PROBLEMS["reference"], seed=0, quick=True))
-    assert judged(DYNAMICS_BUILDERS[0](), finding).verdict == "fails"
+    assert judged(DYNAMICS_BUILDERS["cascade"](), finding).verdict == "fails"
 
 
 def test_a_wrong_winner_fails(monkeypatch):
     right = dynamics.cascade
     monkeypatch.setattr(dynamics, "cascade", lambda *of: replace(right(*of), winners=(None,)))
     finding = dynamics.who_wins(Setting(PROBLEMS["reference"], seed=0, quick=True))
-    assert judged(DYNAMICS_BUILDERS[1](), finding).verdict == "fails"
+    assert judged(DYNAMICS_BUILDERS["who-wins"](), finding).verdict == "fails"
 
 
 def test_a_wrong_time_fails(monkeypatch):
@@ -71,4 +71,4 @@ def test_a_wrong_time_fails(monkeypatch):
 
     monkeypatch.setattr(dynamics, "cascade", wrong)
     finding = dynamics.first_emergence(Setting(PROBLEMS["reference"], seed=0, quick=True))
-    assert judged(DYNAMICS_BUILDERS[2](), finding).verdict == "fails"
+    assert judged(DYNAMICS_BUILDERS["emergence-time"](), finding).verdict == "fails"

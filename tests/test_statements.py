@@ -10,11 +10,13 @@ from headflow.errors import InputError
 from headflow.theory import derivations, latex_document
 from headflow.theory.printing import check_latex
 from headflow.theory.proofs import proofs
-from headflow.theory.statements import statement, statements
+from headflow.theory.statements import registry, statement, statements
 
 
 def test_ids_are_unique_and_words():
     ids = [entry.id for entry in statements()]
+    assert all(statement(id) is entry for id, entry in zip(registry._BUILDERS, statements(), strict=True))
+    assert ids == list(registry._BUILDERS)
     assert len(ids) == len(set(ids)) >= 20
     assert all(word == word.lower() and " " not in word for word in ids)
 

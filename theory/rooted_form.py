@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,7 @@ from .loss import PARAMETERS
 DIGITS = 50
 # Points at which the equation is looked at for a change of sign; its terms vary on the scale of the whole range.
 SAMPLES = 200
+_UNKNOWN = Symbol("unknown", positive=True)
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,30 @@ class Root:
         return tuple(self._at_task(what, values, task) for task in range(1, int(values["I"]) + 1))
 
     def _at_task(self, what: str, values: Mapping[str, Any], task: int) -> Expr:
-        unknown = Symbol("unknown", positive=True)
+        def at_task(expression: Expr) -> Expr:
+            known = unroll(substitute(expression, {n.i: Integer(task)}), values, (*PARAMETERS, *self.definitions))
+            return known.xreplace({self.unknown.base[task]: _UNKNOWN})
 
-        def function(expression: Expr) -> Any:
-            at_task = unroll(substitute(expression, {n.i: Integer(task)}), values, (*PARAMETERS, *self.definitions))
-            return lambdify(unknown, at_task.xreplace({self.unknown.base[task]: unknown}), modules="mpmath")
+        heads = tuple(at_task(item.head) for item in self.definitions)
+        found = _roots(at_task(self.equation), heads, self.most)
+        if len(found) != 1:
+            needed = f"one stationary point with 0 < ω_i < {self.most} for each task i"
+            raise HypothesisError(what, needed, f"{len(found) or 'none'} for task {task}")
+        return found[0]
 
-        equation = function(self.equation)
-        heads = [function(item.head) for item in self.definitions]
-        with mpmath.workdps(DIGITS):
-            step = mpmath.mpf(self.most.evalf(DIGITS)) / (SAMPLES + 1)
-            grid = [step * place for place in range(1, SAMPLES + 1)]
-            # Where a definition has a pole it changes its sign, so no pole is taken for a root.
-            allowed = [point for point in grid if all(head(point) > 0 for head in heads)]
-            found = [ends for ends in pairwise(allowed) if (equation(ends[0]) > 0) != (equation(ends[1]) > 0)]
-            if len(found) != 1:
-                needed = f"one stationary point with 0 < ω_i < {self.most} for each task i"
-                raise HypothesisError(what, needed, f"{len(found) or 'none'} for task {task}")
-            return Float(mpmath.findroot(equation, found[0], solver="anderson"), DIGITS)
+
+@cache
+def _roots(equation: Expr, positive: tuple[Expr, ...], most: Expr) -> tuple[Expr, ...]:
+    """The roots in (0, ``most``) at which all of ``positive`` are; kept, since equal tasks have one equation."""
+    function, *others = (lambdify(_UNKNOWN, expression, modules="mpmath") for expression in (equation, *positive))
+    with mpmath.workdps(DIGITS):
+        step = mpmath.mpf(most.evalf(DIGITS)) / (SAMPLES + 1)
+        grid = [step * place for place in range(1, SAMPLES + 1)]
+        # Where a definition has a pole it changes its sign, so no pole is taken for a root.
+        allowed = [point for point in grid if all(other(point) > 0 for other in others)]
+        signs = [(point, function(point) > 0) for point in allowed]
+        found = [(low, high) for (low, above), (high, still) in pairwise(signs) if above != still]
+        return tuple(Float(mpmath.findroot(function, ends, solver="anderson"), DIGITS) for ends in found)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from itertools import count
 
 from sympy import Expr, Indexed, Symbol, factor, together
 
-from .endpoints import Arithmetic, arithmetic
+from .endpoints import PRECISION, Arithmetic, arithmetic
 from .interval import Interval, UnboundedError
 from .tape import Tape
 
@@ -40,10 +40,11 @@ class Enclosure:
     upper: Fraction | None
     cells: int
     arithmetic: str
+    bits: int = PRECISION
 
     def below(self, bound: Expr | Fraction, or_equal: bool = False) -> bool | None:
         """Whether the expression is below an exact bound in the whole box: True, False, or None for undecided."""
-        limit = _fraction_range(bound, arithmetic(self.arithmetic))
+        limit = _fraction_range(bound, arithmetic(self.arithmetic, self.bits))
         if self.upper is not None and _is_below(self.upper, limit[0], or_equal):
             return True
         return False if self.lower is not None and not _is_below(self.lower, limit[1], True) else None
@@ -112,6 +113,19 @@ def supremum(
         Whether a cell that may touch the bound counts as below it.
     """
     kit = kit or arithmetic()
+    with kit.working():
+        return _supremum(expression, box, below, budget, kit, tolerance, or_equal)
+
+
+def _supremum(
+    expression: Expr,
+    box: Box,
+    below: Expr | Fraction | None,
+    budget: int,
+    kit: Arithmetic,
+    tolerance: Fraction,
+    or_equal: bool,
+) -> Enclosure:
     search = _Search(expression, box, kit)
     limit = None if below is None else _fraction_range(below, kit)
     numbers = count()
@@ -144,18 +158,25 @@ def supremum(
 
 
 def bounded_above(
-    expression: Expr, bound: Expr | Fraction, box: Box, or_equal: bool = False, budget: int = BUDGET
+    expression: Expr,
+    bound: Expr | Fraction,
+    box: Box,
+    or_equal: bool = False,
+    budget: int = BUDGET,
+    kit: Arithmetic | None = None,
 ) -> Certified:
     """Prove that an expression is below an exact bound (at most the bound: ``or_equal``) in the whole box."""
-    found = supremum(expression, box, below=bound, budget=budget, or_equal=or_equal)
+    found = supremum(expression, box, below=bound, budget=budget, kit=kit, or_equal=or_equal)
     claim = f"{expression} {'<=' if or_equal else '<'} {bound}"
     holds = found.below(bound, or_equal)
     return Certified(claim, found.box, found.lower, found.upper, holds, found.cells, found.arithmetic)
 
 
-def positive(expression: Expr, box: Box, or_zero: bool = False, budget: int = BUDGET) -> Certified:
+def positive(
+    expression: Expr, box: Box, or_zero: bool = False, budget: int = BUDGET, kit: Arithmetic | None = None
+) -> Certified:
     """Prove that an expression is positive (not negative: ``or_zero``) in the whole box; its infimum is enclosed."""
-    found = supremum(-expression, box, below=Fraction(0), budget=budget, or_equal=or_zero)
+    found = supremum(-expression, box, below=Fraction(0), budget=budget, kit=kit, or_equal=or_zero)
     lower, upper = (None if end is None else -end for end in (found.upper, found.lower))
     claim = f"{expression} {'>=' if or_zero else '>'} 0"
     return Certified(claim, found.box, lower, upper, found.below(Fraction(0), or_zero), found.cells, found.arithmetic)
@@ -163,7 +184,7 @@ def positive(expression: Expr, box: Box, or_zero: bool = False, budget: int = BU
 
 def _enclosure(search: _Search, box: Box, upper: Fraction | None) -> Enclosure:
     named = tuple((str(atom), ends) for atom, ends in sorted(box.items(), key=lambda item: str(item[0])))
-    return Enclosure(str(search.expression), named, search.lower, upper, search.cells, search.kit.name)
+    return Enclosure(str(search.expression), named, search.lower, upper, search.cells, search.kit.name, search.kit.bits)
 
 
 def _key(upper: Fraction | None) -> float:

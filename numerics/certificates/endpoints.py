@@ -6,7 +6,8 @@ A *point* is a ball of radius zero.  What an operation on points gives is a ball
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -15,7 +16,7 @@ from typing import Any
 
 from ...theory.errors import InputError
 
-# Bits of every endpoint: results are wanted to a float's 53.
+# Bits of every endpoint unless others are asked for: results are wanted to a float's 53.
 PRECISION = 96
 # mpmath evaluates exp and log to more digits and rounds, without a proof of the last bit: those are widened.
 _SPARE_BITS = 8
@@ -23,10 +24,16 @@ _SPARE_BITS = 8
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Operations on points and balls: ``+ − × ÷`` and integer powers are the ball's own."""
+    """Operations on points and balls: ``+ − × ÷`` and integer powers are the ball's own.
+
+    Those of flint round to the precision of the thread: ``working()`` sets it to ``bits`` for a while.  Outside, they
+    are as rigorous but as coarse as that precision.
+    """
 
     name: str
     version: str
+    bits: int
+    working: Callable[[], AbstractContextManager[None]]
     point: Callable[[Fraction], Any]
     down: Callable[[Any], Any]
     up: Callable[[Any], Any]
@@ -36,36 +43,36 @@ class Arithmetic:
     fraction: Callable[[Any], Fraction]
 
 
-def arithmetic(name: str | None = None) -> Arithmetic:
-    """``"arb"`` (extra ``rigor``) or ``"mpmath"``; by default arb where it is installed.
+def arithmetic(name: str | None = None, bits: int = PRECISION) -> Arithmetic:
+    """``"arb"`` (extra ``rigor``) or ``"mpmath"`` with endpoints of so many bits; by default arb where it is installed.
 
     Raises ``InputError`` for another name and for arb without python-flint.
     """
-    return _arithmetic(name or ("arb" if find_spec("flint") else "mpmath"))
+    return _arithmetic(name or ("arb" if find_spec("flint") else "mpmath"), bits)
 
 
 @cache
-def _arithmetic(name: str) -> Arithmetic:
+def _arithmetic(name: str, bits: int) -> Arithmetic:
     if name == "mpmath":
-        return _mpmath()
+        return _mpmath(bits)
     if name != "arb":
         raise InputError(f"arithmetic must be 'arb' or 'mpmath', got {name!r}")
     if not find_spec("flint"):
         raise InputError("arb needs python-flint: pip install headflow[rigor]")
-    return _arb()
+    return _arb(bits)
 
 
-def _arb() -> Arithmetic:
+def _arb(bits: int) -> Arithmetic:
     import flint
 
-    def widen(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        # The precision of flint is a setting of the thread; it is asked for where it matters.
-        def at_precision(*args: Any) -> Any:
-            if flint.ctx.prec != PRECISION:
-                flint.ctx.prec = PRECISION
-            return function(*args)
-
-        return at_precision
+    @contextmanager
+    def working() -> Iterator[None]:
+        before = flint.ctx.prec
+        flint.ctx.prec = bits
+        try:
+            yield
+        finally:
+            flint.ctx.prec = before
 
     def fraction(point: Any) -> Fraction:
         mantissa, exponent = point.mid().man_exp()
@@ -75,23 +82,25 @@ def _arb() -> Arithmetic:
     return Arithmetic(
         "arb",
         flint.__version__,
-        widen(lambda value: flint.arb(value.numerator) / value.denominator),
+        bits,
+        working,
+        lambda value: flint.arb(value.numerator) / value.denominator,
         lambda ball: ball.lower(),
         lambda ball: ball.upper(),
-        widen(lambda point: point.sqrt()),
-        widen(lambda point: point.exp()),
-        widen(lambda point: point.log()),
+        lambda point: point.sqrt(),
+        lambda point: point.exp(),
+        lambda point: point.log(),
         fraction,
     )
 
 
-def _mpmath() -> Arithmetic:
+def _mpmath(bits: int) -> Arithmetic:
     import mpmath
     from mpmath.ctx_iv import MPIntervalContext
 
     context = MPIntervalContext()
-    context.prec = PRECISION
-    spare = context.mpf(2) ** (_SPARE_BITS - PRECISION)
+    context.prec = bits
+    spare = context.mpf(2) ** (_SPARE_BITS - bits)
     margin = context.mpf([1 - spare.b, 1 + spare.b])
 
     def fraction(point: Any) -> Fraction:
@@ -101,6 +110,8 @@ def _mpmath() -> Arithmetic:
     return Arithmetic(
         "mpmath",
         mpmath.__version__,
+        bits,
+        nullcontext,
         lambda value: context.mpf(value.numerator) / context.mpf(value.denominator),
         lambda ball: ball.a,
         lambda ball: ball.b,

@@ -53,6 +53,13 @@ def unique_solution(
     that there is no solution.
     """
     kit = kit or arithmetic()
+    with kit.working():
+        image = _krawczyk(equations, parameters, box, kit)
+    return None if image is None else [found.ends for found in image]
+
+
+def _krawczyk(equations: Equations, parameters: Box, box: Sequence[Range], kit: Arithmetic) -> list[Interval] | None:
+    """The image of the box under the operator, if it lies in the box's interior."""
     size = range(len(box))
     given = {atom: Interval.of(kit, *ends) for atom, ends in parameters.items()}
     whole = [Interval.of(kit, *ends) for ends in box]
@@ -82,6 +89,4 @@ def unique_solution(
                 entry = entry - inverse[row][k] * slope[k][column]
             total = total + entry * (whole[column] - centre[column])
         image.append(total)
-    if not all(found.inside(old) for found, old in zip(image, whole, strict=True)):
-        return None
-    return [found.ends for found in image]
+    return image if all(found.inside(old) for found, old in zip(image, whole, strict=True)) else None

@@ -34,8 +34,9 @@ class Tape:
     def all(self, values: Values, kit: Arithmetic) -> list[Interval]:
         """Enclosures of all expressions, in order."""
         done: list[Interval] = []
-        for step in self._steps:
-            done.append(step(done, values, kit))
+        with kit.working():
+            for step in self._steps:
+                done.append(step(done, values, kit))
         return [done[place] for place in self._outputs]
 
     def _place(self, node: Expr) -> int:

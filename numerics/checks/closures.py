@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from sympy import Integer, N
 
@@ -35,16 +36,16 @@ def limits(setting: Setting) -> Finding:
 
 
 def finite_d_allocation(setting: Setting) -> Finding:
-    """At 50 digits: the closed form is stationary, and its loss is that of the derived loss."""
+    """At high precision: the closed form is stationary, and its loss is that of the derived loss."""
     return stationary_at("finite_d", setting)
 
 
 def first_order_allocation(setting: Setting) -> Finding:
-    """At 50 digits: the root of the equation is stationary; every task must have d_i ≥ 8 for it to exist."""
+    """At high precision: the root of the equation is stationary; every task must have d_i ≥ 8 for it to exist."""
     problem = setting.problem
     # Where a task has no root in the range of validity, the statement says nothing: take larger dimensions.
     large = problem.replace(dims=[max(dim, 8) for dim in problem.dims], context_length=max(problem.context_length, 50))
-    return stationary_at("first_order", Setting(large, setting.seed, setting.quick))
+    return stationary_at("first_order", replace(setting, problem=large))
 
 
 def finite_d_factor(setting: Setting) -> Finding:

@@ -25,7 +25,6 @@ from ..problem import FloatArray, Problem
 from .finding import Finding, Setting, proof
 
 STANDARD_ERRORS = 4.0
-DIGITS = 50
 
 
 def linear_loss(setting: Setting) -> Finding:
@@ -80,13 +79,13 @@ def normalisation_costs_a_head(setting: Setting) -> Finding:
             )
             linear = linear_attention_optimum().exact(long, heads)
             softmax = multi_head_optimum().exact(long, heads + 1)
-            gaps.append(N(linear / softmax - 1, DIGITS))
+            gaps.append(N(linear / softmax - 1, setting.digits))
         worst = max(worst, abs(float(gaps[1] / gaps[0]) * 1000 - 1), float(abs(gaps[1])) * 10**6)
     return Finding("high_precision", worst, 1e-2, 1e-6, "deviation of the gap's order in 1/L from one")
 
 
 def zero_sum_profile(setting: Setting) -> Finding:
-    """The proof's steps; then at 50 digits, over a grid of ω, the leading loss least over both μ by linear algebra."""
+    """The proof's steps; then on a grid of ω, at high precision the least loss over both μ by linear algebra."""
     steps = proof(zero_sum_pair().derivation)
     problem = setting.problem.subset([0], n_heads=2)
     loss = population_loss()
@@ -96,9 +95,11 @@ def zero_sum_profile(setting: Setting) -> Finding:
 
         def value(first: int, second: int, at: Expr = omega) -> Expr:
             numbers = {**problem.exact_values(), "mu": [[first, second]], "omega": [[at, -at]]}
-            return N(unroll(loss.expression, numbers, (*PARAMETERS, *loss.definitions)), DIGITS)
+            return N(unroll(loss.expression, numbers, (*PARAMETERS, *loss.definitions)), setting.digits)
 
-        worst = max(worst, abs(float(N(_least_of_two(value), DIGITS)) / zero_sum_pair().evaluate(problem, omega) - 1))
+        worst = max(
+            worst, abs(float(N(_least_of_two(value), setting.digits)) / zero_sum_pair().evaluate(problem, omega) - 1)
+        )
     return Finding("high_precision", worst, 1e-12, 1e-14, "relative deviation of the profile")
 
 
@@ -131,7 +132,7 @@ def debiased_predictor(setting: Setting) -> Finding:
 
 
 def shifted_context(setting: Setting) -> Finding:
-    """At 50 digits: the leading loss at other lengths, with the weights of L put in as numbers."""
+    """At high precision: the leading loss at other lengths, with the weights of L put in as numbers."""
     small = setting.small(3)
     problem = small.replace(n_heads=small.n_tasks)
     limit, loss, count = task_allocation_limit(), population_loss(), problem.n_tasks
@@ -146,10 +147,10 @@ def shifted_context(setting: Setting) -> Finding:
     for used in (1, problem.context_length, 2 * problem.context_length + 1, 10**6):
         values = {**problem.exact_values(), **weights, "L": used}
         direct = unroll(loss.expression, values, (*PARAMETERS, *loss.definitions))
-        worst = max(worst, float(abs(N(context_shift().exact(problem, used) / direct - 1, DIGITS))))
-    far = N(context_shift().exact(problem, 10**30) / context_shift().plateau.exact(problem) - 1, DIGITS)
+        worst = max(worst, float(abs(N(context_shift().exact(problem, used) / direct - 1, setting.digits))))
+    far = N(context_shift().exact(problem, 10**30) / context_shift().plateau.exact(problem) - 1, setting.digits)
     worst = max(worst, float(abs(far)) if abs(far) > Float(10) ** -25 else 0.0)
-    return Finding("high_precision", worst, 1e-35, 1e-40, "largest relative deviation at 50 digits")
+    return Finding("high_precision", worst, *setting.residual, "largest relative deviation of the loss")
 
 
 def hermite_targets(setting: Setting) -> Finding:

@@ -43,7 +43,7 @@ def factor_e_in_a_box(setting: Setting) -> Finding:
     """The proof's steps; then 1 < limit/bound < e of each task for all d, L, σ², λ in a box."""
     ratio = unroll(_first(factor_e().ratio), {}, PARAMETERS)
     box = _wide(setting, ratio)
-    claims = [bounded_above(ratio, E, box), positive(ratio - 1, box)]
+    claims = [bounded_above(ratio, E, box, kit=setting.kit), positive(ratio - 1, box, kit=setting.kit)]
     return _with_proof(factor_e(), claims, "claims not proved: ratio below e for all d, L, σ², λ in a box")
 
 
@@ -57,7 +57,7 @@ def ordering_in_a_box(setting: Setting) -> Finding:
     """A task's loss falls as its share x_i grows to one; an allocation needs less than an equal part of the budget."""
     claims = [
         *_falls_in_its_share(setting),
-        bounded_above(head_budget(1), head_budget(2) / 2, {}),
+        bounded_above(head_budget(1), head_budget(2) / 2, {}, kit=setting.kit),
         _separated(setting),
     ]
     what = "claims not proved: bound (x = 1) ≤ optimum ≤ limit (x = 1/e) ≤ single head in a box"
@@ -67,7 +67,10 @@ def ordering_in_a_box(setting: Setting) -> Finding:
 def universal_bound_in_a_box(setting: Setting) -> Finding:
     """A task's loss falls as its share grows, and at share one it is the bound's."""
     at_one = _share_term().xreplace({_share(): S.One}) - _first(summand(universal_lower_bound().expression))
-    claims = [*_falls_in_its_share(setting), bounded_above(at_one**2, S.Zero, _wide(setting, at_one), or_equal=True)]
+    claims = [
+        *_falls_in_its_share(setting),
+        bounded_above(at_one**2, S.Zero, _wide(setting, at_one), or_equal=True, kit=setting.kit),
+    ]
     return _with_proof(
         universal_lower_bound(), claims, "claims not proved: a task's loss falls with its share in a box"
     )
@@ -80,20 +83,19 @@ def separation_limit_in_a_box(setting: Setting) -> Finding:
     for count in (2, 3):
         for expression, or_zero in ((at_most, True), (above, False)):
             written = unroll(expression, {"I": count})
-            claims.append(positive(written, _wide(setting, written), or_zero))
+            claims.append(positive(written, _wide(setting, written), or_zero, kit=setting.kit))
     return _with_proof(separation(), claims, "claims not proved: 1 < ρ ≤ I for two and three tasks in a box")
 
 
 def optimum_inequality(setting: Setting) -> Finding:
     """The inequality behind R_2 ≤ 1 for all Gram matrices in a box: s = t √(pq) with |t| ≤ 1."""
-    del setting
     ((gap, squares), _) = multi_head_optimum().derivation["two heads"].formula
     p, q, s = (next(a for a in gap.free_symbols if a.name == name) for name in "pqs")
     t = Symbol("t", real=True)
     # Term by term, each as a product: a box then shows the sign at once.
     written = Add(*(factor(term.xreplace({s: t * sqrt(p * q)})) for term in Add.make_args(squares)))
     box = {p: (Fraction(0), Fraction(100)), q: (Fraction(0), Fraction(100)), t: (Fraction(-1), Fraction(1))}
-    claim = positive(written, box, or_zero=True)
+    claim = positive(written, box, or_zero=True, kit=setting.kit)
     return _with_proof(multi_head_optimum(), [claim], "claims not proved: the inequality of the proof in a box")
 
 
@@ -102,7 +104,7 @@ def balanced_eigenvalues(setting: Setting) -> Finding:
     linear = linearised_flow("balanced")
     trace, determinant = (_first(simplify(value)) for value in (linear.on_task.trace(), linear.on_task.det()))
     decay = _first(linear.off_task_rates[0])
-    claims = [positive(value, _wide(setting, value)) for value in (-trace, determinant, -decay)]
+    claims = [positive(value, _wide(setting, value), kit=setting.kit) for value in (-trace, determinant, -decay)]
     return _proved(setting, linear, claims, "claims not proved: signs of trace, determinant and decay in a box")
 
 
@@ -110,7 +112,7 @@ def split_eigenvalues(setting: Setting) -> Finding:
     """One eigenvalue of every pair off task is positive: a saddle."""
     linear = linearised_flow("split")
     escape = _first(max(linear.off_task_rates, key=lambda rate: rate.is_positive is True))
-    claims = [positive(escape, _wide(setting, escape))]
+    claims = [positive(escape, _wide(setting, escape), kit=setting.kit)]
     return _proved(setting, linear, claims, "claims not proved: a positive eigenvalue off task in a box")
 
 
@@ -127,9 +129,9 @@ def kappa_in_a_box(setting: Setting) -> Finding:
     ratio = factor(ratio.xreplace({_first(limit.kappa.symbol): kappa}))
     ratio_box = {**_wide(setting, ratio), kappa: (Fraction(27, 10), Fraction(6))}
     claims = [
-        positive(exponent - 1, box),
-        positive(-exponent.diff(dim), box),
-        positive(factor(kappa - ratio), ratio_box),
+        positive(exponent - 1, box, kit=setting.kit),
+        positive(-exponent.diff(dim), box, kit=setting.kit),
+        positive(factor(kappa - ratio), ratio_box, kit=setting.kit),
     ]
     return enclosed(claims, "claims not proved: κ(d) > e, falling, and above the ratio of limit to bound in a box")
 
@@ -141,7 +143,10 @@ def idle_rate(setting: Setting) -> Finding:
     touches = rate.subs(scaled_weight, 1) ** 2 + rate.diff(scaled_weight).subs(scaled_weight, 1) ** 2
     curvature = rate.diff(scaled_weight, 2)
     box = {**_wide(setting, curvature), scaled_weight: (Fraction(-8), Fraction(8))}
-    claims = [bounded_above(touches, S.Zero, _wide(setting, touches), or_equal=True), positive(factor(curvature), box)]
+    claims = [
+        bounded_above(touches, S.Zero, _wide(setting, touches), or_equal=True, kit=setting.kit),
+        positive(factor(curvature), box, kit=setting.kit),
+    ]
     return _with_proof(found, claims, "claims not proved: e^u ≥ e u, by convexity, in a box")
 
 
@@ -157,13 +162,13 @@ def _separated(setting: Setting) -> Certified:
         one, many = (unroll(substitute(term, {n.i: Integer(task)}), {}) for term in (by_share, at_limit))
         terms.append(factor(one.xreplace({expressed[task]: share}) - many))
     gap = Add(*terms)
-    return positive(gap, {**_wide(setting, gap), part: (Fraction(0), Fraction(1))})
+    return positive(gap, {**_wide(setting, gap), part: (Fraction(0), Fraction(1))}, kit=setting.kit)
 
 
 def _falls_in_its_share(setting: Setting) -> list[Certified]:
     term = _share_term()
     slope = factor(term.diff(_share()))
-    return [positive(-slope, {**_wide(setting, slope), _share(): (Fraction(0), Fraction(1))})]
+    return [positive(-slope, {**_wide(setting, slope), _share(): (Fraction(0), Fraction(1))}, kit=setting.kit)]
 
 
 def _share() -> Expr:

@@ -8,9 +8,12 @@ from functools import cache
 from typing import Literal
 
 from ...theory.derivation import Derivation
+from ..certificates import Arithmetic, arithmetic
 from ..certificates.boxes import Certified
 from ..problem import Problem
 
+# Decimal digits of high-precision evidence unless others are asked for.
+DIGITS = 50
 # Bound for a count of failures: none is below it, one is above.
 NONE_FAILS = 0.5
 
@@ -19,11 +22,25 @@ Evidence = Literal["symbolic", "enclosure", "high_precision", "float", "monte_ca
 
 @dataclass(frozen=True)
 class Setting:
-    """What a check is run on: a problem, the seed of its random draws, and whether to be quick."""
+    """What a check is run on: a problem, the seed of its random draws, whether to be quick, and the precision.
+
+    ``digits`` are the decimal digits of high-precision evidence; ends of enclosures have twice as many bits.
+    """
 
     problem: Problem
     seed: int
     quick: bool
+    digits: int = DIGITS
+
+    @property
+    def kit(self) -> Arithmetic:
+        """The arithmetic of enclosures: the best that is installed."""
+        return arithmetic(bits=2 * self.digits)
+
+    @property
+    def residual(self) -> tuple[float, float]:
+        """Bound and error of a number that vanishes: 1e-35 and 1e-40 at 50 digits, of which cancellation takes some."""
+        return 10 ** (-0.7 * self.digits), 10 ** (-0.8 * self.digits)
 
     def small(self, most: int = 3, n_heads: int | None = None) -> Problem:
         """The problem cut to its first tasks (and as many heads unless given), where cost grows fast with size."""

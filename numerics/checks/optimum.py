@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sympy import Expr, Float, Integer, N, Rational, S, sqrt
+from sympy import Expr, Integer, N, Rational, S, sqrt
 
 from ...theory import notation as n
 from ...theory.bounds import universal_lower_bound
@@ -30,8 +30,6 @@ from ..optimum import search_optimum
 from ..problem import Problem
 from .finding import NONE_FAILS, Finding, Setting, proof
 
-DIGITS = 50
-
 
 def bound_reached(setting: Setting) -> Finding:
     """The proof's steps; then for every number of heads up to I + 2 whether infimum and bound are equal, exactly."""
@@ -41,8 +39,8 @@ def bound_reached(setting: Setting) -> Finding:
     bound = universal_lower_bound().exact(problem)
     wrong = 0
     for heads in range(1, problem.n_tasks + 3):
-        gap = N(multi_head_optimum().exact(problem, heads) - bound, DIGITS)
-        wrong += bool(abs(gap) < Float(10) ** -40) != found.holds(problem, heads)
+        gap = N(multi_head_optimum().exact(problem, heads) - bound, setting.digits)
+        wrong += bool(abs(gap) < setting.residual[1]) != found.holds(problem, heads)
     return Finding("symbolic", steps.measured + wrong, NONE_FAILS, 0.0, "failed proof steps or numbers of heads")
 
 
@@ -74,7 +72,7 @@ def residuals_of_one_head(setting: Setting) -> Finding:
 
 
 def shared_heads(setting: Setting) -> Finding:
-    """At 50 digits: three copies of the first task on one head, the last task on another."""
+    """At high precision: three copies of the first task on one head, the last task on another."""
     found = shared_head()
     steps = proof(found.derivation)
     base = setting.problem.subset(sorted({0, setting.problem.n_tasks - 1}), n_heads=2)
@@ -92,18 +90,18 @@ def shared_heads(setting: Setting) -> Finding:
         for form in (found.mu, found.omega)
     )
     expected = value(found.loss, 0) + value(found.loss, 3)
-    point = _Point(problem, mu, omega)
+    point = _Point(problem, mu, omega, setting.digits)
     worst = max([steps.measured, abs(point.loss() / expected - 1)])
     for task in range(4):
         for head in (0, 1):
             g_mu, g_omega = point.gradient(task, head)
             off = heads[task] != head
             worst = max(worst, abs(g_omega), (0 if g_mu > 0 else 1) if off else abs(g_mu))
-    return Finding("high_precision", float(worst), 1e-35, 1e-40, "largest residual at 50 digits")
+    return Finding("high_precision", float(worst), *setting.residual, "largest residual")
 
 
 def split_tasks(setting: Setting) -> Finding:
-    """At 50 digits: the last task split over its own head and a further one, in several proportions."""
+    """At high precision: the last task split over its own head and a further one, in several proportions."""
     found = split_task()
     steps = proof(found.derivation)
     small = setting.small(3)
@@ -116,18 +114,18 @@ def split_tasks(setting: Setting) -> Finding:
         total = _of_task(found.total_mu, problem, count - 1)
         mu[-1][-2:] = [part * total, (1 - part) * total]
         omega[-1][-2:] = [_of_task(found.omega, problem, count - 1)] * 2
-        point = _Point(problem, mu, omega)
+        point = _Point(problem, mu, omega, setting.digits)
         worst = max(worst, abs(point.loss() / limit.loss.exact(problem) - 1))
         for task in range(count):
             for head in range(count + 1):
                 g_mu, g_omega = point.gradient(task, head)
                 on = head == task or (task == count - 1 and head == count)
                 worst = max(worst, abs(g_omega), abs(g_mu) if on else 0)
-    return Finding("high_precision", float(N(worst)), 1e-35, 1e-40, "largest residual at 50 digits")
+    return Finding("high_precision", float(N(worst)), *setting.residual, "largest residual")
 
 
 def idle_heads(setting: Setting) -> Finding:
-    """At 50 digits: the velocity of a further head with random ω and vanishing μ, beside the allocation limit."""
+    """At high precision: the velocity of a further head with random ω and vanishing μ, beside the allocation limit."""
     found = idle_head()
     steps = proof(found.derivation)
     small = setting.small(3)
@@ -135,18 +133,18 @@ def idle_heads(setting: Setting) -> Finding:
     problem = small.replace(n_heads=count + 1)
     rng = np.random.default_rng(setting.seed)
     weights = [Rational(int(value), 1000) for value in rng.integers(-3000, 3000, count)]
-    tiny = Rational(1, 10**45)
+    tiny = Rational(1, 10 ** (setting.digits - 5))
     mu, omega = _allocated(problem)
     for task, weight in enumerate(weights):
         mu[task][count] = tiny
         omega[task][count] = weight / sqrt(Integer(problem.dims[task]))
-    point = _Point(problem, mu, omega)
+    point = _Point(problem, mu, omega, setting.digits)
     worst: Any = steps.measured
     for task, weight in enumerate(weights):
-        rate = N(_of_task(found.rate, problem, task).subs(scaled_weight, weight), DIGITS)
+        rate = N(_of_task(found.rate, problem, task).subs(scaled_weight, weight), setting.digits)
         fall, drift = point.velocity(task, count)
         worst = max(worst, abs(-fall / tiny / rate - 1), abs(drift), 0 if rate >= 0 else 1)
-    return Finding("high_precision", float(worst), 1e-35, 1e-40, "largest deviation at 50 digits", setting.seed)
+    return Finding("high_precision", float(worst), *setting.residual, "largest deviation", setting.seed)
 
 
 def _allocated(problem: Problem) -> tuple[list[list[Expr]], list[list[Expr]]]:
@@ -160,17 +158,18 @@ def _allocated(problem: Problem) -> tuple[list[list[Expr]], list[list[Expr]]]:
 
 
 class _Point:
-    """The balanced flow at given exact weights, at 50 digits."""
+    """The balanced flow at given exact weights."""
 
-    def __init__(self, problem: Problem, mu: Sequence[Sequence[Expr]], omega: Sequence[Sequence[Expr]]) -> None:
-        self._flow = gradient_flow("balanced")
+    def __init__(
+        self, problem: Problem, mu: Sequence[Sequence[Expr]], omega: Sequence[Sequence[Expr]], digits: int
+    ) -> None:
+        self._flow, self._digits = gradient_flow("balanced"), digits + 10  # 10 more: terms cancel
         self._values = {**problem.exact_values(), "mu": mu, "omega": omega}
 
     def _at(self, expression: Expr, task: int, head: int) -> Expr:
         where = {n.i: Integer(task + 1), n.h: Integer(head + 1)}
         definitions = (*PARAMETERS, *self._flow.definitions)
-        # 10 more digits: terms cancel.
-        return N(unroll(substitute(expression, where), self._values, definitions), DIGITS + 10)
+        return N(unroll(substitute(expression, where), self._values, definitions), self._digits)
 
     def loss(self) -> Expr:
         return self._at(self._flow.loss, 0, 0)

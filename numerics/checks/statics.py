@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import mpmath
 import numpy as np
 from scipy.optimize import minimize
-from sympy import E, Float, Integer, N
+from sympy import E, Integer, N
 
 from ...theory import notation as n
 from ...theory.approaching_weights import approaching_directions
@@ -20,13 +21,13 @@ from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
 from ...theory.loss import PARAMETERS
 from ...theory.optimum import eliminate_mu, multi_head_optimum
+from ...theory.rooted_form import DIGITS as ROOT_DIGITS
 from ..codegen import compile_system
 from ..optimum import Profile, search_optimum
 from ..problem import FloatArray, Problem
 from .finding import NONE_FAILS, Finding, Setting, proof
 
 FLOAT_ERROR = 1e-14
-DIGITS = 50
 
 
 def mu_elimination(setting: Setting) -> Finding:
@@ -45,7 +46,7 @@ def optimum_theorem(setting: Setting) -> Finding:
     infimum = multi_head_optimum().evaluate(problem)
     found = search_optimum(problem, starts=1 if setting.quick else 6, seed=setting.seed)
     below = found.excess < -1e-9
-    reached = abs(_approached(problem) / infimum - 1)
+    reached = abs(_approached(problem, setting.digits) / infimum - 1)
     failures = steps.measured + float(below or found.excess > 1e-6) + float(reached > 1e-6)
     what = "failed proof steps, a search that ends elsewhere, or a family that does not close in"
     return Finding("symbolic", failures, NONE_FAILS, 0.0, what, setting.seed)
@@ -56,9 +57,8 @@ def universal_bound(setting: Setting) -> Finding:
     steps = proof(universal_lower_bound().derivation)
     bound = universal_lower_bound().exact(setting.problem)
     heads = range(1, min(setting.problem.n_tasks, 6) + 2)
-    tolerance = Float(10) ** -40
-    gaps = (N(multi_head_optimum().exact(setting.problem, count) - bound, DIGITS) for count in heads)
-    below = sum(bool(gap < -tolerance) for gap in gaps)
+    gaps = (N(multi_head_optimum().exact(setting.problem, count) - bound, setting.digits) for count in heads)
+    below = sum(bool(gap < -setting.residual[1]) for gap in gaps)
     return Finding(
         "symbolic", steps.measured + float(below), NONE_FAILS, 0.0, "failed proof steps or optima below the bound"
     )
@@ -87,12 +87,14 @@ def single_head(setting: Setting) -> Finding:
 
 
 def allocation_stationary(setting: Setting) -> Finding:
-    """At 50 digits: no gradient on task, the loss is the closed form, a positive μ-gradient off task."""
+    """At high precision: no gradient on task, the loss is the closed form, a positive μ-gradient off task."""
     return stationary_at("leading", setting)
 
 
 def stationary_at(closure: str, setting: Setting) -> Finding:
     """`allocation_stationary` in a closure."""
+    if closure == "first_order":  # its root has so many digits
+        setting = replace(setting, digits=min(setting.digits, ROOT_DIGITS))
     small = setting.small(3)
     problem = small.replace(n_heads=small.n_tasks)
     limit = task_allocation_limit(closure)
@@ -103,17 +105,17 @@ def stationary_at(closure: str, setting: Setting) -> Finding:
         values[name] = tuple(tuple(at[task] if task == head else 0 for head in range(count)) for task in range(count))
     flow = gradient_flow("balanced", closure)
     definitions = (*PARAMETERS, *flow.definitions)
-    residuals = [abs(N(unroll(flow.loss, values, definitions) - limit.loss.exact(problem), DIGITS))]
+    residuals = [abs(N(unroll(flow.loss, values, definitions) - limit.loss.exact(problem), setting.digits))]
     for place, partial in enumerate(flow.gradient):
         for task in range(count):
             for head in range(count):
                 where = {n.i: Integer(task + 1), n.h: Integer(head + 1)}
-                value = N(unroll(substitute(partial, where), values, definitions), DIGITS)
+                value = N(unroll(substitute(partial, where), values, definitions), setting.digits)
                 if task == head or place == 1:
                     residuals.append(abs(value))
                 elif value <= 0:
                     residuals.append(abs(value) + 1)
-    return Finding("high_precision", float(max(residuals)), 1e-35, 1e-40, "largest residual at 50 digits")
+    return Finding("high_precision", float(max(residuals)), *setting.residual, "largest residual")
 
 
 def factor_e_bound(setting: Setting) -> Finding:
@@ -144,8 +146,8 @@ def separation_for_long_contexts(setting: Setting) -> Finding:
     for length in (10**9, 10**12):
         long = problem.replace(context_length=length)
         ratio = single_head_optimum().exact(long) / task_allocation_limit().loss.exact(long)
-        deviations.append(abs(N(ratio / limit - 1, DIGITS)))
-    if deviations[0] < Float(10) ** -40:
+        deviations.append(abs(N(ratio / limit - 1, setting.digits)))
+    if deviations[0] < setting.residual[1]:
         return Finding("high_precision", 0.0, 1e-2, 1e-6, "the ratio equals its limit at every L")
     order = float(-mpmath.log10(deviations[1] / deviations[0]) / 3)
     return Finding("high_precision", abs(order - 1), 1e-2, 1e-6, "deviation of the order in 1/L from one")
@@ -160,8 +162,8 @@ def ordering(setting: Setting) -> Finding:
         task_allocation_limit().loss.exact(problem),
         single_head_optimum().exact(problem),
     ]
-    worst = max(float(N(low / high - 1, DIGITS)) for low, high in pairwise(chain))
-    return Finding("high_precision", worst, 1e-30, 1e-40, "largest excess of a lower over the next higher loss")
+    worst = max(float(N(low / high - 1, setting.digits)) for low, high in pairwise(chain))
+    return Finding("high_precision", worst, *setting.residual, "largest excess of a lower over the next higher loss")
 
 
 def _least_loss(problem: Problem, omega: FloatArray) -> float:
@@ -188,12 +190,12 @@ def _least_loss(problem: Problem, omega: FloatArray) -> float:
     return float(loss(np.concatenate([mu.ravel(), omega.ravel()])))
 
 
-def _approached(problem: Problem) -> float:
-    """The profile loss of the explicit weights that approach the optimum (attained for one head), at 50 digits."""
+def _approached(problem: Problem, digits: int) -> float:
+    """The profile loss of the explicit weights that approach the optimum (attained for one head)."""
     heads = min(problem.n_heads, problem.n_tasks + 1)
     shares = multi_head_optimum().solve(problem, heads).shares
     dims = [Integer(dim) for dim in problem.dims]
-    with mpmath.workdps(DIGITS):
+    with mpmath.workdps(digits):
         if heads == 1:
             omega = mpmath.matrix([mpmath.sqrt(mpmath.e * _mp(x) / int(d)) for x, d in zip(shares, dims, strict=True)])
         else:
@@ -225,7 +227,7 @@ def _approached(problem: Problem) -> float:
 
 
 def _mp(number: object) -> mpmath.mpf:
-    return mpmath.mpf(str(N(number, DIGITS)))
+    return mpmath.mpf(str(N(number, mpmath.mp.dps)))
 
 
 def _random_omega(problem: Problem, seed: int) -> FloatArray:

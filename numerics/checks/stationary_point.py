@@ -13,7 +13,8 @@ from ...theory import notation as n
 from ...theory.closed_form import parameters_of
 from ...theory.indexed import substitute, unroll
 from ...theory.limits import on_mu, on_omega, task_allocation_limit
-from ..certificates import Arithmetic, Certified, Equations, Interval, Tape, arithmetic, unique_solution
+from ...theory.rooted_form import DIGITS as ROOT_DIGITS
+from ..certificates import Arithmetic, Certified, Equations, Interval, Tape, unique_solution
 from ..certificates.boxes import Range
 from ..problem import Problem
 from .finding import Finding, Setting, enclosed
@@ -29,8 +30,6 @@ RADII = {
 }
 CELL = Fraction(5, 4)
 DEEPEST = 4
-DIGITS = 50
-ROUNDING = Fraction(1, 10**40)
 
 
 def leading_point(setting: Setting) -> Finding:
@@ -49,9 +48,10 @@ def first_order_point(setting: Setting) -> Finding:
 
 
 def _point(closure: str, setting: Setting, costs: Range | None) -> Finding:
-    kit = arithmetic()
+    kit, digits = setting.kit, setting.digits
     problem = setting.problem
     if closure == "first_order":
+        digits = min(digits, ROOT_DIGITS)
         dims = [max(value, 8) for value in problem.dims]
         problem = problem.replace(dims=dims, context_length=max(problem.context_length, 50))
     own = [_exact(value) for value in parameters_of(problem)["c"]]
@@ -64,14 +64,15 @@ def _point(closure: str, setting: Setting, costs: Range | None) -> Finding:
         claims.append(_certified(closure, Fraction(value), Fraction(problem.context_length), (low, high), kit))
         if costs is not None:
             break  # d drops out of the scaled equations
-    claims.append(_holds_the_limit(closure, problem, kit))
+    claims.append(_holds_the_limit(closure, problem, kit, digits))
     return enclosed(
         claims, "ranges of c without one stationary point near the limit, or where the closed form is not it"
     )
 
 
-def _holds_the_limit(closure: str, problem: Problem, kit: Arithmetic) -> Certified:
-    """Whether ω and μ of the statement, at 50 digits, are the only solution for the problem's own parameters."""
+def _holds_the_limit(closure: str, problem: Problem, kit: Arithmetic, digits: int) -> Certified:
+    """Whether ω and μ of the statement, to so many digits, are the only solution for the problem's own parameters."""
+    rounding = Fraction(1, 10 ** (4 * digits // 5))
     limit = task_allocation_limit(closure)
     enough = problem.replace(n_heads=max(problem.n_heads, problem.n_tasks))
     told = zip(limit.omega.at_tasks(enough), limit.mu.at_tasks(enough), strict=True)
@@ -83,9 +84,9 @@ def _holds_the_limit(closure: str, problem: Problem, kit: Arithmetic) -> Certifi
         if image is None:
             holds = holds and None
             continue
-        scaled = (_exact(N(omega * sqrt(Integer(own_dim)), DIGITS)), _exact(N(mu / sqrt(Integer(own_dim)), DIGITS)))
+        scaled = (_exact(N(omega * sqrt(Integer(own_dim)), digits)), _exact(N(mu / sqrt(Integer(own_dim)), digits)))
         if not all(
-            low - ROUNDING <= value <= high + ROUNDING for value, (low, high) in zip(scaled, image, strict=True)
+            low - rounding <= value <= high + rounding for value, (low, high) in zip(scaled, image, strict=True)
         ):
             holds = False
     claim = f"omega and mu of the {closure} limit are the stationary point at the problem's parameters"

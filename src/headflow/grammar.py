@@ -175,6 +175,7 @@ def _verify(parser: ArgumentParser) -> None:
     _add_force(parser)
     _add_problem(parser, positional=False)
     parser.add_argument("--seed", dest="draws", metavar="S", default="0", help="of the checks' random draws; default 0")
+    parser.add_argument("--digits", metavar="D", default="50", help="of high-precision evidence; default 50")
 
 
 def _simulate(parser: ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..printing import Equation
 from ..statement import DERIVED, Statement
@@ -75,12 +75,12 @@ def _softmax_loss() -> Statement:
     return Statement("softmax-covariate-loss", title, hypotheses, claim, DERIVED, "derived", loss.derivation)
 
 
-FAMILY_BUILDERS: tuple[Callable[[], Statement], ...] = (
-    _linear_loss,
-    _split_flow,
-    _staircase,
-    _drop_times,
-    _cascade,
-    _merged_drop,
-    _softmax_loss,
-)
+FAMILY_BUILDERS: Mapping[str, Callable[[], Statement]] = {
+    "linear-covariate-loss": _linear_loss,
+    "linear-split-flow": _split_flow,
+    "linear-staircase": _staircase,
+    "linear-drop-times": _drop_times,
+    "linear-cascade": _cascade,
+    "linear-merged-drop": _merged_drop,
+    "softmax-covariate-loss": _softmax_loss,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..closures import closure_limits, finite_d_bounds
 from ..limits import task_allocation_limit
@@ -83,11 +83,11 @@ def _bounds() -> Statement:
     )
 
 
-CLOSURE_BUILDERS: tuple[Callable[[], Statement], ...] = (
-    _finite_d_loss,
-    _first_order_loss,
-    _limits,
-    _allocation,
-    _first_order_allocation,
-    _bounds,
-)
+CLOSURE_BUILDERS: Mapping[str, Callable[[], Statement]] = {
+    "finite-d-loss": _finite_d_loss,
+    "first-order-loss": _first_order_loss,
+    "closure-limits": _limits,
+    "finite-d-allocation-limit": _allocation,
+    "first-order-allocation-limit": _first_order_allocation,
+    "finite-d-bounds": _bounds,
+}

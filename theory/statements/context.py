@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sympy import Eq, IndexedBase
 
@@ -128,13 +128,13 @@ def _regimes() -> Statement:
     )
 
 
-CONTEXT_BUILDERS: tuple[Callable[[], Statement], ...] = (
-    _linear_loss,
-    _linear_optimum,
-    _normalisation,
-    _zero_sum,
-    _debiased,
-    _shift,
-    _hermite,
-    _regimes,
-)
+CONTEXT_BUILDERS: Mapping[str, Callable[[], Statement]] = {
+    "linear-attention-loss": _linear_loss,
+    "linear-attention-optimum": _linear_optimum,
+    "normalisation-costs-a-head": _normalisation,
+    "zero-sum-pair": _zero_sum,
+    "debiased-gradient": _debiased,
+    "context-length-shift": _shift,
+    "hermite-transfer": _hermite,
+    "softmax-regimes": _regimes,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..derivation import Derivation
 from ..phases.identical_heads import merged_minimum
@@ -73,9 +73,9 @@ def _statement(
     return Statement(id, title, hypotheses, claim, DERIVED, "proved", derivation)
 
 
-LIMIT_BUILDERS: tuple[Callable[[], Statement], ...] = (
-    _balanced_limit,
-    _split_limit,
-    _merged_at_zero,
-    _merged_minimum,
-)
+LIMIT_BUILDERS: Mapping[str, Callable[[], Statement]] = {
+    "balanced-limit-stable": _balanced_limit,
+    "split-limit-saddle": _split_limit,
+    "merged-at-zero": _merged_at_zero,
+    "merged-degenerate-minimum": _merged_minimum,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .. import notation as n
 from ..corollaries import equal_tasks_optimum, least_heads, single_head_residuals, universal_bound_reached
@@ -100,11 +100,11 @@ def _idle() -> Statement:
     )
 
 
-OPTIMUM_BUILDERS: tuple[Callable[[], Statement], ...] = (
-    _bound_reached,
-    _equal_tasks,
-    _residuals,
-    _shared,
-    _split,
-    _idle,
-)
+OPTIMUM_BUILDERS: Mapping[str, Callable[[], Statement]] = {
+    "universal-bound-reached": _bound_reached,
+    "equal-tasks-optimum": _equal_tasks,
+    "single-head-residuals": _residuals,
+    "shared-head": _shared,
+    "split-task": _split,
+    "idle-head": _idle,
+}

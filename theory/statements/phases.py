@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .. import notation as n
 from ..limits import loss_infinity
@@ -77,4 +77,9 @@ def _late_law() -> Statement:
     )
 
 
-DYNAMICS_BUILDERS: tuple[Callable[[], Statement], ...] = (_cascade, _who_wins, _emergence_times, _late_law)
+DYNAMICS_BUILDERS: Mapping[str, Callable[[], Statement]] = {
+    "cascade": _cascade,
+    "who-wins": _who_wins,
+    "emergence-time": _emergence_times,
+    "late-law": _late_law,
+}

@@ -6,7 +6,7 @@ derivations, never typed a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 from sympy import E, Expr, Le, Lt, S
@@ -363,53 +363,53 @@ def _bayes() -> Statement:
     )
 
 
-_BUILDERS: tuple[Callable[[], Statement], ...] = (
-    _softmax_moments,
-    _population_loss,
-    _gradient,
-    _merged_flow,
-    _balanced_flow,
-    _log_coordinates,
-    _energy_identity,
-    _split_flow,
-    _split_invariants,
-    _split_energy,
-    _split_logarithms,
-    _hyperbolic_angles,
-    _decomposability,
-    _equivariance,
-    _symmetric_reduction,
-    _warm_up,
-    *CLOSURE_BUILDERS,
-    _elimination,
-    _optimum,
-    _universal_bound,
-    _single_head,
-    _task_allocation,
-    *LIMIT_BUILDERS,
-    *DYNAMICS_BUILDERS,
-    _convergence,
-    *VALLEY_BUILDERS,
-    _factor_e,
-    _separation,
-    _separation_limit,
-    _ordering,
-    *OPTIMUM_BUILDERS,
-    _bayes,
-    *CONTEXT_BUILDERS,
-    *FAMILY_BUILDERS,
-)
+_BUILDERS: Mapping[str, Callable[[], Statement]] = {
+    "softmax-moments": _softmax_moments,
+    "population-loss": _population_loss,
+    "gradient": _gradient,
+    "merged-flow": _merged_flow,
+    "balanced-flow": _balanced_flow,
+    "log-coordinates": _log_coordinates,
+    "energy-identity": _energy_identity,
+    "split-flow": _split_flow,
+    "split-invariants": _split_invariants,
+    "split-energy": _split_energy,
+    "split-logarithms": _split_logarithms,
+    "hyperbolic-angles": _hyperbolic_angles,
+    "decomposability": _decomposability,
+    "permutation-equivariance": _equivariance,
+    "symmetric-reduction": _symmetric_reduction,
+    "warm-up": _warm_up,
+    **CLOSURE_BUILDERS,
+    "mu-elimination": _elimination,
+    "multi-head-optimum": _optimum,
+    "universal-bound": _universal_bound,
+    "single-head-optimum": _single_head,
+    "task-allocation-limit": _task_allocation,
+    **LIMIT_BUILDERS,
+    **DYNAMICS_BUILDERS,
+    "convergence": _convergence,
+    **VALLEY_BUILDERS,
+    "factor-e": _factor_e,
+    "separation": _separation,
+    "separation-limit": _separation_limit,
+    "ordering": _ordering,
+    **OPTIMUM_BUILDERS,
+    "bayes-risk": _bayes,
+    **CONTEXT_BUILDERS,
+    **FAMILY_BUILDERS,
+}
 
 
 @cache
 def statements() -> tuple[Statement, ...]:
     """Every registered statement, in the order in which they build on each other."""
-    return tuple(build() for build in _BUILDERS)
+    return tuple(map(statement, _BUILDERS))
 
 
+@cache
 def statement(id: str) -> Statement:
-    """The statement of that id; ``InputError`` with a suggestion for an unknown one."""
-    by_id = {entry.id: entry for entry in statements()}
-    if id not in by_id:
-        raise InputError(unknown("claim", id, tuple(by_id)))
-    return by_id[id]
+    """The statement of that id, derived alone; ``InputError`` with a suggestion for an unknown one."""
+    if id not in _BUILDERS:
+        raise InputError(unknown("claim", id, tuple(_BUILDERS)))
+    return _BUILDERS[id]()

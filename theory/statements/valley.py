@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..phases.merged_start import merged_start
 from ..phases.pair_valley import pair_valley
@@ -101,11 +101,11 @@ def _emergence() -> Statement:
     )
 
 
-VALLEY_BUILDERS: tuple[Callable[[], Statement], ...] = (
-    _order,
-    _pairs,
-    _simplex,
-    _one_task,
-    _start,
-    _emergence,
-)
+VALLEY_BUILDERS: Mapping[str, Callable[[], Statement]] = {
+    "merged-valley": _order,
+    "merged-valley-pairs": _pairs,
+    "merged-valley-simplex": _simplex,
+    "merged-valley-one-task": _one_task,
+    "merged-race": _start,
+    "merged-emergence": _emergence,
+}
