@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.optimize import minimize
 from sympy import Expr, Float, Integer, Matrix, N, Rational, S
 
@@ -271,13 +272,14 @@ class _ScoreLaw:
         scores = np.arange(-reach, reach, self.STEP)
         self.tau = np.arange(-30.0, size + variance / 2 + 40 + reach, self.STEP)
         log_mass = size - scores**2 / (2 * variance) + math.log(self.STEP / math.sqrt(2 * math.pi * variance))
-        self.unserved, self.pairs = np.empty_like(self.tau), np.empty_like(self.tau)
-        for place, tau in enumerate(self.tau):
-            gap = scores - tau
-            y = np.exp(np.minimum(gap, 40.0))
-            served = np.where(gap < -20, gap, np.log(-np.expm1(-np.maximum(y, 1e-12))))
-            self.unserved[place] = np.exp(np.minimum(log_mass + served, 600.0)).sum()
-            self.pairs[place] = np.exp(np.minimum(log_mass + 2 * gap - y, 600.0)).sum()
+        # Scores and tau lie on one lattice, and so do their differences: row k of a view has those to tau_k.
+        gaps = np.arange(len(scores) + len(self.tau) - 1) * self.STEP + (scores[0] - self.tau[-1])
+        y = np.exp(np.minimum(gaps, 40.0))
+        served = np.where(gaps < -20, gaps, np.log(-np.expm1(-np.maximum(y, 1e-12))))
+        self.unserved, self.pairs = (
+            np.exp(np.minimum(log_mass + sliding_window_view(part, len(scores))[::-1], 600.0)).sum(axis=1)
+            for part in (served, 2 * gaps - y)
+        )
 
 
 def _mean_log_sum(size: float, power: int, ratio: float) -> float:

@@ -189,10 +189,18 @@ _TRIED = range(1, DEGREES + 1)
 
 def _normal_mean(polynomial: Expr) -> Expr:
     """E p(t) for a standard normal t, from derivatives of e^{v²/2} at 0."""
-    v = Dummy("v", real=True)
-    generating = exp(v**2 / 2)
     coefficients = expand(polynomial).as_poly(projection).all_coeffs()[::-1]
-    return sum((c * diff(generating, v, order).subs(v, 0) for order, c in enumerate(coefficients)), S.Zero)
+    return sum((c * _derivative_at_zero(order) for order, c in enumerate(coefficients)), S.Zero)
+
+
+@cache
+def _derivative_at_zero(order: int) -> Expr:
+    """Of e^{v²/2}: that of p(v) e^{v²/2} is (p′ + v p) e^{v²/2}."""
+    v = Dummy("v", real=True)
+    factor = S.One
+    for _ in range(order):
+        factor = expand(diff(factor, v) + v * factor)
+    return factor.subs(v, 0)
 
 
 def _antipodal(record: Recorder) -> None:
