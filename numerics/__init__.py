@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .attention import train as train
     from .cascade import Cascade as Cascade
     from .cascade import emergence_times as emergence_times
+    from .certificates.basin import certify_convergence as certify_convergence
     from .certificates.trajectory import TrajectoryCertificate as TrajectoryCertificate
     from .certificates.trajectory import certify_trajectory as certify_trajectory
     from .closure_table import ClosureTable as ClosureTable
@@ -93,6 +94,7 @@ _NAMES = {
     "attention_risk": ".attention",
     "balance_threshold": ".merged_race",
     "best_assignment": ".assignment",
+    "certify_convergence": ".certificates.basin",
     "certify_trajectory": ".certificates.trajectory",
     "compare_staircase": ".staircase",
     "compile_system": ".codegen",

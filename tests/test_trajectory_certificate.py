@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 
 import numpy as np
@@ -10,9 +11,13 @@ from sympy import Rational, Symbol, exp, log, sqrt
 
 from headflow import InitialState, Problem, integrate
 from headflow.errors import InputError
-from headflow.numerics import certify_trajectory
-from headflow.numerics.certificates import Interval, Tape, arithmetic, trajectory
+from headflow.numerics import certify_convergence, certify_trajectory
+from headflow.numerics.certificates import Interval, Tape, arithmetic, trajectory, trapping
 from headflow.numerics.certificates.jets import Jet
+from headflow.numerics.certificates.trapping import NotTrapping, trapping_region
+from headflow.numerics.checks import Setting
+from headflow.numerics.checks.registry import BASINS
+from headflow.numerics.verdict import outcome
 
 F = Fraction
 ONE = Problem(dims=[4], signal_power=[1], noise_variance=0.1, context_length=50, n_heads=1)
@@ -102,3 +107,98 @@ def test_one_task_chooses_between_two_heads():
     pair = ONE.replace(n_heads=2)
     bound = certify_trajectory(pair, InitialState(mu=[[0.5, 0.1]], omega=[[0.2, 0.05]]), 20.0)
     assert bound.allocation(F(999, 1000)) == (0,)
+
+
+NOISY = Problem(dims=[2, 3], signal_power=[1, 1.5], noise_variance=0.5, context_length=10, n_heads=2)
+APART = InitialState(mu=[[0.8, 0.05], [0.05, 0.8]], omega=[[0.3, 0.05], [0.05, 0.3]])
+SMALL = {"radius": F(1, 50), "largest_mu": F(1, 10**4), "largest_omega": F(1, 50)}
+
+
+class TestTrappingRegion:
+    def test_it_holds_the_limit_and_what_the_flow_becomes(self):
+        region = trapping_region(NOISY, [0, 1], **SMALL)
+        assert region.log_norm < 0 > region.decay
+        run = integrate(NOISY, APART, t_final=1e4, rtol=1e-10)
+        late = run.at(1e4)
+        assert region.holds(*([[(F(x), F(x)) for x in row] for row in part.tolist()] for part in (late.mu, late.omega)))
+        early = run.at(1.0)
+        ranges = ([[(F(x), F(x)) for x in row] for row in part.tolist()] for part in (early.mu, early.omega))
+        assert not region.holds(*ranges)
+
+    def test_flows_from_its_corners_stay_and_converge(self):
+        """Nothing is proved here that the region does not claim: corners are states in it."""
+        region = trapping_region(NOISY, [0, 1], **SMALL)
+        limit = None
+        for share, omega in ((0, 1), (1, 0)):
+            on_omega = [float(ends[omega]) for ends in region.omega]
+            on_mu = [float(ends[share]) / w for ends, w in zip(region.share, on_omega, strict=True)]
+            start = InitialState(
+                mu=np.diag(on_mu) + np.full((2, 2), float(region.largest_mu)) * (1 - np.eye(2)),
+                omega=np.diag(on_omega) + np.full((2, 2), float(region.largest_omega)) * (1 - np.eye(2)),
+            )
+            run = integrate(NOISY, start, t_final=1e5, rtol=1e-10)
+            for t in (0.5, 3.0, 20.0, 300.0, 1e5):
+                at = run.at(t)
+                shares = [at.mu[task, task] * at.omega[task, task] for task in range(2)]
+                assert all(low <= found <= high for found, (low, high) in zip(shares, region.share, strict=True))
+            limit = limit or float(run.data["loss"][-1])
+            assert float(run.data["loss"][-1]) == pytest.approx(limit, rel=1e-6)
+
+    @pytest.mark.parametrize(
+        ("problem", "heads", "changed", "told"),
+        [
+            (NOISY, [0, 1], {"radius": F(1)}, "region too large"),
+            (NOISY, [0, 1], {"largest_omega": F(1)}, "region"),
+            (NOISY, [0, 1], {"radius": F(1, 10**4)}, "too small, to keep a flow in it"),
+            (NOISY, [0, 1], {"largest_mu": F(1, 10)}, "too large"),
+            (NOISY, [0, 0], {}, "one task on every head"),
+            (NOISY.replace(n_heads=3), [0, 1], {}, "one task on every head"),
+        ],
+    )
+    def test_refusals(self, problem, heads, changed, told):
+        with pytest.raises(NotTrapping, match=told):
+            trapping_region(problem, heads, **{**SMALL, **changed})
+
+    def test_nothing_is_proved_around_a_wrong_limit(self, monkeypatch):
+        right = trapping.task_allocation_limit()
+        wrong = dataclasses.replace(
+            right, omega=dataclasses.replace(right.omega, expression=right.omega.expression * 1.1)
+        )
+        monkeypatch.setattr(trapping, "task_allocation_limit", lambda: wrong)
+        trapping._region.cache_clear()
+        with pytest.raises(NotTrapping):
+            trapping_region(NOISY, [0, 1], **SMALL)
+        trapping._region.cache_clear()
+
+    def test_the_check_holds(self):
+        finding = BASINS["convergence"](Setting(NOISY, seed=0, quick=True))
+        assert (finding.evidence, outcome(finding)) == ("enclosure", "holds")
+        assert finding.certified[0].holds
+        assert finding.certified[0].upper < 0
+
+
+@pytest.mark.slow
+def test_a_flow_is_proved_to_converge():
+    found = certify_convergence(NOISY, APART, 30.0)
+    assert found.region.allocation == (0, 1)
+    assert found.region.holds(found.tube.mu, found.tube.omega)
+    assert found.tube.t_final < 10
+    assert found.tube.radius < 1e-3
+
+
+def test_one_task_is_proved_to_converge_and_soon_it_is_not_yet():
+    pair = Problem(dims=[2], signal_power=[1], noise_variance=0.5, context_length=10, n_heads=1)
+    start = InitialState(mu=[[0.7]], omega=[[0.6]])
+    found = certify_convergence(pair, start, 20.0)
+    assert found.region.allocation == (0,)
+    assert 0 < found.tube.t_final < 20
+    with pytest.raises(InputError, match=r"not shown by t = 0\.5"):
+        certify_convergence(pair, start, 0.5)
+
+
+def test_another_allocation_is_refused():
+    with pytest.raises(InputError, match=r"not shown by t = 0\.25"):
+        certify_convergence(NOISY, APART, 0.25, allocation=(1, 0))
+    together = InitialState(mu=[[0.8, 0.05], [0.8, 0.05]], omega=[[0.3, 0.05], [0.3, 0.05]])
+    with pytest.raises(InputError, match="not on heads of their own"):
+        certify_convergence(NOISY, together, 0.25)

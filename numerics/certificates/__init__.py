@@ -1,7 +1,8 @@
 """Certificates: rigorous enclosures of formulas over boxes of parameters, and of trajectories.
 
 ``endpoints`` and ``interval`` round outwards, ``tape`` evaluates an expression, ``boxes`` proves inequalities over a
-box, ``krawczyk`` existence and uniqueness of a solution, ``trajectory`` bounds the error of a computed trajectory.
+box, ``krawczyk`` existence and uniqueness of a solution, ``trajectory`` bounds the error of a computed trajectory,
+``trapping`` proves that a box traps the balanced flow, ``basin`` that a flow ends at its allocation.
 """
 
 from .boxes import Box, Certified, Enclosure, bounded_above, positive, supremum

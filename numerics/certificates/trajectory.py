@@ -9,7 +9,7 @@ that norm is not positive on task at the allocation limit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -51,7 +51,7 @@ class TrajectoryCertificate:
     For every time up to ``t_final`` (learning rate × steps) the exact log μ and log ω differ from the computed ones by
     at most ``radius``.  ``mu``, ``omega`` (I × H ranges), ``loss`` and ``shares`` (of each task, by head: the part of
     Σ_h μ_i^h ω_i^h) enclose the exact values at ``t_final``.  As the loss never rises, it stays below ``loss[1]`` ever
-    after.  Nothing is claimed about the limit t → ∞: the neutral off-task ω is not followed beyond ``t_final``.
+    after.  Nothing is claimed about the limit t → ∞: that is what a trapping region adds (`certify_convergence`).
     """
 
     t_final: float
@@ -115,6 +115,33 @@ def certify_trajectory(
     For small problems: I·H ≤ 4.  Raises ``InputError`` for a larger one, weights that are not positive, or where the
     bound grows beyond use before ``t_final``.
     """
+    reached = None
+    for reached in certified_states(problem, initial, t_final, kit):
+        pass
+    assert reached is not None  # t_final is positive
+    return reached.certificate()
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A computed state at a time, and how far the exact one can be from it."""
+
+    flow: _Flow
+    time: float
+    state: FloatArray
+    radius: Fraction
+    worst: Fraction
+    steps: int
+
+    def certificate(self) -> TrajectoryCertificate:
+        with self.flow.kit.working():
+            return _certificate(self.flow, self.state, self.time, self.radius, self.worst, self.steps)
+
+
+def certified_states(
+    problem: Problem, initial: InitialState, t_final: float, kit: Arithmetic | None = None
+) -> Iterator[Reached]:
+    """What is known of the exact flow after each step up to ``t_final``; raises as `certify_trajectory` does."""
     kit = kit or arithmetic()
     if problem.n_tasks * problem.n_heads > MOST_WEIGHTS:
         size = problem.n_tasks * problem.n_heads
@@ -129,14 +156,16 @@ def certify_trajectory(
     options: Any = {"method": "DOP853", "rtol": 1e-12, "atol": 1e-12, "dense_output": True}
     run: Any = solve_ivp(lambda _, state: flow.floats(state).copy(), (0, t_final), start, **options)
     # The computed start is a rounded logarithm of the given one.
-    radius = max(
-        _largest(Interval.of(kit, Fraction(w), Fraction(w)).log() - _point(kit, z))
-        for w, z in zip(weights.tolist(), start.tolist(), strict=True)
-    )
+    with kit.working():
+        radius = max(
+            _largest(Interval.of(kit, Fraction(w), Fraction(w)).log() - _point(kit, z))
+            for w, z in zip(weights.tolist(), start.tolist(), strict=True)
+        )
     time, step, steps, worst = 0.0, FIRST_STEP, 0, Fraction(0)
     while time < t_final:
         step = min(step, t_final - time)
-        found = _step(flow, run.sol(time), run.sol(time + step), step, radius)
+        with kit.working():
+            found = _step(flow, run.sol(time), run.sol(time + step), step, radius)
         steps += 1
         if found is None or found[1] > DEFECT:
             step /= 2
@@ -145,9 +174,9 @@ def certify_trajectory(
             continue
         time = t_final if time + step >= t_final else time + step
         radius, worst = found[0], max(worst, found[1])
+        yield Reached(flow, time, run.sol(time), radius, worst, steps)
         if found[1] < DEFECT / 16:
             step = min(2 * step, LONGEST)
-    return _certificate(flow, run.sol(t_final), t_final, radius, worst, steps)
 
 
 def _step(

@@ -80,7 +80,7 @@ def drop_times(setting: Setting) -> Finding:
 
 
 def cascade(setting: Setting) -> Finding:
-    """The steps; then, from a random start, the number of drops (at two scales unless quick) and times at a small one."""
+    """The steps; then, from a random start, the number of drops (at two scales unless quick) and their times."""
     steps = proof(small_split_flow().derivation)
     problem = covariates(setting, 2)
     scales = (1e-3,) if setting.quick else (1e-2, 1e-3)

@@ -9,6 +9,7 @@ from ...theory.errors import InputError, InputTypeError
 from ...theory.statement import Statement
 from ...theory.statements import statement
 from . import (
+    basin,
     closures,
     context,
     dynamics,
@@ -125,6 +126,9 @@ ENCLOSURES: Mapping[str, Check] = {
     "idle-head": enclosures.idle_rate,
 }
 
+# Further evidence: a region that traps the flow.
+BASINS: Mapping[str, Check] = {"convergence": basin.ends_at_its_allocation}
+
 _OWN: dict[str, tuple[Statement, Check]] = {}
 
 
@@ -174,7 +178,7 @@ def known_statement(id: str) -> Statement:
 
 
 def checks_of(id: str) -> tuple[Check, ...]:
-    """The checks of a statement: its own, then its identities and its enclosures."""
+    """The checks of a statement: its own, then its identities, its enclosures and its basins."""
     if id in _OWN:
         return (_OWN[id][1],)
-    return (CHECKS[id], *(table[id] for table in (IDENTITIES, ENCLOSURES) if id in table))
+    return (CHECKS[id], *(table[id] for table in (IDENTITIES, ENCLOSURES, BASINS) if id in table))
