@@ -27,8 +27,8 @@ PATIENCE = 1.25
 class ConvergenceCertificate:
     """The exact balanced flow (leading closure) from a start converges to the task-allocation limit.
 
-    At ``tube.t_final`` (learning rate × steps) every state within ``tube.radius`` of the computed one lies in ``region``,
-    which no flow leaves and in which every flow converges to the limit of ``region.allocation``.
+    At ``tube.t_final`` (learning rate × steps) every state within ``tube.radius`` of the computed one lies in the
+    ``region``, which no flow leaves and in which every flow converges to the limit of ``region.allocation``.
     """
 
     tube: TrajectoryCertificate

@@ -115,11 +115,8 @@ def certify_trajectory(
     For small problems: I·H ≤ 4.  Raises ``InputError`` for a larger one, weights that are not positive, or where the
     bound grows beyond use before ``t_final``.
     """
-    reached = None
-    for reached in certified_states(problem, initial, t_final, kit):
-        pass
-    assert reached is not None  # t_final is positive
-    return reached.certificate()
+    *_, last = certified_states(problem, initial, t_final, kit)
+    return last.certificate()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Owns the trapping region of an allocation: a box that no balanced flow leaves and in which all flows converge to it.
 
-Task i is on a head of its own and H = I (derived here).  The box takes the share s = μ ω and ω of each task on its head
-within weighted distances, in logarithms, of the allocation limit, and off task ``0 ≤ μ ≤ a``, ``0 ≤ ω ≤ b``.  (The slow
-mode keeps s nearly as it is: in μ and ω themselves a box would be too coarse.)  Four enclosures over it prove the claim:
+Task i is on a head of its own and H = I (derived here).  The box takes the share s = μ ω and ω of each task on its
+head within weighted distances, in logarithms, of the allocation limit, and off task ``0 ≤ μ ≤ a``, ``0 ≤ ω ≤ b``.
+(The slow mode keeps s nearly as it is: in μ and ω themselves a box would be too coarse.)  Four enclosures over it prove
+the claim:
 
 1. the on-task Jacobian in log s and log ω has a logarithmic norm (of the weighted maximum norm) below ``log_norm`` < 0;
 2. at the limit's on-task values, what the off-task weights add to each on-task velocity is too small to push a flow out
@@ -10,8 +11,8 @@ mode keeps s nearly as it is: in μ and ω themselves a box would be too coarse.
 3. off-task μ falls, at a rate of at least ``-decay``; on the face ω = b off-task ω falls;
 4. where all off-task μ are zero, the velocity of an off-task log ω is zero at ω = 0 and falls with ω.
 
-By 1 to 3 no flow leaves the box.  The loss falls along the flow, so that every flow in the box comes to its rest points;
-by 3 and 4 those have no off-task weights, and by 1 only one on-task point is at rest, the limit.
+By 1 to 3 no flow leaves the box.  The loss falls along the flow, so every flow in the box comes to its rest points; by
+3 and 4 those have no off-task weights, and by 1 only one on-task point is at rest, the limit.
 """
 
 from __future__ import annotations

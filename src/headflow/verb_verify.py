@@ -47,7 +47,7 @@ def _recheck(arguments: Namespace) -> int:
 
     other = [*arguments.claims, arguments.certificate, arguments.problem, arguments.dims]
     if any(other) or arguments.quick or arguments.resume:
-        raise InputError("--recheck takes problem, claims and how to check from the certificate: give none of them")
+        raise InputError("--recheck takes problem, claims, seed and --quick from the certificate: give none of them")
     found = recheck(Path(arguments.recheck), workers=_workers(arguments), progress=True)
     emit(json_text(found.to_json()) if arguments.json or arguments.format == "json" else found.text())
     return found.exit_code
