@@ -14,6 +14,7 @@ from typing import Any
 from .._version import __version__
 from ..theory.errors import InputError
 from .certificates import arithmetic
+from .checks.exploration import Explored
 from .checks.finding import DIGITS, Setting
 from .problem import Problem
 from .verdict import Verdict
@@ -37,7 +38,9 @@ def environment() -> dict[str, str | None]:
     return {**own, **{name: installed(name) for name in _LIBRARIES}}
 
 
-def content(setting: Setting, claims: Sequence[str], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def content(
+    setting: Setting, claims: Sequence[str], verdicts: Sequence[Verdict], explored: Sequence[Explored] = ()
+) -> dict[str, Any]:
     """The certificate as a JSON object; ``complete`` once every claim has its verdict."""
     return {
         "schema": 1,
@@ -52,6 +55,7 @@ def content(setting: Setting, claims: Sequence[str], verdicts: Sequence[Verdict]
         "claims": list(claims),
         "complete": len(verdicts) == len(claims),
         "verdicts": [verdict.to_row() for verdict in verdicts],
+        "explorations": [found.to_row() for found in explored],
     }
 
 

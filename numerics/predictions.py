@@ -175,5 +175,5 @@ def _valley(trajectory: Trajectory) -> Iterator[Prediction]:
         return
     for law in report.laws:
         window = f"fit from t = {report.window[0]:.3g} to {report.window[1]:.3g}; {report.outcome}"
-        yield Prediction(f"exponent of {law.name}", law.predicted_exponent, law.exponent, window)
-        yield Prediction(f"constant of {law.name}", law.predicted_constant, law.constant, window)
+        yield Prediction(f"exponent of {law.quantity}", law.predicted_exponent, law.exponent, window)
+        yield Prediction(f"constant of {law.quantity}", law.predicted_constant, law.constant, window)

@@ -65,7 +65,8 @@ def recheck(path: Path, workers: int = 1, progress: bool = False) -> Recheck:
     still = [claim for claim in certificate["claims"] if claim in known_ids()]
     problem = certificate_file.problem_of(certificate, path)
     asked = {name: certificate[name] for name in ("quick", "seed", "digits")}
-    found = verify(problem, still, progress=progress, workers=workers, **asked)
+    outside = bool(certificate.get("explorations"))
+    found = verify(problem, still, progress=progress, workers=workers, explore=outside, **asked)
     changes = [
         *_environment(certificate),
         *(Change("registry", "a statement", claim, "gone") for claim in certificate["claims"] if claim not in still),
@@ -74,6 +75,12 @@ def recheck(path: Path, workers: int = 1, progress: bool = False) -> Recheck:
         before = old.get(verdict.id)
         changes += [Change(verdict.id, "the verdict", "missing", verdict.verdict)] if before is None else []
         changes += _differences(before, verdict) if before is not None else []
+    told = {(row["statement"], row["hypothesis"], row["fate"]): row["confirmed"] for row in outside}
+    now = {(new.exploration.statement, new.exploration.hypothesis, new.exploration.fate): new for new in found.explored}
+    for key, confirmed in told.items():
+        if key not in now or now[key].confirmed != confirmed:
+            after = str(now[key].confirmed) if key in now else "gone"
+            changes.append(Change(key[0], f"whether it {key[2]} without “{key[1]}”", str(confirmed), after))
     return Recheck(found, tuple(changes))
 
 
@@ -94,6 +101,9 @@ def _differences(before: Verdict, after: Verdict) -> Iterator[Change]:
         # Within the errors of both, a number is the same.
         if old.evidence == new.evidence and not _same(old.measured, new.measured, old.error + new.error):
             yield Change(after.id, f"measured ({old.evidence})", repr(old.measured), repr(new.measured))
+        for law, again in zip(old.fits, new.fits, strict=False):
+            if not _same(law.exponent, again.exponent, law.exponent_error + again.exponent_error):
+                yield Change(after.id, f"the exponent of {law.quantity}", repr(law.exponent), repr(again.exponent))
         told = {claim.claim: claim for claim in new.certified}
         for claim in old.certified:
             yield from _claims(after.id, claim, told.get(claim.claim))

@@ -19,6 +19,7 @@ from ..theory.phases.power_law import ValleyLaws
 from ..theory.phases.valley import pairs_valley, simplex_valley
 from ..theory.phases.valley_order import merged_valley_order, valley_order
 from .codegen import compile_system
+from .fit import Fit, power_law
 from .problem import FloatArray, Problem
 from .trajectory import Trajectory
 
@@ -59,20 +60,6 @@ class MergedOutcome:
 
 
 @dataclass(frozen=True)
-class MeasuredLaw:
-    """``constant · t^exponent`` over the window of a report; what is predicted is None where theory gives nothing.
-
-    ``constant`` is the value at the window's end over t to the predicted exponent (where there is none, the fitted).
-    """
-
-    name: str
-    exponent: float
-    predicted_exponent: float | None
-    constant: float
-    predicted_constant: float | None
-
-
-@dataclass(frozen=True)
 class ValleyReport:
     """The laws of a valley, measured on a trajectory, beside those of the theory.
 
@@ -92,7 +79,7 @@ class ValleyReport:
     outcome: MergedOutcome
     infimum: float
     window: tuple[float, float]
-    laws: tuple[MeasuredLaw, ...]
+    laws: tuple[Fit, ...]
 
     @property
     def converged(self) -> bool:
@@ -105,7 +92,7 @@ class ValleyReport:
             "outcome": asdict(self.outcome),
             "infimum": self.infimum,
             "window": list(self.window),
-            "laws": {law.name: {k: v for k, v in asdict(law).items() if k != "name"} for law in self.laws},
+            "laws": {law.quantity: {k: v for k, v in law.to_row().items() if k != "quantity"} for law in self.laws},
             "converged": False,
         }
 
@@ -118,7 +105,7 @@ class ValleyReport:
         for law in self.laws:
             known = "no constant" if law.predicted_constant is None else f"{law.predicted_constant:.5g}"
             power = "no exponent" if law.predicted_exponent is None else f"{law.predicted_exponent:.4f}"
-            lines.append(f"  {law.name}: {law.constant:.5g} ({known}) × t^{law.exponent:.4f} ({power})")
+            lines.append(f"  {law.quantity}: {law.constant:.5g} ({known}) × t^{law.exponent:.4f} ({power})")
         return "\n".join(lines)
 
 
@@ -173,15 +160,23 @@ def valley_report(trajectory: Trajectory) -> ValleyReport:
     times = np.geomspace(end / 10, end, _POINTS)
     jacobian = compile_system(gradient_flow("merged")).jacobian.bind(problem.float_values())
     values = np.array([_quantities(trajectory, infimum, jacobian, float(min(t, end))) for t in times])
-    fitted = np.polyfit(np.log(times), np.log(values), 1)[0]
     powers = _powers(problem, outcome)
     constants = _constants(problem, trajectory, outcome)
-    laws = []
-    for place, name in enumerate(_NAMES):
-        power = powers[place]
-        constant = float(values[-1, place] / end ** (fitted[place] if power is None else power))
-        laws.append(MeasuredLaw(name, float(fitted[place]), power, constant, constants[place]))
-    return ValleyReport(outcome, infimum, (end / 10, end), tuple(laws))
+    # ω is small, not zero: the next order is smaller by its square.
+    following = 2 * float(merged_valley_order().exponents(outcome.order).omega)
+    laws = tuple(
+        power_law(
+            name,
+            "t",
+            times,
+            values[:, place],
+            exponent=powers[place],
+            constant=constants[place],
+            correction=following,
+        )
+        for place, name in enumerate(_NAMES)
+    )
+    return ValleyReport(outcome, infimum, (end / 10, end), laws)
 
 
 _NAMES: Final = ("gap", "omega", "mu", "fastest rate")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..theory.statement import Statement
 from .certificates.boxes import Certified
 from .checks.finding import Evidence, Finding
+from .fit import Fit
 
 Outcome = Literal["holds", "fails", "inconclusive"]
 
@@ -40,6 +41,11 @@ class Verdict:
     what: str
     seed: int | None
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def fits(self) -> tuple[Fit, ...]:
+        """The laws that its checks fitted over a range."""
+        return tuple(fit for finding in self.findings for fit in finding.fits)
 
     def to_row(self) -> dict[str, Any]:
         """The verdict as a JSON object; a number that is not finite is null, with a reason."""
@@ -100,7 +106,11 @@ def _finding_row(finding: Finding) -> dict[str, Any]:
         "what": finding.what,
         "seed": finding.seed,
     }
-    return {**_finite(row), "certified": [_certified_row(claim) for claim in finding.certified]}
+    return {
+        **_finite(row),
+        "certified": [_certified_row(claim) for claim in finding.certified],
+        "fits": [fit.to_row() for fit in finding.fits],
+    }
 
 
 def _certified_row(claim: Certified) -> dict[str, Any]:
@@ -144,6 +154,7 @@ def _finding(row: Mapping[str, Any]) -> Finding:
         row["what"],
         row["seed"],
         tuple(_certified(entry) for entry in row["certified"]),
+        tuple(Fit.from_row(entry) for entry in row["fits"]),
     )
 
 

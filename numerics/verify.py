@@ -13,8 +13,9 @@ from .._version import __version__
 from ..theory.errors import InputError
 from . import certificate_file
 from .checks import Setting
+from .checks.exploration import Explored
 from .checks.finding import DIGITS
-from .checks.registry import checks_of, is_own, known_id, known_ids, known_statement
+from .checks.registry import checks_of, explorations_of, is_own, known_id, known_ids, known_statement
 from .problem import Problem
 from .verdict import Outcome, Verdict, judged, worst
 from .verdict_table import html_table, table
@@ -27,16 +28,18 @@ __all__ = ["EXIT_CODES", "Outcome", "Verdict", "Verification", "judged", "verify
 
 @dataclass(frozen=True)
 class Verification:
-    """The verdicts on one problem."""
+    """The verdicts on one problem, and what was explored outside the hypotheses (on problems of its own)."""
 
     problem: Problem
     closure: str
     verdicts: tuple[Verdict, ...]
+    explored: tuple[Explored, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 every claim holds, 1 one fails, 3 none fails but one is inconclusive."""
-        return EXIT_CODES[worst(verdict.verdict for verdict in self.verdicts)]
+        """0 every claim holds, 1 one fails or an exploration is not confirmed, 3 none fails, one is inconclusive."""
+        outside: tuple[Outcome, ...] = tuple("holds" if found.confirmed else "fails" for found in self.explored)
+        return EXIT_CODES[worst((*(verdict.verdict for verdict in self.verdicts), *outside))]
 
     def to_json(self) -> dict[str, Any]:
         """The verdicts as the JSON object of the command line; a number that is not finite is null."""
@@ -46,19 +49,20 @@ class Verification:
             "problem": self.problem.to_dict(),
             "closure": self.closure,
             "verdicts": [verdict.to_row() for verdict in self.verdicts],
+            "explorations": [found.to_row() for found in self.explored],
         }
 
     def text(self) -> str:
         """The verdicts as a table."""
-        return table(self.verdicts, "text")
+        return table(self.verdicts, "text", self.explored)
 
     def latex(self) -> str:
         """The verdicts as a LaTeX table (booktabs)."""
-        return table(self.verdicts, "latex")
+        return table(self.verdicts, "latex", self.explored)
 
     def markdown(self) -> str:
         """The verdicts as a Markdown table."""
-        return table(self.verdicts, "markdown")
+        return table(self.verdicts, "markdown", self.explored)
 
     def __str__(self) -> str:
         return self.text()
@@ -78,6 +82,7 @@ def verify(
     certificate: str | Path | None = None,
     resume: bool = False,
     digits: int = DIGITS,
+    explore: bool = False,
 ) -> Verification:
     """Check statements on a problem.
 
@@ -102,6 +107,9 @@ def verify(
         Keep the verdicts that a certificate begun for the same question holds already.
     digits
         Decimal digits of high-precision evidence, at least 30; ends of enclosures have twice as many bits.
+    explore
+        Measure too what becomes of these claims without one of their hypotheses, on concrete problems that headflow
+        keeps: counterexamples, and where a claim still holds.
 
     Raises ``InputError`` for an unknown claim, a bad number of workers or digits, and a certificate that cannot be
     written.
@@ -130,7 +138,10 @@ def verify(
             bar.update()
             if path is not None:
                 certificate_file.write(path, certificate_file.content(setting, ids, _ordered(done, ids)))
-    return Verification(problem, "leading", tuple(_ordered(done, ids)))
+    explored = tuple(entry.measured() for entry in explorations_of(ids)) if explore else ()
+    if path is not None and explored:
+        certificate_file.write(path, certificate_file.content(setting, ids, _ordered(done, ids), explored))
+    return Verification(problem, "leading", tuple(_ordered(done, ids)), explored)
 
 
 def _ordered(done: dict[str, Verdict], ids: Sequence[str]) -> list[Verdict]:

@@ -329,7 +329,7 @@ class TestCommand:
         ("words", "told"),
         [
             (["--resume"], "--resume needs --certificate FILE"),
-            (["--recheck", "x.json", "--quick"], "--recheck takes problem, claims, seed and --quick"),
+            (["--recheck", "x.json", "--quick"], "--recheck takes problem, claims, seed, --quick and --explore"),
             (["--format", "html"], "unknown format 'html'"),
         ],
     )

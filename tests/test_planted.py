@@ -20,7 +20,9 @@ from headflow.numerics import staircase, valley
 from headflow.numerics.checks import (
     CHECKS,
     ENCLOSURES,
+    LAWS,
     Setting,
+    asymptotics,
     closures,
     context,
     enclosures,
@@ -336,6 +338,22 @@ PLANTED_ENCLOSURES: dict[str, Plant | Callable[[pytest.MonkeyPatch], None]] = {
 }
 
 
+wrong_losses = Plant(
+    asymptotics,
+    "closure_losses",
+    lambda right: ({name: loss * 1.1 for name, loss in right[0].items()}, *right[1:]),
+    slow=True,
+)
+
+PLANTED_LAWS: dict[str, Plant] = {
+    "population-loss": wrong_losses,
+    "finite-d-loss": wrong_losses,
+    "first-order-loss": wrong_losses,
+    "finite-d-bounds": Plant(asymptotics, "task_allocation_limit", changed(kappa=PERCENT)),
+    "linear-drop-times": Plant(asymptotics, "linear_staircase", changed(drive=PERCENT)),
+}
+
+
 def _smaller_kappa(right: Any) -> Any:
     if right.kappa.expression.is_number:
         return right
@@ -351,6 +369,7 @@ IN_TEST_DYNAMICS = {"cascade", "who-wins", "emergence-time", "late-law"}
 def test_every_check_has_a_plant():
     assert set(PLANTED) | IN_TEST_DYNAMICS == set(CHECKS)
     assert set(PLANTED_ENCLOSURES) == set(ENCLOSURES)
+    assert set(PLANTED_LAWS) == set(LAWS)
 
 
 def cases(table: dict[str, Any]) -> list[Any]:
@@ -374,6 +393,12 @@ def test_a_wrong_constant_is_refuted(id, monkeypatch):
 def test_a_wrong_constant_is_refuted_in_a_box(id, monkeypatch):
     plant_it(PLANTED_ENCLOSURES[id], monkeypatch)
     assert outcome(ENCLOSURES[id](Setting(REFERENCE, seed=0, quick=True))) == "fails"
+
+
+@pytest.mark.parametrize("id", cases(PLANTED_LAWS))
+def test_a_wrong_constant_is_refuted_over_a_range(id, monkeypatch):
+    plant_it(PLANTED_LAWS[id], monkeypatch)
+    assert outcome(LAWS[id](Setting(REFERENCE, seed=0, quick=True))) == "fails"
 
 
 def test_a_head_that_leaves_a_task_out_is_covered():

@@ -13,7 +13,7 @@ from headflow.grammar import REPRODUCTIONS
 from headflow.numerics.attention import sampled_risk
 from headflow.numerics.initial import InitialState
 from headflow.numerics.reproductions import NAMES, Row, reproduce
-from headflow.numerics.reproductions.closures import fitted_order, pair_at, single_task_risk, study_problem
+from headflow.numerics.reproductions.closures import pair_at, single_task_risk, study_problem
 from headflow.numerics.reproductions.estimators import one_head, sampled_estimators
 from headflow.numerics.reproductions.zero_sum import best_pair, pair_problem, sampled_pair
 from headflow.theory.context.two_heads import zero_sum_pair
@@ -26,23 +26,6 @@ def test_the_reduced_sampler_is_the_real_attention(weights: InitialState) -> Non
     risk = sampled_risk(problem, weights.mu, weights.omega, n_samples=20_000, seed=2)
     assert error < risk.standard_error
     assert abs(value - risk.value) < 4 * np.hypot(error, risk.standard_error)
-
-
-def test_fitted_order_of_a_power_and_of_one_with_a_next_order() -> None:
-    lengths = np.array([25.0, 50, 100, 200, 400])
-    noise = np.random.default_rng(0).standard_normal(5)
-    for order, next_order in ((1.0, 0.0), (2.0, 0.0), (1.0, -15.0)):
-        errors = -3 * lengths**-order * (1 + next_order / lengths)
-        sigma = 1e-3 * np.abs(errors)
-        found, error, scale = fitted_order(lengths, errors + sigma * noise, sigma)
-        assert abs(found - order) < 4 * error < 0.2
-        assert scale == pytest.approx(-3, rel=0.1)
-
-
-def test_what_is_no_power_has_no_order() -> None:
-    lengths = np.array([25.0, 50, 100, 200, 400])
-    errors = np.array([1.0, -1.0, 1.0, -1.0, 1.0])
-    assert np.isnan(fitted_order(lengths, errors, np.full(5, 1e-3))).all()
 
 
 def test_best_pair_is_the_derived_profile_in_the_leading_closure() -> None:

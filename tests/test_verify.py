@@ -99,6 +99,14 @@ def scaled(form, factor):
     return dataclasses.replace(form, expression=factor * form.expression)
 
 
+def test_fitted_laws_are_shown_in_every_table_and_in_json():
+    found = verify(REFERENCE, ["warm-up"], quick=True)
+    (law,) = found.verdicts[0].fits
+    assert found.to_json()["verdicts"][0]["findings"][0]["fits"] == [law.to_row()]
+    assert str(law) in found.text()
+    assert all("Laws fitted over a range" in table.replace("% l", "L") for table in (found.markdown(), found.latex()))
+
+
 class TestChecksCanFail:
     """A planted wrong constant is refuted by the statement's own check."""
 

@@ -1,11 +1,12 @@
 """Checks: for every registered statement one function that measures whether it holds on a problem.
 
 ``model`` samples the real attention, ``flow`` tests the dynamics, ``statics`` the optimum, limits and bounds;
-``identities`` show equations by the index calculus, ``enclosures`` and ``stationary_point`` prove claims over boxes of
-parameters.
+``identities`` show equations by the index calculus, ``enclosures``, ``stationary_point`` and ``basin`` prove claims over
+boxes of parameters and of states, ``asymptotics`` fits laws over a range; ``outside_statics`` and ``outside_dynamics``
+explore what becomes of claims without their hypotheses.
 """
 
 from .finding import Finding, Setting
-from .registry import CHECKS, ENCLOSURES, IDENTITIES
+from .registry import CHECKS, ENCLOSURES, EXPLORATIONS, IDENTITIES, LAWS
 
-__all__ = ["CHECKS", "ENCLOSURES", "IDENTITIES", "Finding", "Setting"]
+__all__ = ["CHECKS", "ENCLOSURES", "EXPLORATIONS", "IDENTITIES", "LAWS", "Finding", "Setting"]

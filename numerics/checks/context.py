@@ -22,8 +22,9 @@ from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
 from ...theory.loss import PARAMETERS, population_loss
 from ...theory.optimum import multi_head_optimum
+from ..fit import power_law
 from ..problem import FloatArray, Problem
-from .finding import Finding, Setting, proof
+from .finding import Finding, Setting, fitted, proof
 
 STANDARD_ERRORS = 4.0
 
@@ -69,20 +70,24 @@ def linear_optimum(setting: Setting) -> Finding:
 
 
 def normalisation_costs_a_head(setting: Setting) -> Finding:
-    """H linear heads at a huge L and fixed c against H + 1 softmax heads, both exact; the gap falls like 1/L."""
+    """H linear heads over a range of large L at fixed c against H + 1 softmax heads, both exact: a gap ∝ 1/L."""
     problem = setting.problem
-    worst = 0.0
+    scales = [10**power for power in range(6, 11)]
+    laws = []
     for heads in range(1, min(problem.n_tasks, 5) + 1):
         gaps = []
-        for scale in (10**6, 10**9):
+        for scale in scales:
             long = problem.replace(
                 dims=[dim * scale for dim in problem.dims], context_length=problem.context_length * scale
             )
             linear = linear_attention_optimum().exact(long, heads)
             softmax = multi_head_optimum().exact(long, heads + 1)
-            gaps.append(N(linear / softmax - 1, setting.digits))
-        worst = max(worst, abs(float(gaps[1] / gaps[0]) * 1000 - 1), float(abs(gaps[1])) * 10**6)
-    return Finding("high_precision", worst, 1e-2, 1e-6, "deviation of the gap's order in 1/L from one")
+            gaps.append(float(N(linear / softmax - 1, setting.digits)))
+        lengths = [problem.context_length * scale for scale in scales]
+        laws.append(
+            power_law(f"gap between {heads} and {heads + 1}", "L", lengths, gaps, exponent=-1.0, correction=-1.0)
+        )
+    return fitted("high_precision", laws, 1e-2, 1e-9)
 
 
 def zero_sum_profile(setting: Setting) -> Finding:
@@ -180,19 +185,22 @@ def hermite_targets(setting: Setting) -> Finding:
 
 
 def regimes(setting: Setting) -> Finding:
-    """Exponents by exact quadrature over the law of Σ_l e^{s_l}: slopes in log L between two huge context lengths."""
+    """Exponents by exact quadrature over the law of Σ_l e^{s_l}, between two or more huge context lengths."""
     found = softmax_regimes()
     steps = proof(found.derivation)
-    lengths = (60.0, 120.0) if setting.quick else (150.0, 300.0)
-    worst = steps.measured
-    for value in (Rational(1, 4), Rational(1), Rational(3)):
-        typical = [_mean_log_sum(size, 2, float(value)) - 2 * _mean_log_sum(size, 1, float(value)) for size in lengths]
-        worst = max(worst, abs(_slope(typical, lengths) - float(found.typical_at(value))))
-    for value in (Rational(1, 3), Rational(1), Rational(3, 2)):
-        mean = [_log_mean_of_squares(size, float(value)) for size in lengths]
-        worst = max(worst, abs(_slope(mean, lengths) - float(found.expected_at(value))))
+    sizes = np.linspace(60.0, 120.0, 4) if setting.quick else np.linspace(150.0, 300.0, 6)
+    laws = []
+    for name, values, measure, predicted in (
+        ("typical Σp²", (Rational(1, 4), Rational(1), Rational(3)), _typical_log_of_squares, found.typical_at),
+        ("mean Σp²", (Rational(1, 3), Rational(1), Rational(3, 2)), _log_mean_of_squares, found.expected_at),
+    ):
+        for value in values:
+            logs = np.array([measure(size, float(value)) for size in sizes])
+            exponent = float(predicted(value))
+            laws.append(power_law(f"{name}, r = {value}", "L", np.exp(sizes), np.exp(logs), exponent=exponent))
     # What is left is of order 1/log L (powers of log L in front).
-    return Finding("float", worst, 3 / lengths[0], 1e-6, "largest deviation of an exponent")
+    fits = fitted("float", laws, 3 / float(sizes[0]))
+    return fits if steps.measured == 0 else steps
 
 
 def _small(setting: Setting, context_length: int) -> Problem:
@@ -289,11 +297,12 @@ def _mean_log_sum(size: float, power: int, ratio: float) -> float:
     return float(difference.sum() * law.STEP)
 
 
+def _typical_log_of_squares(size: float, ratio: float) -> float:
+    """E log Σ_l p_l²."""
+    return _mean_log_sum(size, 2, ratio) - 2 * _mean_log_sum(size, 1, ratio)
+
+
 def _log_mean_of_squares(size: float, ratio: float) -> float:
     """log E Σ_l p_l², from 1/Σ² = ∫ t e^{−tΣ} dt."""
     law = _ScoreLaw(size, 1, ratio)
     return math.log(float((law.pairs * np.exp(-law.unserved)).sum() * law.STEP))
-
-
-def _slope(values: list[float], lengths: tuple[float, float]) -> float:
-    return (values[1] - values[0]) / (lengths[1] - lengths[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from typing import Literal
 from ...theory.derivation import Derivation
 from ..certificates import Arithmetic, arithmetic
 from ..certificates.boxes import Certified
+from ..fit import Fit
 from ..problem import Problem
 
 # Decimal digits of high-precision evidence unless others are asked for.
@@ -53,7 +55,8 @@ class Setting:
 class Finding:
     """The claim holds where ``measured`` stays below ``bound`` by more than ``error``.
 
-    ``certified`` lists what an enclosure proved over boxes of parameters, with exact ends.
+    ``certified`` lists what an enclosure proved over boxes of parameters, with exact ends; ``fits`` the power laws
+    that were fitted over a range.
     """
 
     evidence: Evidence
@@ -63,6 +66,22 @@ class Finding:
     what: str
     seed: int | None = None
     certified: tuple[Certified, ...] = ()
+    fits: tuple[Fit, ...] = ()
+
+
+def fitted(
+    evidence: Evidence, fits: Iterable[Fit], bound: float, error: float = 0.0, seed: int | None = None
+) -> Finding:
+    """Laws fitted over ranges as a finding: the largest deviation of an exponent or a constant from its prediction.
+
+    Its error is half the width of the widest interval (99 %) and ``error``, that of the numbers themselves.
+    """
+    found = tuple(fits)
+    what = "largest deviation of an exponent, or relative one of a constant"
+    deviations, errors = ([getattr(fit, name) for fit in found] for name in ("deviation", "error"))
+    if not found or not all(map(math.isfinite, (*deviations, *errors))):
+        return Finding(evidence, math.inf, bound, math.inf, "no law could be fitted", seed, fits=found)
+    return Finding(evidence, max(deviations), bound, max(errors) + error, what, seed, fits=found)
 
 
 def enclosed(claims: Iterable[Certified], what: str) -> Finding:

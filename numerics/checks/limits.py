@@ -29,8 +29,7 @@ def balanced_limit_stable(setting: Setting) -> Finding:
     """The spectrum of the balanced flow at the limit; none of it positive."""
     problem = _as_many_heads(setting)
     spectrum = np.array(linearised_flow("balanced").evaluate(problem).spectrum)
-    mu, omega = _limit_weights(problem)
-    deviation = _deviation(_eigenvalues(problem, "balanced", (mu, omega)), spectrum)
+    deviation = _deviation(spectrum_at_limit(problem, "balanced"), spectrum)
     measured = deviation if spectrum.max() <= 0 else math.inf
     return Finding("float", measured, SAME, ROUNDING, "largest deviation of an eigenvalue, relative to the fastest")
 
@@ -39,9 +38,7 @@ def split_limit_saddle(setting: Setting) -> Finding:
     """The spectrum of the split flow at the limit; its largest eigenvalue is the largest escape rate."""
     problem = _as_many_heads(setting)
     rates = linearised_flow("split").evaluate(problem)
-    mu, omega = _limit_weights(problem)
-    factor, other = np.sqrt(mu), np.sqrt(math.sqrt(problem.embedding_dim) * omega)
-    found = _eigenvalues(problem, "split", (factor, factor, other, other))
+    found = spectrum_at_limit(problem, "split")
     deviation = _deviation(found, np.array(rates.spectrum))
     escape = max(pair[0] for pair in rates.off_task)
     measured = max(deviation, abs(float(found.max()) / escape - 1)) if escape > 0 else math.inf
@@ -87,6 +84,15 @@ def merged_degenerate_minimum(setting: Setting) -> Finding:
         measured = max(measured, float(np.abs(hessian @ neutral).max()) / size)
     what = "largest relative deviation of the second variation; unbounded for a wrong sign"
     return Finding("float", measured, SAME, ROUNDING, what, setting.seed)
+
+
+def spectrum_at_limit(problem: Problem, parametrisation: str) -> FloatArray:
+    """Real parts of the generated Jacobian's eigenvalues at the limit of the balanced or the split flow, in order."""
+    mu, omega = _limit_weights(problem)
+    if parametrisation == "balanced":
+        return _eigenvalues(problem, parametrisation, (mu, omega))
+    factor, other = np.sqrt(mu), np.sqrt(math.sqrt(problem.embedding_dim) * omega)
+    return _eigenvalues(problem, parametrisation, (factor, factor, other, other))
 
 
 def _second_variation(problem: Problem, mu: FloatArray, direction: FloatArray) -> float:

@@ -1,14 +1,15 @@
-"""Owns which checks belong to which statement, and the statements that a user registers."""
+"""Owns which checks and explorations belong to which statement, and the statements that a user registers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from ...theory.choices import unknown
 from ...theory.errors import InputError, InputTypeError
 from ...theory.statement import Statement
 from ...theory.statements import statement
 from . import (
+    asymptotics,
     basin,
     closures,
     context,
@@ -24,8 +25,11 @@ from . import (
     stationary_point,
     valley,
 )
+from .exploration import Exploration
 from .families import FAMILY_CHECKS
 from .finding import Finding, Setting
+from .outside_dynamics import DYNAMICS
+from .outside_statics import STATICS
 
 Check = Callable[[Setting], Finding]
 
@@ -128,6 +132,17 @@ ENCLOSURES: Mapping[str, Check] = {
 
 # Further evidence: a region that traps the flow.
 BASINS: Mapping[str, Check] = {"convergence": basin.ends_at_its_allocation}
+# Further evidence: laws fitted over a range.
+LAWS: Mapping[str, Check] = {
+    "population-loss": asymptotics.leading_order,
+    "finite-d-loss": asymptotics.finite_d_order,
+    "first-order-loss": asymptotics.first_order_order,
+    "finite-d-bounds": asymptotics.kappa,
+    "linear-drop-times": asymptotics.drop_time,
+}
+
+# What becomes of a claim without one of its hypotheses.
+EXPLORATIONS: tuple[Exploration, ...] = (*STATICS, *DYNAMICS)
 
 _OWN: dict[str, tuple[Statement, Check]] = {}
 
@@ -178,7 +193,12 @@ def known_statement(id: str) -> Statement:
 
 
 def checks_of(id: str) -> tuple[Check, ...]:
-    """The checks of a statement: its own, then its identities, its enclosures and its basins."""
+    """The checks of a statement: its own, then further evidence."""
     if id in _OWN:
         return (_OWN[id][1],)
-    return (CHECKS[id], *(table[id] for table in (IDENTITIES, ENCLOSURES, BASINS) if id in table))
+    return (CHECKS[id], *(table[id] for table in (IDENTITIES, ENCLOSURES, BASINS, LAWS) if id in table))
+
+
+def explorations_of(ids: Collection[str]) -> tuple[Exploration, ...]:
+    """What is known of these statements outside their hypotheses."""
+    return tuple(entry for entry in EXPLORATIONS if entry.statement in ids)

@@ -23,9 +23,10 @@ from ...theory.loss import PARAMETERS
 from ...theory.optimum import eliminate_mu, multi_head_optimum
 from ...theory.rooted_form import DIGITS as ROOT_DIGITS
 from ..codegen import compile_system
+from ..fit import power_law
 from ..optimum import Profile, search_optimum
 from ..problem import FloatArray, Problem
-from .finding import NONE_FAILS, Finding, Setting, proof
+from .finding import NONE_FAILS, Finding, Setting, fitted, proof
 
 FLOAT_ERROR = 1e-14
 
@@ -139,18 +140,19 @@ def strict_separation(setting: Setting) -> Finding:
 
 
 def separation_for_long_contexts(setting: Setting) -> Finding:
-    """The exact ratio at growing L: its deviation from the limit falls like 1/L."""
+    """The exact ratio over six decades of L: its deviation from the limit falls like 1/L."""
     problem = with_enough_heads(setting.problem)
     limit = separation().limit.exact(problem)
+    lengths = [10**power for power in range(6, 13)]
     deviations = []
-    for length in (10**9, 10**12):
+    for length in lengths:
         long = problem.replace(context_length=length)
         ratio = single_head_optimum().exact(long) / task_allocation_limit().loss.exact(long)
         deviations.append(abs(N(ratio / limit - 1, setting.digits)))
     if deviations[0] < setting.residual[1]:
         return Finding("high_precision", 0.0, 1e-2, 1e-6, "the ratio equals its limit at every L")
-    order = float(-mpmath.log10(deviations[1] / deviations[0]) / 3)
-    return Finding("high_precision", abs(order - 1), 1e-2, 1e-6, "deviation of the order in 1/L from one")
+    law = power_law("ratio/ρ − 1", "L", lengths, list(map(float, deviations)), exponent=-1.0, correction=-1.0)
+    return fitted("high_precision", [law], 1e-2, 1e-9)
 
 
 def ordering(setting: Setting) -> Finding:

@@ -6,16 +6,15 @@ One task, heads ±ω with μ = ±1/(2ω), so that the regressor is expressed ful
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import chi2
 
 from ...theory.choices import CLOSURES
 from ..closure_table import closure_losses
+from ..fit import HALF_WIDTH, power_law
 from ..initial import InitialState
 from ..problem import FloatArray, Problem
 from .result import Reproduction, Row
@@ -23,8 +22,6 @@ from .result import Reproduction, Row
 # Orders in 1/L at fixed d and ω, within ω² < 1/6 (THEORY: derived here).
 PREDICTED_ORDERS: Final = {"leading": 1.0, "finite_d": 1.0, "first_order": 2.0}
 _BLOCK: Final = 500_000  # scores held at a time
-_LEVEL: Final = 0.05
-_WORST_MISFIT: Final = 100.0  # χ² per degree of freedom from which a fit describes nothing
 _CONFIDENCE: Final = 1.959964  # standard deviations of a 95 % interval
 
 
@@ -107,7 +104,10 @@ def closure_study(settings: str) -> Reproduction:
         errors = losses[name] - risk
         orders = np.full((*shape[:2], 3), math.nan)
         for place in np.ndindex(shape[:2]):
-            orders[place] = fitted_order(np.array(size.lengths), errors[place], risk_error[place])
+            sign = math.copysign(1, errors[place][0])
+            lengths, signed = np.array(size.lengths), sign * errors[place]
+            fit = power_law(name, "L", lengths, signed, correction=-1, errors=risk_error[place])
+            orders[place] = -fit.exponent, fit.exponent_error / HALF_WIDTH, sign * fit.constant
             quantity = f"order of {name}, d = {size.dims[place[0]]}, |ω| = {size.omegas[place[1]]:g}"
             order, error, _ = orders[place]
             if math.isnan(order):
@@ -130,33 +130,3 @@ def closure_study(settings: str) -> Reproduction:
             *(f"No order of {which}: the error is no power of L at these lengths." for which in unfitted),
         ),
     )
-
-
-def fitted_order(lengths: FloatArray, errors: FloatArray, sigma: FloatArray) -> tuple[float, float, float]:
-    """p of ``A L^(−p)`` through ``errors`` with standard errors ``sigma``, its standard error, and A.
-
-    Where a power alone misfits at the 5 % level the next order joins in, ``A L^(−p) (1 + B/L)``: a precise measurement
-    at finite L sees it.  What misfits even then widens the error.  Not-a-number where no fit describes them.
-    """
-    scale = float(lengths.min())
-    x = lengths / scale
-
-    def power(x: FloatArray, a: float, p: float, b: float = 0.0) -> FloatArray:
-        return np.asarray(a * x**-p * (1 + b / x))
-
-    for start in ((errors[0], 1.0), (errors[0], 1.0, 0.0)):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", OptimizeWarning)  # no covariance: the fit says nothing
-                found, covariance = curve_fit(power, x, errors, start, sigma=sigma, absolute_sigma=True, maxfev=20_000)
-        except (RuntimeError, OptimizeWarning):
-            misfit = math.inf
-            continue
-        squares, free = float((((power(x, *found) - errors) / sigma) ** 2).sum()), len(x) - len(start)
-        misfit = squares / free
-        if chi2.sf(squares, free) > _LEVEL:
-            break
-    if not misfit <= _WORST_MISFIT:
-        return math.nan, math.nan, math.nan
-    order = float(found[1])
-    return order, math.sqrt(covariance[1, 1] * max(1.0, misfit)), float(found[0] * scale**order)

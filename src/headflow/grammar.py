@@ -166,6 +166,8 @@ def _compare(parser: ArgumentParser) -> None:
 def _verify(parser: ArgumentParser) -> None:
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help="ids of statements; default: all of them")
     parser.add_argument("--quick", action="store_true", help="leave out the costly checks")
+    explore = "measure too what becomes of the claims without one of their hypotheses: counterexamples"
+    parser.add_argument("--explore", action="store_true", help=explore)
     parser.add_argument("--workers", metavar="N", help="processes; default: one per core that may be used")
     parser.add_argument("--format", default="text", type=_one_of("format", TABLES), metavar="F", help=_list(TABLES))
     group = parser.add_argument_group("certificate")

@@ -36,6 +36,7 @@ def run(arguments: Namespace) -> int:
         certificate=arguments.certificate,
         resume=arguments.resume and not arguments.force,
         digits=integer("digits", arguments.digits),
+        explore=arguments.explore,
     )
     emit(json_text(verification.to_json()) if arguments.json else _table(verification, arguments.format))
     return verification.exit_code
@@ -46,8 +47,10 @@ def _recheck(arguments: Namespace) -> int:
     from .numerics.recheck import recheck
 
     other = [*arguments.claims, arguments.certificate, arguments.problem, arguments.dims]
-    if any(other) or arguments.quick or arguments.resume:
-        raise InputError("--recheck takes problem, claims, seed and --quick from the certificate: give none of them")
+    if any(other) or arguments.quick or arguments.resume or arguments.explore:
+        raise InputError(
+            "--recheck takes problem, claims, seed, --quick and --explore from the certificate: give none of them"
+        )
     found = recheck(Path(arguments.recheck), workers=_workers(arguments), progress=True)
     emit(json_text(found.to_json()) if arguments.json or arguments.format == "json" else found.text())
     return found.exit_code
@@ -65,4 +68,4 @@ def _table(verification: Verification, form: str) -> str:
         return json_text(verification.to_json())
     from .numerics.verdict_table import table
 
-    return table(verification.verdicts, form)
+    return table(verification.verdicts, form, verification.explored)

@@ -1,0 +1,68 @@
+"""Power laws fitted to numbers: known laws are found within their intervals, and what is no power has no fit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from headflow.numerics.checks.finding import fitted
+from headflow.numerics.fit import CONFIDENCE, Fit, power_law
+from headflow.numerics.verdict import outcome
+
+X = np.geomspace(25, 400, 5)
+
+
+@pytest.mark.parametrize(("order", "bend"), [(1.0, 0.0), (2.0, 0.0), (1.0, -15.0)])
+def test_known_errors_with_and_without_a_next_order(order, bend):
+    values = 3 * X**-order * (1 + bend / X)
+    sigma = 1e-3 * values
+    noise = np.random.default_rng(0).standard_normal(5)
+    law = power_law("y", "x", X, values + sigma * noise, exponent=-order, constant=3.0, correction=-1, errors=sigma)
+    assert abs(law.exponent + order) < 1.5 * law.exponent_error < 0.1
+    assert law.constant == pytest.approx(3, rel=0.01)
+
+
+def test_the_interval_holds_the_exponent_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        law = power_law("y", "x", X, 2 * X**-0.5 * np.exp(0.01 * rng.standard_normal(5)))
+        hits += abs(law.exponent + 0.5) < law.exponent_error
+    assert abs(hits / 400 - CONFIDENCE) < 0.02
+
+
+def test_the_next_order_is_told_apart():
+    values = 2 * X**-2 * (1 + 3 / X)
+    with_it = power_law("y", "x", X, values, exponent=-2.0, constant=2.0, correction=-1)
+    without = power_law("y", "x", X, values, exponent=-2.0, constant=2.0)
+    assert with_it.deviation < 1e-10 < 1e-3 < without.deviation
+
+
+@pytest.mark.parametrize("values", [X * (-1.0) ** np.arange(5), np.full(5, math.nan), -X])
+def test_what_is_no_power_has_no_fit(values):
+    law = power_law("y", "x", X, values, exponent=1.0, errors=np.full(5, 1e-3))
+    assert math.isnan(law.exponent)
+    assert outcome(fitted("float", [law], 0.1)) == "inconclusive"
+
+
+def test_a_wrong_power_or_constant_fails_and_too_wide_an_interval_is_open():
+    def verdict(exponent, constant, noise=0.0):
+        values = 2 * X**-0.5 * np.exp(noise * np.array([1, -1, 1, -1, 1]))
+        return outcome(fitted("float", [power_law("y", "x", X, values, exponent=exponent, constant=constant)], 0.01))
+
+    assert verdict(-0.5, 2.0) == "holds"
+    assert verdict(-0.6, None) == verdict(-0.5, 2.1) == "fails"
+    assert verdict(-0.5, 2.0, noise=0.1) == "inconclusive"
+
+
+def test_no_law_and_no_prediction_prove_nothing():
+    assert outcome(fitted("float", [], 0.1)) == "inconclusive"
+    assert outcome(fitted("float", [power_law("y", "x", X, X)], 0.1)) == "inconclusive"
+
+
+def test_json_and_back():
+    law = power_law("y", "x", X, 2 * X**-0.5, exponent=-0.5)
+    assert Fit.from_row(law.to_row()) == law
+    assert "exponent -0.5" in str(law)
