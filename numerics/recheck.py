@@ -65,8 +65,8 @@ def recheck(path: Path, workers: int = 1, progress: bool = False) -> Recheck:
     still = [claim for claim in certificate["claims"] if claim in known_ids()]
     problem = certificate_file.problem_of(certificate, path)
     asked = {name: certificate[name] for name in ("quick", "seed", "digits")}
-    outside = bool(certificate.get("explorations"))
-    found = verify(problem, still, progress=progress, workers=workers, explore=outside, **asked)
+    outside = certificate.get("explorations", [])
+    found = verify(problem, still, progress=progress, workers=workers, explore=bool(outside), **asked)
     changes = [
         *_environment(certificate),
         *(Change("registry", "a statement", claim, "gone") for claim in certificate["claims"] if claim not in still),

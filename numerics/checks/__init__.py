@@ -1,9 +1,9 @@
 """Checks: for every registered statement one function that measures whether it holds on a problem.
 
 ``model`` samples the real attention, ``flow`` tests the dynamics, ``statics`` the optimum, limits and bounds;
-``identities`` show equations by the index calculus, ``enclosures``, ``stationary_point`` and ``basin`` prove claims over
-boxes of parameters and of states, ``asymptotics`` fits laws over a range; ``outside_statics`` and ``outside_dynamics``
-explore what becomes of claims without their hypotheses.
+``identities`` show equations by the index calculus; ``enclosures``, ``stationary_point`` and ``basin`` prove claims
+over boxes of parameters and of states; ``asymptotics`` fits laws over a range; ``outside_statics`` and
+``outside_dynamics`` explore what becomes of claims without their hypotheses.
 """
 
 from .finding import Finding, Setting

@@ -238,7 +238,7 @@ def modes_at_zero(setting: Setting) -> Finding:
     del setting
     found, one, other = merged_at_zero(), n.index("a"), n.index("b")
     apart = KroneckerDelta(n.h, one) - KroneckerDelta(n.h, other)
-    equal = []
+    equal: list[bool] = []
     for shape, rates in ((apart, (found.zero_sum,)), (S.One, (found.sum, found.falling))):
         block = Matrix(2, 2, [part for base in (n.mu, n.omega) for part in _along(base, shape, one, equal)]).T
         equal += [difference_is_zero(rate**2 - block.trace() * rate + block.det(), S.Zero) for rate in rates]
