@@ -12,9 +12,9 @@ from cases import oracle
 from headflow import Problem
 from headflow.errors import InputError, InputTypeError
 from headflow.numerics import AttentionWeights, attention_risk, compile_system, population_gradient, sampled_risk
-from headflow.numerics.attention import model
+from headflow.numerics.attention import conditional, model
 from headflow.numerics.attention.backends import make_backend
-from headflow.numerics.attention.prompts import Data, draw, draw_jax, generator
+from headflow.numerics.attention.prompts import Data, draw, draw_jax, draw_scored, generator
 from headflow.numerics.attention.risk import acting_weights
 from headflow.numerics.attention.starts import multi_task_start, small_start
 from headflow.numerics.attention.weights import factors, random_rotation
@@ -207,6 +207,43 @@ def test_averaged_losses_are_means_over_regressors_and_noise(backend):
     assert exact.value == pytest.approx(exact.tasks.sum(), rel=1e-12)
 
 
+@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize("heads", ["any", "dependent", "many"])
+def test_losses_given_the_scores_are_means_over_what_no_score_reads(heads, averaged):
+    # Tokens with the drawn components along the frame and fresh ones across it have the same scores.
+    problem = SMALL.replace(n_heads=8) if heads == "many" else SMALL
+    read, write = (part.copy() for part in acting_weights(general(problem, 6), averaged))
+    if heads == "dependent":
+        read[1] = -2 * read[0]
+    data, width, copies = Data.of(problem), read.shape[1], 40_000
+    drawn = draw_scored(generator(2, 0, 0, 0), data, problem.n_heads, 1, "float64", not averaged)
+    query = drawn["query"]
+    probes = np.einsum("hwd,nd->nhw", read, query)
+    through = np.eye(width)  # of standard normal numbers to tokens
+    if not averaged:
+        through[:5, 5:] = (data.task_of * drawn["regressor"]).T
+        through[5:, 5:] *= math.sqrt(data.noise)
+    coefficients, frames = conditional._frame(np, probes @ through.T)
+    frame = frames[0]
+    np.testing.assert_allclose(coefficients @ frame.T, probes @ through.T, atol=1e-13)
+    kept = [1, 0] if heads == "dependent" else np.ones(frame.shape[1])
+    np.testing.assert_allclose(frame.T @ frame, np.diag(kept), atol=1e-13)
+    across = np.random.default_rng(0).standard_normal((copies, 7, width))
+    across -= across @ frame @ frame.T
+    tokens = (np.swapaxes(drawn["along"], 1, 2) @ frame.T + across) @ through
+    many = {"tokens": tokens, "query": np.repeat(query, copies, axis=0)}
+    if averaged:
+        losses = model.averaged_losses(np, data, many, read, write)
+        found = conditional.averaged_losses(np, data, drawn, read, write)
+    else:
+        target = (query * drawn["regressor"]) @ data.task_of.T
+        losses = model.sampled_losses(np, many | {"target": target}, read, write)
+        found = conditional.sampled_losses(np, data, drawn, read, write)
+    error = losses.std(axis=0) / math.sqrt(copies)
+    assert (np.abs(found[0] - losses.mean(axis=0)) < 4 * error + 1e-10 * found[0]).all()
+    assert (error < 0.02 * losses.mean(axis=0)).all()
+
+
 def test_risk_against_the_oracle():
     ours = sampled_risk(UNEVEN, MU, OMEGA, n_samples=4000, seed=0)
     other = oracle_risk(MU, OMEGA, oracle(UNEVEN), 4000, 1)
@@ -255,10 +292,17 @@ def test_single_precision_and_other_seeds():
 def test_backward_pass_against_differences(averaged):
     weights = general(SMALL, 3)
     read, write = acting_weights(weights, averaged)
+    data = Data.of(SMALL)
+    prompts = draw(generator(0, 0, 0, 0), data, 20, "float64", not averaged)
+
+    def loss(*parts):
+        if averaged:
+            return model.averaged_losses(np, data, prompts, *parts)
+        return model.sampled_losses(np, prompts, *parts)
+
     engine = make_backend(SMALL, "numpy", "float64", 0, averaged)
-    place = (0, 0, 0)
-    losses, *gradients = engine.gradient((read, write), place, 20)
-    np.testing.assert_allclose(losses, engine.losses((read, write), place, 20), rtol=1e-13)
+    losses, *gradients = engine.gradient((read, write), (0, 0, 0), 20)
+    np.testing.assert_allclose(losses, loss(read, write), rtol=1e-13)
     for which, gradient in enumerate(gradients):
         estimate = np.zeros_like(gradient)
         for entry in np.ndindex(gradient.shape):
@@ -266,7 +310,7 @@ def test_backward_pass_against_differences(averaged):
             for step in (1e-6, -1e-6):
                 moved = [read.copy(), write.copy()]
                 moved[which][entry] += step
-                values.append(engine.losses((moved[0], moved[1]), place, 20).sum())
+                values.append(loss(*moved).sum())
             estimate[entry] = (values[0] - values[1]) / 2e-6
         np.testing.assert_allclose(gradient, estimate, atol=1e-7 * np.abs(gradient).max())
 

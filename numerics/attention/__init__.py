@@ -1,8 +1,8 @@
 """The real softmax attention: full weights, fresh prompts, Monte-Carlo risk, population gradients, training.
 
 ``weights`` and ``starts`` make weights, ``prompts`` draws data, ``model`` is the forward and backward pass,
-``backends`` runs it on NumPy or JAX, ``risk`` and ``gradient`` estimate, ``training`` with ``optimiser`` and
-``checkpoint`` trains.
+``conditional`` the loss given the scores; ``backends`` runs them on NumPy or JAX, ``risk`` and ``gradient`` estimate,
+``training`` with ``optimiser`` and ``checkpoint`` trains.
 """
 
 from .gradient import PopulationGradient, population_gradient

@@ -15,32 +15,37 @@ import numpy as np
 from ...theory.choices import unknown
 from ...theory.errors import InputError, InputTypeError
 from ..problem import FloatArray, Problem
-from .model import averaged_gradient, averaged_losses, sampled_gradient, sampled_losses
-from .prompts import Data, draw, draw_jax, generator
+from . import conditional, model
+from .prompts import Data, draw, draw_jax, draw_scored, draw_scored_jax, frame_size, generator
 
 BACKENDS: Final = ("auto", "numpy", "jax")
 DTYPES: Final = ("float64", "float32")
-_NUMBERS: Final = {"numpy": 2**21, "jax": 2**24}  # of a block's tokens: what bounds the memory
+_NUMBERS: Final = {"numpy": 2**21, "jax": 2**24}  # that a block holds: what bounds the memory
 _MOST_THREADS: Final = 8  # each holds a block
-_PROMPTS: Final = {"numpy": 256, "jax": 8192}
+_PROMPTS: Final = {"numpy": (512, 256), "jax": (8192, 8192)}  # most of a block of losses, and of gradients
 
 Weights = tuple[FloatArray, FloatArray]
 _Result = TypeVar("_Result")
 
 
 class Backend(Protocol):
-    """Losses and gradients on blocks of prompts; a block is a function of (seed, stream, step, block)."""
+    """Losses and gradients on blocks of prompts; a block is a function of (seed, stream, step, block).
+
+    ``loss_block`` and ``gradient_block`` are how many prompts a block has; ``device`` says in words what computes.
+    """
 
     name: str
-    block_size: int
+    device: str
+    loss_block: int
+    gradient_block: int
 
     def losses(self, weights: Weights, place: tuple[int, int, int], size: int) -> FloatArray:
-        """Loss of every prompt and task, (n, I); ``place`` is (stream, step, block)."""
+        """Mean loss of every prompt and task given its scores, (n, I); ``place`` is (stream, step, block)."""
 
     def gradient(
         self, weights: Weights, place: tuple[int, int, int], size: int
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Losses (n, I), and the gradients of their sum in both weights."""
+        """Losses (n, I) of prompts with all their tokens, and the gradients of their sum in both weights."""
 
     def map(self, work: Callable[[int, int], _Result], total: int, block_size: int) -> Iterator[_Result]:
         """``work(block, size)`` of the blocks that make up ``total`` prompts, in order."""
@@ -86,9 +91,16 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _block_size(name: str, problem: Problem) -> int:
-    tokens = problem.context_length * problem.embedding_dim
-    return max(1, min(_PROMPTS[name], _NUMBERS[name] // tokens))
+def _block_sizes(name: str, problem: Problem, averaged: bool) -> tuple[int, int]:
+    """Prompts of a block of losses, and of gradients, by the numbers that a prompt takes."""
+    heads, width = problem.n_heads, problem.total_dim if averaged else problem.embedding_dim
+    rank = frame_size(heads, width)
+    forms = heads * width if averaged else heads * width * (1 + problem.n_tasks)
+    scored = problem.context_length * (heads + rank) + width * rank + forms
+    tokens = problem.context_length * (width + heads)
+    most_losses, most_gradients = _PROMPTS[name]
+    limit = _NUMBERS[name]
+    return max(1, min(most_losses, limit // scored)), max(1, min(most_gradients, limit // tokens))
 
 
 def _blocks(total: int, block_size: int) -> Iterator[tuple[int, int]]:
@@ -102,14 +114,12 @@ class _NumPy:
     name = "numpy"
 
     def __init__(self, problem: Problem, dtype: str, seed: int, averaged: bool) -> None:
-        self.block_size = _block_size(self.name, problem)
-        self._data = Data.of(problem, dtype)
+        self.loss_block, self.gradient_block = _block_sizes(self.name, problem, averaged)
+        self._data, self._heads = Data.of(problem, dtype), problem.n_heads
         self._dtype, self._seed, self._averaged = dtype, seed, averaged
         self._workers = min(_MOST_THREADS, _cores())
         self._pool = ThreadPoolExecutor(self._workers) if self._workers > 1 else None
-
-    def _prompts(self, place: tuple[int, int, int], size: int) -> dict[str, Any]:
-        return draw(generator(self._seed, *place), self._data, size, self._dtype, not self._averaged)
+        self.device = f"CPU, {self._workers} thread{'s' * (self._workers > 1)}"
 
     def _cast(self, weights: Weights) -> Weights:
         read, write = (np.ascontiguousarray(part, dtype=self._dtype) for part in weights)
@@ -117,18 +127,21 @@ class _NumPy:
 
     def losses(self, weights: Weights, place: tuple[int, int, int], size: int) -> FloatArray:
         """See `Backend`."""
-        prompts = self._prompts(place, size)
-        loss = partial(averaged_losses, np, self._data) if self._averaged else partial(sampled_losses, np)
+        drawn = draw_scored(
+            generator(self._seed, *place), self._data, self._heads, size, self._dtype, not self._averaged
+        )
+        loss = conditional.averaged_losses if self._averaged else conditional.sampled_losses
         with np.errstate(all="ignore"):  # of a thread's own; callers look at what they get
-            return np.asarray(loss(prompts, *self._cast(weights)), dtype=np.float64)
+            return np.asarray(loss(np, self._data, drawn, *self._cast(weights)), dtype=np.float64)
 
     def gradient(
         self, weights: Weights, place: tuple[int, int, int], size: int
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """See `Backend`."""
-        function = averaged_gradient if self._averaged else sampled_gradient
+        prompts = draw(generator(self._seed, *place), self._data, size, self._dtype, not self._averaged)
+        function = model.averaged_gradient if self._averaged else model.sampled_gradient
         with np.errstate(all="ignore"):
-            losses, read, write = function(self._data, self._prompts(place, size), *self._cast(weights))
+            losses, read, write = function(self._data, prompts, *self._cast(weights))
         return losses.astype(np.float64), read.astype(np.float64), write.astype(np.float64)
 
     def map(self, work: Callable[[int, int], _Result], total: int, block_size: int) -> Iterator[_Result]:
@@ -154,25 +167,30 @@ class _Jax:
     def __init__(self, problem: Problem, dtype: str, seed: int, averaged: bool) -> None:
         import jax
 
-        self.block_size = _block_size(self.name, problem)
-        self._dtype, self._seed = dtype, seed
+        self.loss_block, self.gradient_block = _block_sizes(self.name, problem, averaged)
+        self._dtype = dtype
+        device = jax.devices()[0]
+        self.device = f"{device.platform.upper()}, {device.device_kind}"
         data = Data.of(problem, dtype)
+        conditional_loss = partial(
+            conditional.averaged_losses if averaged else conditional.sampled_losses, jax.numpy, data
+        )
         loss: Callable[..., Any] = (
-            partial(averaged_losses, jax.numpy, data) if averaged else partial(sampled_losses, jax.numpy)
+            partial(model.averaged_losses, jax.numpy, data) if averaged else partial(model.sampled_losses, jax.numpy)
         )
 
-        def prompts(place: Any, size: int) -> dict[str, Any]:
-            key = jax.random.key(seed)
+        def key(place: Any) -> Any:
+            found = jax.random.key(seed)
             for number in place:
-                key = jax.random.fold_in(key, number)
-            return draw_jax(key, data, size, dtype, not averaged)
+                found = jax.random.fold_in(found, number)
+            return found
 
         def losses(read: Any, write: Any, place: Any, size: int) -> Any:
-            return loss(prompts(place, size), read, write)
+            drawn = draw_scored_jax(key(place), data, problem.n_heads, size, dtype, not averaged)
+            return conditional_loss(drawn, read, write)
 
         def summed(parts: Any, place: Any, size: int) -> Any:
-            read, write = parts
-            values = losses(read, write, place, size)
+            values = loss(draw_jax(key(place), data, size, dtype, not averaged), *parts)
             return values.sum(), values
 
         self._losses = jax.jit(losses, static_argnames="size")

@@ -128,7 +128,7 @@ def population_gradient(
     d = problem.total_dim
     width, start = (d, d) if exact else (problem.embedding_dim, 0)
     # Groups are made of whole blocks, as equal in size as can be.
-    per_group = math.ceil(group_size / engine.block_size)
+    per_group = math.ceil(group_size / engine.gradient_block)
     size = math.ceil(group_size / per_group)
 
     def work(block: int, _: int) -> tuple[FloatArray, FloatArray, FloatArray]:

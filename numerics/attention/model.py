@@ -20,10 +20,16 @@ def attention(xp: Any, tokens: Any, query: Any, read: Any) -> tuple[Any, Any]:
     """Softmax weights (n, H, L) and the tokens that they average to, (n, H, width)."""
     heads, width, d = read.shape
     probes = (query @ read.reshape(heads * width, d).T).reshape(-1, heads, width)
-    scores = probes @ xp.swapaxes(tokens, 1, 2)
-    scores = xp.exp(scores - scores.max(axis=2, keepdims=True))
-    weights = scores / scores.sum(axis=2, keepdims=True)
+    weights = softmax(xp, probes @ xp.swapaxes(tokens, 1, 2))
     return weights, weights @ tokens
+
+
+def softmax(xp: Any, scores: Any) -> Any:
+    """Softmax over the last axis; overwrites ``scores`` in NumPy, where temporaries cost more than arithmetic."""
+    scores -= scores.max(axis=-1, keepdims=True)
+    raised = np.exp(scores, out=scores) if xp is np else xp.exp(scores)
+    raised /= raised.sum(axis=-1, keepdims=True)
+    return raised
 
 
 def sampled_losses(xp: Any, prompts: dict[str, Any], read: Any, write: Any) -> Any:
@@ -48,17 +54,17 @@ def averaged_losses(xp: Any, data: Data, prompts: dict[str, Any], read: Any, wri
     ``R_ij = Σ_h U_ij^h Σ_l p_l^h x_l^(j) − δ_ij x_q^(i)``.
     """
     weights, pooled = attention(xp, prompts["tokens"], prompts["query"], read)
-    misses = _misses(data, prompts["query"], pooled, write)
-    return _averaged(data, misses, weights @ xp.swapaxes(weights, 1, 2), _pairs(write))
+    missed = misses(data, prompts["query"], pooled, write)
+    return _averaged(data, missed, weights @ xp.swapaxes(weights, 1, 2), _pairs(write))
 
 
-def _averaged(data: Data, misses: Any, overlaps: Any, pairs: Any) -> Any:
+def _averaged(data: Data, missed: Any, overlaps: Any, pairs: Any) -> Any:
     """Signal missed and noise let in, from R and the overlaps Σ_l p_l^h p_l^k, (n, H, H)."""
     noise = overlaps.reshape(len(overlaps), -1) @ pairs.reshape(data.n_tasks, -1).T
-    return misses**2 @ data.weight + data.noise * noise
+    return missed**2 @ data.weight + data.noise * noise
 
 
-def _misses(data: Data, query: Any, pooled: Any, write: Any) -> Any:
+def misses(data: Data, query: Any, pooled: Any, write: Any) -> Any:
     """R, (n, I, d)."""
     wide = write @ data.task_of  # (H, I, d)
     return (wide * pooled[:, :, None, :]).sum(axis=1) - data.task_of * query[:, None, :]
@@ -90,16 +96,16 @@ def averaged_gradient(
     """As `sampled_gradient`, averaged over regressors and noise."""
     tokens, query = prompts["tokens"], prompts["query"]
     weights, pooled = attention(np, tokens, query, read)
-    misses = _misses(data, query, pooled, write)
+    missed = misses(data, query, pooled, write)
     overlaps = weights @ np.swapaxes(weights, 1, 2)
     pairs = _pairs(write)
-    losses = _averaged(data, misses, overlaps, pairs)
-    by_misses = 2 * data.weight * misses
+    losses = _averaged(data, missed, overlaps, pairs)
+    by_missed = 2 * data.weight * missed
     # Over prompts coordinate by coordinate: (d, H, n) @ (d, n, I).
-    signal = pooled.transpose(2, 1, 0) @ by_misses.transpose(2, 0, 1)
+    signal = pooled.transpose(2, 1, 0) @ by_missed.transpose(2, 0, 1)
     by_write = np.tensordot(signal, data.task_of, axes=([0], [1]))  # (H, I, I)
     by_write += 2 * data.noise * np.tensordot(overlaps.sum(axis=0), write, axes=([1], [0]))
-    by_pooled = ((write @ data.task_of) * by_misses[:, None]).sum(axis=2)
+    by_pooled = ((write @ data.task_of) * by_missed[:, None]).sum(axis=2)
     by_weights = by_pooled @ np.swapaxes(tokens, 1, 2) + 2 * data.noise * (pairs.sum(axis=0) @ weights)
     return losses, _through_softmax(tokens, query, weights, by_weights), by_write
 

@@ -97,6 +97,45 @@ def draw_jax(key: Any, data: Data, size: int, dtype: str, labels: bool) -> dict[
     return {"tokens": tokens, "query": query, "target": target}
 
 
+def draw_scored(
+    rng: np.random.Generator, data: Data, heads: int, size: int, dtype: str, labels: bool
+) -> dict[str, Any]:
+    """What the scores of ``size`` prompts need: ``along`` (n, r, L), ``query`` and, with labels, ``regressor`` (n, d).
+
+    ``along``: components of the tokens along the frame of the probes, see `conditional`.
+    """
+    kind: Any = np.dtype(dtype)
+    rank = frame_size(heads, data.total_dim + (data.n_tasks if labels else 0))
+    drawn = {
+        "along": rng.standard_normal((size, rank, data.length), dtype=kind),
+        "query": rng.standard_normal((size, data.total_dim), dtype=kind),
+    }
+    if labels:
+        drawn["regressor"] = rng.standard_normal((size, data.total_dim), dtype=kind) * np.sqrt(data.weight)
+    return drawn
+
+
+def draw_scored_jax(key: Any, data: Data, heads: int, size: int, dtype: str, labels: bool) -> dict[str, Any]:
+    """`draw_scored` with JAX's generator: other numbers of the same law."""
+    import jax
+
+    first, second, third = jax.random.split(key, 3)
+    rank = frame_size(heads, data.total_dim + (data.n_tasks if labels else 0))
+    drawn = {
+        "along": jax.random.normal(first, (size, rank, data.length), dtype=dtype),
+        "query": jax.random.normal(second, (size, data.total_dim), dtype=dtype),
+    }
+    if labels:
+        normal = jax.random.normal(third, (size, data.total_dim), dtype=dtype)
+        drawn["regressor"] = normal * jax.numpy.sqrt(data.weight)
+    return drawn
+
+
+def frame_size(heads: int, width: int) -> int:
+    """How many components of a token in ``width`` dimensions the scores of ``heads`` heads read."""
+    return min(heads, width)
+
+
 def regression(xp: Any, data: Data, normal: Any, query: Any) -> tuple[Any, Any]:
     """Regressors as matrices (n, d, I), zero outside a task's coordinates, and noise-free targets (n, I)."""
     beta = normal * xp.sqrt(data.weight)

@@ -20,7 +20,8 @@ from .weights import AttentionWeights
 class SampledRisk:
     """Mean over sampled prompts of the loss with its standard error: summed over tasks, and of each task, (I,).
 
-    ``averaged`` says whether regressors and label noise were averaged exactly, ``backend`` what computed it.
+    ``averaged`` says whether regressors and label noise were averaged exactly, ``backend`` and ``device`` what
+    computed it and on what.
     """
 
     value: float
@@ -31,6 +32,7 @@ class SampledRisk:
     seed: int
     averaged: bool
     backend: str
+    device: str
 
     def to_json(self) -> dict[str, Any]:
         """All of it by name, arrays as lists."""
@@ -58,9 +60,10 @@ def attention_risk(
 ) -> SampledRisk:
     """Monte-Carlo risk ``E Σ_i (ŷ_i − ⟨β_i, x_q⟩)²`` of softmax attention with any weights.
 
-    Covariates and queries are sampled.  Where no label enters a score and no covariate the output, regressors and
-    noise are averaged exactly; elsewhere they are sampled too.  Memory is bounded by a block of prompts for each
-    thread.
+    Queries and the scores of the tokens are sampled; what is left of the tokens given their scores is averaged exactly
+    (see `conditional`), which takes L H random numbers a prompt instead of L d_e.  Where no label enters a score and no
+    covariate the output, regressors and noise are averaged exactly too; elsewhere regressors are sampled.  Memory is
+    bounded by a block of prompts for each thread, and the result does not depend on the number of threads.
 
     Parameters
     ----------
@@ -69,10 +72,10 @@ def attention_risk(
     n_samples
         How many prompts to sample, at least 2.
     seed
-        Of the prompts, ≥ 0.  The same prompts come with every call, so that risks of different weights differ by
-        less than their standard errors.
+        Of the prompts, ≥ 0.  The same random numbers come with every call, so that risks of nearly equal weights
+        differ by less than their standard errors.
     backend
-        "numpy", "jax" (other prompts than NumPy's), or "auto": JAX where it is installed and has an accelerator.
+        "numpy", "jax" (other random numbers than NumPy's), or "auto": JAX where it is installed and has an accelerator.
     dtype
         "float64" or "float32", of the prompts and products; sums are float64.
     progress
@@ -97,7 +100,7 @@ def attention_risk(
         np.errstate(all="ignore"),
         tqdm(total=total, delay=2, leave=False, disable=None if progress else True, unit="prompt") as bar,
     ):
-        for losses in engine.map(work, total, engine.block_size):
+        for losses in engine.map(work, total, engine.loss_block):
             # Mean and sum of squares about it are merged block by block: large sums would cancel.
             size, centre = len(losses), losses.mean(axis=0)
             shift = centre - mean
@@ -108,9 +111,9 @@ def attention_risk(
     if not np.isfinite(squares).all():
         raise InputError(f"the weights are too large: the loss of some prompt overflows {dtype}")
     errors = np.sqrt(squares / (total - 1) / total)
-    return SampledRisk(
-        float(mean[-1]), float(errors[-1]), mean[:-1], errors[:-1], total, int(seed), averaged, engine.name
-    )
+    value, error = float(mean[-1]), float(errors[-1])
+    ran = total, int(seed), averaged, engine.name, engine.device
+    return SampledRisk(value, error, mean[:-1], errors[:-1], *ran)
 
 
 def acting_weights(weights: AttentionWeights, averaged: bool) -> Weights:

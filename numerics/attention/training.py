@@ -265,7 +265,7 @@ class _Loop:
         def work(block: int, size: int) -> tuple[FloatArray, FloatArray, FloatArray]:
             return self.engine.gradient(acting, (*place, block), size)
 
-        blocks = list(self.engine.map(work, self.training.batch, self.engine.block_size))
+        blocks = list(self.engine.map(work, self.training.batch, self.engine.gradient_block))
         losses = np.concatenate([losses.sum(axis=1) for losses, _, _ in blocks])
         d = self.problem.total_dim
         by_read, by_write = np.zeros((2, *self.weights.parts[0].shape))
