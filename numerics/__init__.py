@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from .assignment import assignment_limit as assignment_limit
     from .assignment import best_assignment as best_assignment
     from .attention import AttentionWeights as AttentionWeights
+    from .attention import OffDiagonalTest as OffDiagonalTest
     from .attention import PopulationGradient as PopulationGradient
     from .attention import SampledRisk as SampledRisk
     from .attention import Training as Training
     from .attention import TrainingRun as TrainingRun
     from .attention import attention_risk as attention_risk
+    from .attention import off_diagonal_test as off_diagonal_test
     from .attention import population_gradient as population_gradient
     from .attention import sampled_risk as sampled_risk
     from .attention import train as train
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from .covariates import CovariateProblem as CovariateProblem
     from .escape import predicted_sign_changes as predicted_sign_changes
     from .escape import sign_changes as sign_changes
+    from .gradient_table import GradientTable as GradientTable
     from .initial import InitialState as InitialState
     from .initial import RandomStart as RandomStart
     from .merged_race import balance_threshold as balance_threshold
@@ -69,8 +72,10 @@ _NAMES = {
     "ClosureTable": ".closure_table",
     "Comparison": ".compare",
     "CovariateProblem": ".covariates",
+    "GradientTable": ".gradient_table",
     "InitialState": ".initial",
     "MergedOutcome": ".valley",
+    "OffDiagonalTest": ".attention",
     "OrbitFlow": ".orbits",
     "PopulationGradient": ".attention",
     "Problem": ".problem",
@@ -104,6 +109,7 @@ _NAMES = {
     "late_constant": ".convergence",
     "loss_drops": ".staircase",
     "merged_outcome": ".valley",
+    "off_diagonal_test": ".attention",
     "orbit_flow": ".orbits",
     "orbits_of": ".orbits",
     "overlay": ".simulate",

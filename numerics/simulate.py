@@ -15,7 +15,7 @@ import numpy as np
 
 from .._version import __version__
 from ..theory.choices import checked_parametrisation
-from ..theory.errors import InputTypeError, TrainingError, ValidityWarning
+from ..theory.errors import InputError, InputTypeError, TrainingError, ValidityWarning
 from .attention import AttentionWeights, SampledRisk, Training, TrainingRun, attention_risk, train
 from .exact import shown
 from .initial import InitialState
@@ -157,7 +157,7 @@ class Simulation:
 @overload
 def simulate(
     problem: Problem,
-    initial: InitialState | None = None,
+    initial: InitialState | AttentionWeights | None = None,
     training: None = ...,
     *,
     n_samples: int = 20_000,
@@ -169,7 +169,7 @@ def simulate(
 @overload
 def simulate(
     problem: Problem,
-    initial: InitialState | None,
+    initial: InitialState | AttentionWeights | None,
     training: Training,
     *,
     parametrisation: str = "balanced",
@@ -181,7 +181,7 @@ def simulate(
 
 def simulate(
     problem: Problem,
-    initial: InitialState | None = None,
+    initial: InitialState | AttentionWeights | None = None,
     training: Training | None = None,
     *,
     parametrisation: str = "balanced",
@@ -196,12 +196,14 @@ def simulate(
     Parameters
     ----------
     problem, initial
-        The problem, and the start; default ``InitialState.random(problem)``.
+        The problem, and the start; default ``InitialState.random(problem)``.  Weights, as of
+        `headflow.numerics.attention.starts.make_start`, may be no spectral ones; the flow starts from their spectral
+        part, in balance.
     training
         How to train (rate, batch, optimiser, …); default: do not train, sample the risk of the start.
     parametrisation, closure
         Which reduced flow to lay over a training.  "merged" trains W and U; "balanced" and "split" train Q, K, V
-        and O.
+        and O.  Weights that are given must be of that kind.
     n_samples, seed
         Prompts for the risk, and their seed; a training has its own.
     checkpoint
@@ -225,11 +227,21 @@ def simulate(
     if training is not None and not isinstance(training, Training):
         raise InputTypeError(f"training must be a Training, got {shown(training)} ({type(training).__name__})")
     checked_parametrisation(parametrisation)
-    start = InitialState.random(problem) if initial is None else initial
+    given = InitialState.random(problem) if initial is None else initial
+    if isinstance(given, AttentionWeights):
+        given.check(problem)
+        spectrum = given.spectrum()
+        weights, start = given, InitialState(spectrum.mu, spectrum.omega)
+    else:
+        start = given
+        if training is None:
+            weights = AttentionWeights.spectral(problem, start.mu, start.omega)
+        else:
+            weights = AttentionWeights.of(problem, start, parametrisation)
     if training is None:
-        weights = AttentionWeights.spectral(problem, start.mu, start.omega)
         return attention_risk(problem, weights, n_samples, seed, progress=progress)
-    weights = AttentionWeights.of(problem, start, parametrisation)
+    if weights.is_split == (parametrisation == "merged"):
+        raise InputError(f"weights {', '.join(weights.names)} are not those of the {parametrisation} flow")
     flow = _flow(problem, start, training, parametrisation, closure)  # before the training: what is wrong is said soon
     try:
         return Simulation(start, flow, train(problem, weights, training, checkpoint, progress=progress))

@@ -11,12 +11,19 @@ import pytest
 from cases import oracle
 from headflow import Problem
 from headflow.errors import InputError, InputTypeError
-from headflow.numerics import AttentionWeights, attention_risk, compile_system, population_gradient, sampled_risk
-from headflow.numerics.attention import conditional, model
+from headflow.numerics import (
+    AttentionWeights,
+    attention_risk,
+    compile_system,
+    off_diagonal_test,
+    population_gradient,
+    sampled_risk,
+)
+from headflow.numerics.attention import conditional, model, off_diagonal
 from headflow.numerics.attention.backends import make_backend
 from headflow.numerics.attention.prompts import Data, draw, draw_jax, draw_scored, generator
 from headflow.numerics.attention.risk import acting_weights
-from headflow.numerics.attention.starts import multi_task_start, small_start
+from headflow.numerics.attention.starts import multi_task_start, small_start, structured_start
 from headflow.numerics.attention.weights import factors, random_rotation
 from headflow.theory import gradient_flow
 from oracles.monte_carlo import attention_risk as oracle_risk
@@ -128,6 +135,10 @@ def test_published_starts():
     drawn = multi_task_start(problem, gaussian_seed=4).spectrum().omega
     normal = np.random.default_rng(4).standard_normal(3)
     np.testing.assert_allclose(drawn, np.broadcast_to(scale**2 * normal**2 / math.sqrt(7), (2, 3)))
+    eigenvalues = structured_start(problem, 0.3)
+    assert eigenvalues.is_split
+    np.testing.assert_allclose(eigenvalues.spectrum().mu, 0.3 * np.array([[2, 1, 2], [1, 2, 1]]))
+    np.testing.assert_allclose(structured_start(problem).spectrum().omega, scale)
     np.testing.assert_array_equal(small_start(SMALL, "opposite", 0.02).spectrum().mu, [[0.02, -0.02]] * 2)
     assert small_start(SMALL, "random", 0.02).spectrum().off_diagonal[0] > 0.5
     with pytest.raises(InputError, match="did you mean 'opposite'"):
@@ -375,6 +386,44 @@ def test_decomposability_is_kept_by_the_population_gradient(averaged):
     assert 0.9 < (values[drawn] / errors[drawn]).std() < 1.1
     values, errors = gradient.off_diagonal()  # in another frame it is not zero: the estimate would show it
     assert np.abs(values[errors > 0] / errors[errors > 0]).max() > 5
+
+
+def test_what_is_large_by_chance_is_not_confirmed_and_what_is_there_is():
+    weights, rotation = rotated(UNEVEN)
+    chance = off_diagonal_test(UNEVEN, weights, 1000, 2, rotation=rotation, bound=2.5, backend="numpy")
+    assert len(chance.candidates) == len(chance.confirmation) > 0
+    assert 0.3 < len(chance.candidates) / chance.expected_candidates < 3
+    assert (chance.n_samples, chance.n_confirming) == (1000, 4000)
+    assert chance.holds
+    assert chance.p_value > 0.01
+    square, expected, scatter = chance.mean_square
+    assert abs(square - expected) < 4 * scatter < 1
+    assert "expected by chance; on 4000 other prompts" in chance.text()
+    found = off_diagonal_test(UNEVEN, weights, 1000, 2, backend="numpy")  # in another frame
+    assert not found.holds
+    assert found.p_value < 1e-3
+    assert found.to_json()["candidates"]
+
+
+@pytest.mark.slow
+def test_one_of_two_thousand_entries_beyond_four_errors_is_chance():
+    # On 30 samples of 20,000 prompts (seeds 10 to 39) this entry's z, pooled, is −0.6, and 4 of 59,520 are beyond 4.
+    problem = Problem(dims=[15, 15], signal_power=[1, 1], noise_variance="0.1", context_length=60, n_heads=2)
+    weights, rotation = rotated(problem)
+    found = off_diagonal_test(problem, weights, 6000, 2, rotation=rotation, averaged=False, backend="numpy")
+    assert len(found.statistics) == 1984
+    assert 4 < found.largest < 4.5
+    assert 0.05 < found.p_value < 0.2
+    assert found.holds
+
+
+def test_the_mean_square_scatters_as_its_independent_entries_say():
+    rng = np.random.default_rng(0)
+    shared = rng.standard_normal((100, 40))
+    copies = np.repeat(shared, 3, axis=1)  # 120 entries, 40 of them independent
+    assert off_diagonal._independent(copies / copies.std(axis=0, ddof=1)) == pytest.approx(40, rel=0.1)
+    alone = rng.standard_normal((100, 500))
+    assert off_diagonal._independent(alone / alone.std(axis=0, ddof=1)) == pytest.approx(500, rel=0.1)
 
 
 @pytest.mark.parametrize("problem", [UNEVEN, UNEVEN.replace(context_length=400)], ids=["200", "400"])

@@ -12,7 +12,10 @@ import pytest
 from headflow import InitialState, Problem, Training, simulate
 from headflow.cli import main
 from headflow.errors import InputError, InputTypeError
+from headflow.grammar import STARTS
 from headflow.numerics import SampledRisk, Simulation, sampled_risk
+from headflow.numerics.attention import starts
+from headflow.numerics.attention.starts import make_start
 from headflow.simulation_figure import simulation_figure
 
 SMALL = Problem(dims=[4, 3], signal_power=[1, 1], noise_variance="0.1", context_length=30, n_heads=2)
@@ -41,6 +44,10 @@ def file(tmp_path: Path) -> str:
     path = tmp_path / "problem.toml"
     path.write_text(FILE, encoding="utf-8")
     return str(path)
+
+
+def test_the_command_line_knows_the_starts():
+    assert STARTS == starts.STARTS
 
 
 def test_the_risk_of_a_start():
@@ -136,6 +143,56 @@ def test_command_line_training(file, tmp_path, capsys):
     assert main([*words, "--checkpoint", str(checkpoint), "-o", str(out), "--force"]) == 0
     assert "key, query, value, output trained: sgd, rate 0.1, batch 32, 10 steps" in capsys.readouterr().out
     assert checkpoint.exists()
+
+
+def test_command_line_starts(file, capsys):
+    words = ["simulate", file, "--train", "--batch", "16", "--t-final", "0.1", "--json", "--start"]
+    scale = 30**-0.75
+    for name, settings, trained, mu in (
+        ("structured", [], "balanced", scale * np.array([[2, 1], [1, 2]])),
+        ("factors", ["--scale", "0.5"], "balanced", [[1, 0.25], [0.25, 1]]),
+        ("opposite", [], "merged", [[0.01, -0.01]] * 2),
+        ("random", ["--seed", "3"], "merged", None),
+    ):
+        assert main([*words, name, *settings]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["parametrisation"] == trained
+        expected = make_start(SMALL, "random", seed=3).spectrum().mu if mu is None else mu
+        np.testing.assert_allclose(found["mu"][0], expected)
+        np.testing.assert_allclose(found["predicted"]["mu"][0], expected)
+    assert main(["simulate", file, "--start", "gaussian", "--seed", "2", "--samples", "200"]) == 0
+    risk = simulate(SMALL, make_start(SMALL, "gaussian", seed=2), n_samples=200)
+    out = capsys.readouterr().out
+    assert f"{risk.value:.6g} ±" in out
+    assert "prompts/s" in out
+    for refused, sentence in (
+        (["--scale", "1"], "--scale goes with --start"),
+        (["--start", "oposite"], "did you mean 'opposite'"),
+        (["--start", "random", "--scale", "0"], "scale must be positive"),
+        (["--start", "opposite", "--parametrisation", "balanced"], "must be merged, got balanced"),
+        (["--start", "structured", "--gradient"], "--start goes without --gradient"),
+        (["--train", "--gradient"], "--gradient goes without --train"),
+    ):
+        assert main(["simulate", file, *refused]) == 2
+        assert sentence in capsys.readouterr().err
+    with pytest.raises(InputError, match="not those of the balanced flow"):
+        simulate(SMALL, make_start(SMALL, "identity"), Training(1))
+
+
+def test_command_line_gradient(file, capsys):
+    assert main(["simulate", file, "--gradient", "--samples", "2000", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    sampled = found["sampled"]
+    for name in ("mu", "omega"):
+        leading, first = (np.array(found["closures"][closure][name]) for closure in ("leading", "first_order"))
+        # What first order leaves out is at most a part of what it corrects.
+        margin = 4 * np.array(sampled[f"{name}_error"]) + 0.5 * np.abs(first - leading)
+        assert (np.abs(sampled[name] - first) < margin).all()
+    assert found["off_diagonal"]["holds"]
+    assert main(["simulate", file, "--gradient", "--samples", "1000"]) == 0
+    out = capsys.readouterr().out
+    assert "ω of task 2, head 1" in out
+    assert "off-diagonal gradient: zero within 4 standard errors" in out
 
 
 def test_command_line_refusals_and_failures(file, tmp_path, capsys):

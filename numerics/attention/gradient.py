@@ -69,6 +69,10 @@ class PopulationGradient:
         In the frame of Φ = ``rotation`` (d, d); flat, of all heads.  Entries that do not act are left out, and where
         labels average out so are label rows and covariate columns, whose gradient is zero prompt by prompt.
         """
+        return _mean(self.off_diagonal_groups(rotation))
+
+    def off_diagonal_groups(self, rotation: ArrayLike | None = None) -> FloatArray:
+        """The observations of `off_diagonal`: the mean of every group of prompts, (groups, N)."""
         d = sum(self.weights.dims)
         by_read, by_write = (group.copy() for group in self.groups)
         turn = np.eye(by_read.shape[-1])
@@ -82,11 +86,10 @@ class PopulationGradient:
         if self.averaged:
             reads[d:] = False
             writes[:, :d] = False
-        flat = np.concatenate(
+        return np.concatenate(
             [group[:, :, kept].reshape(len(group), -1) for group, kept in ((by_read, reads), (by_write, writes))],
             axis=1,
         )
-        return _mean(flat)
 
 
 def population_gradient(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ class SampledRisk:
     """Mean over sampled prompts of the loss with its standard error: summed over tasks, and of each task, (I,).
 
     ``averaged`` says whether regressors and label noise were averaged exactly, ``backend`` and ``device`` what
-    computed it and on what.
+    computed it and on what, ``seconds`` the wall time of the prompts.
     """
 
     value: float
@@ -33,6 +34,12 @@ class SampledRisk:
     averaged: bool
     backend: str
     device: str
+    seconds: float
+
+    @property
+    def prompts_per_second(self) -> float:
+        """Drawn and evaluated."""
+        return self.n_samples / self.seconds
 
     def to_json(self) -> dict[str, Any]:
         """All of it by name, arrays as lists."""
@@ -96,6 +103,7 @@ def attention_risk(
         losses = engine.losses(acting, (EVALUATION, 0, block), size)
         return np.column_stack([losses, losses.sum(axis=1)])
 
+    began = time.perf_counter()
     with (
         np.errstate(all="ignore"),
         tqdm(total=total, delay=2, leave=False, disable=None if progress else True, unit="prompt") as bar,
@@ -112,7 +120,7 @@ def attention_risk(
         raise InputError(f"the weights are too large: the loss of some prompt overflows {dtype}")
     errors = np.sqrt(squares / (total - 1) / total)
     value, error = float(mean[-1]), float(errors[-1])
-    ran = total, int(seed), averaged, engine.name, engine.device
+    ran = total, int(seed), averaged, engine.name, engine.device, time.perf_counter() - began
     return SampledRisk(value, error, mean[:-1], errors[:-1], *ran)
 
 

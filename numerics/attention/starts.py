@@ -1,4 +1,7 @@
-"""Owns initial weights of published experiments on softmax attention."""
+"""Owns initial weights of published experiments on softmax attention, by name.
+
+[C24] is Chen, Sheen, Wang and Yang, arXiv 2402.19442; [H25] is He, Pan, Chen and Yang, arXiv 2503.12734.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,57 @@ from .prompts import checked_seed
 from .weights import AttentionWeights
 
 PAIRS: Final = ("identity", "opposite", "random")
+STARTS: Final = ("structured", "factors", "gaussian", *PAIRS)
+
+
+def make_start(problem: Problem, kind: str, scale: float | None = None, seed: int = 0) -> AttentionWeights:
+    """The start of that name.
+
+    Parameters
+    ----------
+    kind
+        "structured", "factors" and "gaussian" are split weights in the form of [C24]: head h favours task h (modulo
+        I).  "structured" scales eigenvalues, see `structured_start`; "factors" and "gaussian" scale K, Q, V and O,
+        "gaussian" with a normal factor for each head, see `multi_task_start`.  "identity", "opposite" and "random" are
+        merged weights in the form of [H25], see `small_start`.
+    scale
+        > 0; default L^(−3/4) for those of [C24], .01 for those of [H25].
+    seed
+        Of "gaussian" and "random".
+
+    Raises `InputError` for an unknown name or what is not allowed.
+    """
+    if kind not in STARTS:
+        raise InputError(unknown("start", str(kind), STARTS))
+    if kind == "structured":
+        return structured_start(problem, scale)
+    if kind in PAIRS:
+        return small_start(problem, kind, 0.01 if scale is None else scale, seed)
+    return multi_task_start(problem, scale, seed if kind == "gaussian" else None)
+
+
+def structured_start(problem: Problem, scale: float | None = None) -> AttentionWeights:
+    """Balanced split weights whose eigenvalues have the form of [C24]'s: each head has a task that it favours.
+
+    ω = ``scale`` and μ = ``scale``, twice that on the head's task; head h favours task h (modulo I).  Here eigenvalues
+    are scaled, the factors are their roots: k = q = √(√d_e ω), o = v = √μ.  ``scale`` > 0, default L^(−3/4), the scale
+    of the random start of `InitialState`.
+    """
+    size = _published(problem, scale)
+    mu = np.full((problem.n_tasks, problem.n_heads), size)
+    for head in range(problem.n_heads):
+        mu[head % problem.n_tasks, head] *= 2
+    return AttentionWeights.spectral(problem, mu, np.full_like(mu, size), parametrisation="balanced")
 
 
 def multi_task_start(
     problem: Problem, scale: float | None = None, gaussian_seed: int | None = None
 ) -> AttentionWeights:
-    """Split weights as in the published experiments of [C24]: each head has a task that it favours.
+    """Split weights whose factors have the form of [C24]'s: each head has a task that it favours.
 
     K = Q = scale · Id; V is zero but for the labels' diagonal, ``scale`` off the head's task and twice that on it;
-    O = Vᵀ.  Head h favours task h (modulo I).  [C24] is Chen, Sheen, Wang and Yang, arXiv 2402.19442.
+    O = Vᵀ.  Head h favours task h (modulo I).  Here factors are scaled, so the eigenvalues, their products, are
+    smaller by as much again: ω = scale²/√d_e, μ = scale² off the head's task and 4 scale² on it.
 
     Parameters
     ----------
@@ -30,9 +75,9 @@ def multi_task_start(
         Of every factor, > 0; default L^(−3/4).
     gaussian_seed
         If given, K and Q of every head are multiplied by a standard normal number of the head's own, drawn with
-        this seed.
+        this seed, and ω by its square.
     """
-    size = problem.context_length**-0.75 if scale is None else as_float("scale", scale, positive=True)
+    size = _published(problem, scale)
     heads, d, width = problem.n_heads, problem.total_dim, problem.embedding_dim
     key = np.broadcast_to(size * np.eye(width), (heads, width, width)).copy()
     if gaussian_seed is not None:
@@ -46,7 +91,7 @@ def multi_task_start(
 
 
 def small_start(problem: Problem, kind: str, scale: float = 0.01, seed: int = 0) -> AttentionWeights:
-    """Merged weights as in the experiments of [H25]: He, Pan, Chen and Yang, arXiv 2503.12734.
+    """Merged weights in the form of [H25]'s: W and U, and with them ω and μ, are what is scaled.
 
     Parameters
     ----------
@@ -75,3 +120,7 @@ def small_start(problem: Problem, kind: str, scale: float = 0.01, seed: int = 0)
     sign = np.where((np.arange(problem.n_heads) % 2 == 1) & (kind == "opposite"), -1.0, 1.0)
     spectral = np.broadcast_to(size * sign, (problem.n_tasks, problem.n_heads))
     return AttentionWeights.spectral(problem, spectral, spectral)
+
+
+def _published(problem: Problem, scale: float | None) -> float:
+    return problem.context_length**-0.75 if scale is None else as_float("scale", scale, positive=True)

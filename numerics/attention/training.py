@@ -54,8 +54,8 @@ class TrainingRun:
         Relative norm of what decomposability sets to zero, in key-query and output-value matrices, (N, 2).
     seconds
         Wall time of all sessions together.
-    backend
-        What computed it.
+    backend, device
+        What computed it, and on what.
     """
 
     problem: Problem
@@ -71,6 +71,12 @@ class TrainingRun:
     off_diagonal: FloatArray
     seconds: float
     backend: str
+    device: str
+
+    @property
+    def prompts_per_second(self) -> float:
+        """Of training, over all sessions: prompts drawn, passed forward and backward."""
+        return float(self.steps[-1] + 1) * self.training.batch / self.seconds
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -113,6 +119,7 @@ class TrainingRun:
             "problem": self.problem.to_dict(),
             "training": self.training.to_dict(),
             "backend": self.backend,
+            "device": self.device,
             "numpy": np.__version__,
             "seconds": self.seconds,
         }
@@ -120,7 +127,8 @@ class TrainingRun:
     def to_json(self) -> dict[str, Any]:
         """The records as lists, with what made them."""
         records = {name: getattr(self, name).tolist() for name in ("steps", "t", *_RECORDED)}
-        return {"training": self.training.to_dict(), "backend": self.backend, "seconds": self.seconds, **records}
+        ran = {"backend": self.backend, "device": self.device, "seconds": self.seconds}
+        return {"training": self.training.to_dict(), **ran, **records}
 
     def __repr__(self) -> str:
         return (
@@ -310,4 +318,5 @@ class _Loop:
             **self._records(),
             seconds=self.seconds,
             backend=self.engine.name,
+            device=self.engine.device,
         )

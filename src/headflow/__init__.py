@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .numerics.closure_table import compare_closures as compare_closures
     from .numerics.compare import compare as compare
     from .numerics.engine.ensemble import ensemble as ensemble
+    from .numerics.gradient_table import compare_gradients as compare_gradients
     from .numerics.initial import InitialState as InitialState
     from .numerics.integrate import integrate as integrate
     from .numerics.problem import Problem as Problem
@@ -41,6 +42,7 @@ _NAMES = {
     "Trajectory": ".numerics.trajectory",
     "compare": ".numerics.compare",
     "compare_closures": ".numerics.closure_table",
+    "compare_gradients": ".numerics.gradient_table",
     "ensemble": ".numerics.engine.ensemble",
     "errors": ".errors",
     "integrate": ".numerics.integrate",

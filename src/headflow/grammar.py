@@ -16,7 +16,7 @@ VERBS = {
     "integrate": "integrate the gradient flow of a problem",
     "compare": "compare the flow's loss with limit, optimum and bounds",
     "verify": "check the theorems numerically",
-    "simulate": "sample the risk of the real softmax attention, or train it beside the flow",
+    "simulate": "sample the risk or the gradient of the real softmax attention, or train it beside the flow",
     "reproduce": "run a published experiment again: predicted and measured in a table and figures",
     "report": "the main job: derive, integrate, compare, verify; figures, HTML, LaTeX",
     "init": "print a commented problem file",
@@ -36,6 +36,7 @@ REPRODUCTIONS = (
 OPTIMISERS = ("sgd", "momentum", "adam")
 DTYPES = ("float64", "float32")
 BACKENDS = ("auto", "numpy", "jax")
+STARTS = ("structured", "factors", "gaussian", "identity", "opposite", "random")
 TABLES = ("text", "json", "latex", "markdown")
 FORMATS = ("text", "latex", "markdown", "html")
 REPORT_FOLDER = "headflow-report"
@@ -44,6 +45,15 @@ _CODES = """exit codes:
   0 done and every claim holds   1 a claim fails   2 bad input
   3 nothing fails but something is inconclusive
   4 the computation failed       130 interrupted"""
+
+
+_STARTS = """starts, of full weight matrices (s = --scale, --seed draws the random ones):
+  structured   each head favours a task: mu = 2 s on it and s off it, omega = s     K, Q, V, O trained
+  factors      the same in factors: K = Q = s Id, V = O^T = 2 s and s               K, Q, V, O trained
+  gaussian     factors, with K and Q of every head times a normal number of its own K, Q, V, O trained
+  identity     W = s Id and U = s Id on the labels, in every head                   W, U trained
+  opposite     identity with the sign of every other head turned                    W, U trained
+  random       every entry of W and U that acts is normal, of standard deviation s  W, U trained"""
 
 
 class _Parser(ArgumentParser):
@@ -185,8 +195,13 @@ def _simulate(parser: ArgumentParser) -> None:
     _add_parametrisation(parser)
     _add_closure(parser)
     _add_run(parser)
-    parser.add_argument("--samples", metavar="N", help="prompts for the risk of the initial weights; default 20000")
+    start = parser.add_argument_group("start, instead of the problem's")
+    start.add_argument("--start", type=_one_of("start", STARTS), metavar="START", help=_list(STARTS))
+    start.add_argument("--scale", metavar="X", help="of that start; default L^(-3/4) for the first three, else 0.01")
+    parser.add_argument("--gradient", action="store_true", help="of the risk at the start, reduced and sampled")
+    parser.add_argument("--samples", metavar="N", help="prompts for the risk or gradient of the start; default 20000")
     parser.add_argument("--draws", metavar="S", default="0", help="seed of the prompts; default 0")
+    parser.epilog = _STARTS
     training = parser.add_argument_group("training")
     training.add_argument("--train", action="store_true", help="train, and lay the reduced flow over it")
     training.add_argument("--rate", metavar="R", help="learning rate, default 0.05; or a schedule STEP:R,STEP:R,…")

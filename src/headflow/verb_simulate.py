@@ -1,4 +1,4 @@
-"""Owns ``headflow simulate``: the real softmax attention, sampled or trained; its table, figure and records."""
+"""Owns ``headflow simulate``: risk, gradient or training of the real softmax attention; its table, figure, records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from .problem_source import integer, number, problem_file
 from .summary import number as in_words
 
 if TYPE_CHECKING:
-    from .numerics.attention import SampledRisk, Training
+    from .numerics.attention import AttentionWeights, SampledRisk, Training
+    from .numerics.initial import InitialState
     from .numerics.problem_file import ProblemFile
     from .numerics.simulate import Simulation
 
@@ -22,31 +23,83 @@ _TRAINING_ONLY = ("rate", "batch", "optimiser", "averaged", "dtype", "backend", 
 
 def run(arguments: Namespace) -> int:
     """Sample or train, print, save; what was trained before a failure is printed and saved too."""
-    given, _ = problem_file(arguments)
+    given, start = _given(arguments)
     if arguments.train:
-        return _train(given, arguments)
+        return _train(given, start, arguments)
     for name in _TRAINING_ONLY:
         if getattr(arguments, name):
             raise InputError(f"{'-o' if name == 'output' else f'--{name}'} goes with --train")
-    return _sample(given, arguments)
+    if arguments.gradient:
+        return _gradient(given, arguments)
+    return _sample(given, start, arguments)
 
 
-def _sample(given: ProblemFile, arguments: Namespace) -> int:
+def _given(arguments: Namespace) -> tuple[ProblemFile, InitialState | AttentionWeights]:
+    """The problem and where to start; a start by name decides what is trained."""
+    if arguments.start is None:
+        if arguments.scale is not None:
+            raise InputError("--scale goes with --start")
+        given, _ = problem_file(arguments)
+        return given, given.initial
+    from .numerics.attention.starts import make_start
+    from .numerics.problem_file import ProblemFile
+
+    if arguments.imbalance is not None:
+        raise InputError("--start goes without --imbalance: the starts by name are balanced")
+    if arguments.gradient:
+        raise InputError("--start goes without --gradient: that of decomposable weights is compared")
+    without_seed = Namespace(**{**vars(arguments), "seed": None})
+    given, _ = problem_file(without_seed)
+    scale = None if arguments.scale is None else float(number("scale", arguments.scale))
+    seed = 0 if arguments.seed is None else integer("seed", arguments.seed)
+    weights = make_start(given.problem, arguments.start, scale, seed)
+    fitting = ("balanced", "split") if weights.is_split else ("merged",)
+    if arguments.parametrisation not in (None, *fitting):
+        raise InputError(
+            f"the start {arguments.start!r} trains {', '.join(weights.names)}: "
+            f"--parametrisation must be {' or '.join(fitting)}, got {arguments.parametrisation}"
+        )
+    if given.parametrisation not in fitting:
+        given = ProblemFile(given.problem, given.closure, fitting[0], given.t_final)
+    return given, weights
+
+
+def _sample(given: ProblemFile, start: InitialState | AttentionWeights, arguments: Namespace) -> int:
     from .numerics.simulate import simulate
 
     risk = simulate(
+        given.problem,
+        start,
+        n_samples=20_000 if arguments.samples is None else integer("samples", arguments.samples),
+        seed=integer("draws", arguments.draws),
+        progress=True,
+    )
+    if arguments.json:
+        content = {**_start_json(given, arguments), "monte_carlo": risk.to_json()}
+        emit(json_text(json_object(given.problem.to_dict(), given.closure, **content)))
+    else:
+        emit(_risk_text(risk))
+    return 0
+
+
+def _gradient(given: ProblemFile, arguments: Namespace) -> int:
+    from .numerics.gradient_table import compare_gradients
+
+    table = compare_gradients(
         given.problem,
         given.initial,
         n_samples=20_000 if arguments.samples is None else integer("samples", arguments.samples),
         seed=integer("draws", arguments.draws),
         progress=True,
     )
-    if arguments.json:
-        content = {"initial": given.initial.to_dict(), "monte_carlo": risk.to_json()}
-        emit(json_text(json_object(given.problem.to_dict(), given.closure, **content)))
-    else:
-        emit(_risk_text(risk))
+    emit(json_text(table.to_json()) if arguments.json else table.text())
     return 0
+
+
+def _start_json(given: ProblemFile, arguments: Namespace) -> dict[str, Any]:
+    if arguments.start is None:
+        return {"initial": given.initial.to_dict()}
+    return {"start": arguments.start, "scale": arguments.scale, "seed": arguments.seed}
 
 
 def _risk_text(risk: SampledRisk) -> str:
@@ -54,22 +107,28 @@ def _risk_text(risk: SampledRisk) -> str:
     names = [*(f"task {task + 1}" for task in range(len(risk.tasks))), "sum"]
     lines = [f"{name:<9} {value:.6g} ± {error:.1g}" for name, (value, error) in zip(names, values, strict=True)]
     how = "; regressors and noise averaged exactly" if risk.averaged else ""
-    return "\n".join([*lines, f"{risk.n_samples} prompts, seed {risk.seed}, ± one standard error{how}"])
+    lines.append(f"{risk.n_samples} prompts, seed {risk.seed}, ± one standard error{how}")
+    return "\n".join([*lines, _where(risk.backend, risk.device, risk.prompts_per_second)])
 
 
-def _train(given: ProblemFile, arguments: Namespace) -> int:
+def _where(backend: str, device: str, rate: float) -> str:
+    return f"{backend} on {device}: {in_words(rate, 3)} prompts/s"
+
+
+def _train(given: ProblemFile, start: InitialState | AttentionWeights, arguments: Namespace) -> int:
     from .numerics.simulate import Simulation, simulate
     from .numerics.stop import IntegrationInterrupted
 
-    if arguments.samples is not None:
-        raise InputError("--samples goes without --train")
+    for name in ("samples", "gradient"):
+        if getattr(arguments, name):
+            raise InputError(f"--{name} goes without --train")
     target = None if arguments.output is None else Path(arguments.output)
     if target is not None:
         check_folder(target, arguments.force)
     try:
         simulation = simulate(
             given.problem,
-            given.initial,
+            start,
             _training(given, arguments),
             parametrisation=given.parametrisation,
             closure=given.closure,
@@ -102,7 +161,7 @@ def _deliver(simulation: Simulation, target: Path | None, arguments: Namespace) 
         f"softmax attention, {problem.n_tasks} task{'s' * (problem.n_tasks > 1)}, "
         f"{problem.n_heads} head{'s' * (problem.n_heads > 1)}, {', '.join(run.weights.names)} trained: "
         f"{run.training.optimiser}, {rate}, batch {run.training.batch}, {run.steps[-1]} steps in "
-        f"{in_words(run.seconds, 3)} s"
+        f"{in_words(run.seconds, 3)} s\n{_where(run.backend, run.device, run.prompts_per_second)}"
     )
     saved = [f"saved {target}"] if target is not None else []
     emit("\n".join([heading, "", simulation.text(), *(f"warning: {c}" for c in simulation.flow.caveats), *saved]))
