@@ -169,17 +169,19 @@ def _fitted(
         np.stack([np.ones_like(x), logs], axis=1)[positive, :names], (np.log(np.abs(y)) - held * logs)[positive]
     )[0]
     shapes = [start] if next_order is None else [start, np.append(start, 0.0)][0 if known else 1 :]
+    described = False
     for begin in shapes:
         free = len(x) - len(begin)
         if free < 1:
             return nothing
         run = least_squares(residual, begin, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15)
         squares = float(run.fun @ run.fun)
-        if known and chi2.sf(squares, free) > _LEVEL:
+        if described := chi2.sf(squares, free) > _LEVEL:
             break
     if known and not squares <= _WORST_MISFIT * free:
         return nothing
     scatter = squares / free
-    factor = HALF_WIDTH * math.sqrt(max(1.0, scatter)) if known else t.ppf(_UPPER, free) * math.sqrt(scatter)
+    # What scatters more than its known errors is an estimate from few numbers: Student's interval, as without any.
+    factor = HALF_WIDTH if known and described else t.ppf(_UPPER, free) * math.sqrt(scatter)
     slopes = np.asarray(run.jac)
     return run.x, factor * np.sqrt(np.linalg.inv(slopes.T @ slopes).diagonal())

@@ -33,6 +33,13 @@ def test_the_interval_holds_the_exponent_as_often_as_it_says():
     assert abs(hits / 400 - CONFIDENCE) < 0.02
 
 
+def test_what_scatters_more_than_its_errors_has_a_student_interval():
+    values = X**-1.0 * (1 + 0.1 * np.array([1, -1, 1, -1, 1]))
+    narrow, wide = (power_law("y", "x", X, values, errors=size * values) for size in (0.02, 0.1))
+    # 3 degrees of freedom: t = 5.84, and the scatter is χ²/3 = 41.6 and 1.66 (described) times the errors' own.
+    assert narrow.exponent_error / wide.exponent_error == pytest.approx(5.841 / 2.576 * math.sqrt(5 / 3), rel=0.02)
+
+
 def test_the_next_order_is_told_apart():
     values = 2 * X**-2 * (1 + 3 / X)
     with_it = power_law("y", "x", X, values, exponent=-2.0, constant=2.0, correction=-1)

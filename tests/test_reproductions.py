@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from headflow.errors import InputError
 from headflow.grammar import REPRODUCTIONS
 from headflow.numerics.attention import sampled_risk
 from headflow.numerics.initial import InitialState
-from headflow.numerics.reproductions import NAMES, Row, reproduce
+from headflow.numerics.reproductions import NAMES, Row, progress, reproduce
 from headflow.numerics.reproductions.closures import pair_at, single_task_risk, study_problem
 from headflow.numerics.reproductions.estimators import one_head, sampled_estimators
 from headflow.numerics.reproductions.zero_sum import best_pair, pair_problem, sampled_pair
@@ -26,6 +27,18 @@ def test_the_reduced_sampler_is_the_real_attention(weights: InitialState) -> Non
     risk = sampled_risk(problem, weights.mu, weights.omega, n_samples=20_000, seed=2)
     assert error < risk.standard_error
     assert abs(value - risk.value) < 4 * np.hypot(error, risk.standard_error)
+
+
+def test_the_bar_is_drawn_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(progress, "_DELAY", 0.0)
+    for stream, asked, drawn in ((Terminal(), True, True), (Terminal(), False, False), (io.StringIO(), True, False)):
+        monkeypatch.setattr("sys.stderr", stream)
+        assert list(progress.steps([1, 2, 3], asked)) == [1, 2, 3]
+        assert ("/3" in stream.getvalue()) is drawn
 
 
 def test_best_pair_is_the_derived_profile_in_the_leading_closure() -> None:
@@ -90,12 +103,15 @@ def test_a_row_in_words_and_as_json() -> None:
     assert row.cells() == ["x", "2", "2.1", "± 0.05", "+5 %"]
     assert Row("x", 0.0, 1.0).deviation is None
     assert Row("x", None, 1.0).cells()[1] == "—"
+    assert Row("x", 1.0, 0.98, 0.02, (0.94, 1.02)).cells()[3] == "± 0.02 [0.94, 1.02]"
+    assert Row("x", 1.0, 0.98, 0.02, (0.94, 1.02)).to_json()["interval"] == [0.94, 1.02]
     assert Row("x", float("nan"), 1.0, float("inf")).to_json() == {
         "quantity": "x",
         "predicted": None,
         "measured": 1.0,
         "error": None,
         "deviation": None,
+        "interval": None,
     }
 
 
@@ -116,7 +132,7 @@ def test_verb_prints_json_and_writes_figure_and_numbers(
     content = json.loads(printed)
     assert content["reproduction"] == "context-length"
     assert content["settings"] == "small"
-    assert {"quantity", "predicted", "measured", "error", "deviation"} == set(content["table"][0])
+    assert {"quantity", "predicted", "measured", "error", "interval", "deviation"} == set(content["table"][0])
     assert (folder / "context-length.json").read_text() == printed
     assert (folder / "context-length.svg").read_text().rstrip().endswith("</svg>")
     assert main(["reproduce", "context-length", "-o", str(folder)]) == 2

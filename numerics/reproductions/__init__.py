@@ -18,7 +18,7 @@ from .result import Reproduction, Row
 from .staircase import staircase
 from .zero_sum import zero_sum
 
-_FUNCTIONS: Final[dict[str, Callable[[str], Reproduction]]] = {
+_FUNCTIONS: Final[dict[str, Callable[[str, bool], Reproduction]]] = {
     "allocation": allocation,
     "single-task": single_task,
     "zero-sum-pair": zero_sum,
@@ -31,10 +31,11 @@ NAMES: Final = tuple(_FUNCTIONS)
 SETTINGS: Final = ("small", "paper")
 
 
-def reproduce(name: str, settings: str = "small") -> Reproduction:
+def reproduce(name: str, settings: str = "small", progress: bool = False) -> Reproduction:
     """Run the reproduction ``name``, one of `NAMES`, in settings "small" or "paper" (of the published size).
 
-    Everything is seeded.  Raises ``InputError`` for another name or other settings, and what `train` raises.
+    Everything is seeded.  With ``progress`` a bar is shown on standard error, if that is a terminal and it takes more
+    than two seconds.  Raises ``InputError`` for another name or other settings, and what `train` raises.
 
     Examples
     --------
@@ -46,7 +47,7 @@ def reproduce(name: str, settings: str = "small") -> Reproduction:
         raise InputError(unknown("reproduction", str(name), NAMES))
     if settings not in SETTINGS:
         raise InputError(unknown("settings", str(settings), SETTINGS))
-    return _FUNCTIONS[name](settings)
+    return _FUNCTIONS[name](settings, progress)
 
 
 __all__ = ["NAMES", "SETTINGS", "Reproduction", "Row", "reproduce"]

@@ -57,19 +57,19 @@ def single_task_size(settings: str) -> _Size:
     return _size([50], 100, 8, 200.0, 512, 100_000, 1)
 
 
-def allocation(settings: str) -> Reproduction:
+def allocation(settings: str, progress: bool = False) -> Reproduction:
     """Several tasks, H ≥ I: every task ends on a head of its own."""
-    return _reproduced("allocation", "Task allocation ([C24])", settings, allocation_size(settings))
+    return _reproduced("allocation", "Task allocation ([C24])", settings, allocation_size(settings), progress)
 
 
-def single_task(settings: str) -> Reproduction:
+def single_task(settings: str, progress: bool = False) -> Reproduction:
     """One task, many heads of different strength: what the heads share."""
-    return _reproduced("single-task", "One task, many heads ([C24])", settings, single_task_size(settings))
+    return _reproduced("single-task", "One task, many heads ([C24])", settings, single_task_size(settings), progress)
 
 
-def _reproduced(name: str, title: str, settings: str, size: _Size) -> Reproduction:
+def _reproduced(name: str, title: str, settings: str, size: _Size, progress: bool) -> Reproduction:
     problem = size.problem
-    run = train(problem, multi_task_start(problem, SCALE, size.gaussian_seed), size.training)
+    run = train(problem, multi_task_start(problem, SCALE, size.gaussian_seed), size.training, progress=progress)
     simulations = {closure: overlay(run, "balanced", closure) for closure in _CLOSURES}
     first = simulations["leading"]
     table = [
@@ -80,8 +80,8 @@ def _reproduced(name: str, title: str, settings: str, size: _Size) -> Reproducti
     final = InitialState(run.mu[-1], run.omega[-1])
     limit = task_allocation_limit()
     spectral = AttentionWeights.spectral(problem, final.mu, final.omega)
-    risk = attention_risk(problem, run.weights, size.samples, seed=1, backend="numpy")
-    diagonal = attention_risk(problem, spectral, size.samples, seed=1, backend="numpy")
+    risk = attention_risk(problem, run.weights, size.samples, seed=1, backend="numpy", progress=progress)
+    diagonal = attention_risk(problem, spectral, size.samples, seed=1, backend="numpy", progress=progress)
     closures, _ = closure_losses(problem, final)
     for closure, word in (("leading", "leading"), ("finite_d", "finite-d"), ("first_order", "first-order")):
         value = closures[closure]

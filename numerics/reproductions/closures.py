@@ -14,15 +14,15 @@ from scipy.stats import chi2
 
 from ...theory.choices import CLOSURES
 from ..closure_table import closure_losses
-from ..fit import HALF_WIDTH, power_law
+from ..fit import CONFIDENCE, power_law
 from ..initial import InitialState
 from ..problem import FloatArray, Problem
+from .progress import steps
 from .result import Reproduction, Row
 
 # Orders in 1/L at fixed d and ω, within ω² < 1/6 (THEORY: derived here).
 PREDICTED_ORDERS: Final = {"leading": 1.0, "finite_d": 1.0, "first_order": 2.0}
 _BLOCK: Final = 500_000  # scores held at a time
-_CONFIDENCE: Final = 1.959964  # standard deviations of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def single_task_risk(problem: Problem, weights: InitialState, n_samples: int, se
     return float(found.mean()), float(found.std(ddof=1) / math.sqrt(len(found)))
 
 
-def closure_study(settings: str) -> Reproduction:
+def closure_study(settings: str, progress: bool = False) -> Reproduction:
     """Errors of the closures on the grid of ``settings``, and the order in 1/L of each."""
     size = SIZES[settings]
     shape = len(size.dims), len(size.omegas), len(size.lengths)
     risk, risk_error = np.zeros((2, *shape))
     losses = {name: np.full(shape, math.nan) for name in CLOSURES}
-    for place in np.ndindex(shape):
+    for place in steps(list(np.ndindex(shape)), progress):
         dim, omega, length = size.dims[place[0]], size.omegas[place[1]], size.lengths[place[2]]
         problem, weights = study_problem(dim, length), pair_at(omega)
         risk[place], risk_error[place] = single_task_risk(problem, weights, size.scores // length, seed=0)
@@ -107,13 +107,13 @@ def closure_study(settings: str) -> Reproduction:
             sign = math.copysign(1, errors[place][0])
             lengths, signed = np.array(size.lengths), sign * errors[place]
             fit = power_law(name, "L", lengths, signed, correction=-1, errors=risk_error[place])
-            orders[place] = -fit.exponent, fit.exponent_error / HALF_WIDTH, sign * fit.constant
+            orders[place] = -fit.exponent, fit.exponent_error, sign * fit.constant
             quantity = f"order of {name}, d = {size.dims[place[0]]}, |ω| = {size.omegas[place[1]]:g}"
-            order, error, _ = orders[place]
-            if math.isnan(order):
+            if math.isnan(fit.exponent):
                 unfitted.append(quantity.removeprefix("order of "))
             else:
-                table.append(Row(quantity, PREDICTED_ORDERS[name], float(order), float(error)))
+                interval = -fit.exponent - fit.exponent_error, -fit.exponent + fit.exponent_error
+                table.append(Row(quantity, PREDICTED_ORDERS[name], -fit.exponent, interval=interval))
         arrays |= {f"{name}_loss": losses[name], f"{name}_error": errors, f"{name}_order": orders}
     return Reproduction(
         "closures",
@@ -125,8 +125,8 @@ def closure_study(settings: str) -> Reproduction:
         (
             f"Heads at ±ω with μ = ±1/(2ω); L = {', '.join(map(str, size.lengths))}. Orders come from weighted fits of "
             "A L^(−p), with a factor 1 + B/L where the power alone misfits.",
-            f"± is one standard error of the sampling, the 95 % interval {_CONFIDENCE:.2f} times it; a next order too "
-            "small to be resolved may shift an order by about as much.",
+            f"In brackets the {100 * CONFIDENCE:g} % interval of the fit, from the sampling; a next order too small "
+            "to be resolved may shift an order by about as much.",
             *(f"No order of {which}: the error is no power of L at these lengths." for which in unfitted),
         ),
     )

@@ -15,6 +15,7 @@ from ..attention import sampled_risk
 from ..closure_table import closure_losses
 from ..problem import FloatArray
 from .estimators import one_head, two_heads
+from .progress import steps
 from .result import Reproduction, Row
 from .zero_sum import pair_problem
 
@@ -24,7 +25,7 @@ SAMPLES: Final = {"small": 6000, "paper": 100_000}
 MODELS: Final = {"one head": one_head, "two heads": two_heads}
 
 
-def context_length(settings: str) -> Reproduction:
+def context_length(settings: str, progress: bool = False) -> Reproduction:
     """The risk of one head and of the zero-sum pair at lengths they were not made for."""
     lengths = LENGTHS[settings]
     shape = len(MODELS), len(lengths)
@@ -34,7 +35,7 @@ def context_length(settings: str) -> Reproduction:
     shift = context_shift()
     for row, (name, make) in enumerate(MODELS.items()):
         weights = make(trained)
-        for column, length in enumerate(lengths):
+        for column, length in steps(list(enumerate(lengths)), progress):
             used = pair_problem(length)
             values, _ = closure_losses(used, weights)
             leading[row, column] = _total(values["leading"])

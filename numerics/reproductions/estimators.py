@@ -18,6 +18,7 @@ from ..attention import sampled_risk
 from ..closure_table import closure_losses
 from ..initial import InitialState
 from ..problem import FloatArray, Problem
+from .progress import steps
 from .result import Reproduction, Row
 from .zero_sum import PUBLISHED_OMEGA, best_pair, pair_problem
 
@@ -43,12 +44,12 @@ def two_heads(problem: Problem) -> InitialState:
     return InitialState([[mu, -mu]], [[PUBLISHED_OMEGA, -PUBLISHED_OMEGA]])
 
 
-def estimators(settings: str) -> Reproduction:
+def estimators(settings: str, progress: bool = False) -> Reproduction:
     """The risk of each estimator over the context length, predicted and sampled."""
     lengths, samples = LENGTHS[settings], SAMPLES[settings]
     predicted, measured, error = np.full((3, len(ESTIMATORS), len(lengths)), np.nan)
     table = []
-    for column, length in enumerate(lengths):
+    for column, length in steps(list(enumerate(lengths)), progress):
         problem = pair_problem(length)
         found = sampled_estimators(problem, samples, seed=0)
         for weights in (one_head(problem), two_heads(problem)):

@@ -24,13 +24,16 @@ class Row:
     predicted, measured
         The two numbers; ``predicted`` is None where there is no prediction.
     error
-        One standard error of ``measured``; None where it is no estimate (an integration, a count).
+        One standard error of ``measured``; None where it is no estimate (an integration, a count, a fit).
+    interval
+        The 99 % confidence interval of a fit; else None.
     """
 
     quantity: str
     predicted: float | None
     measured: float
     error: float | None = None
+    interval: tuple[float, float] | None = None
 
     @property
     def deviation(self) -> float | None:
@@ -38,9 +41,15 @@ class Row:
         return self.measured / self.predicted - 1 if self.predicted else None
 
     def to_json(self) -> dict[str, Any]:
-        """quantity, predicted, measured, error and deviation; a number that JSON does not have is null."""
+        """quantity, predicted, measured, error, interval and deviation; a number that JSON does not have is null."""
         numbers = {name: getattr(self, name) for name in ("predicted", "measured", "error", "deviation")}
-        return {"quantity": self.quantity, **{name: _finite(value) for name, value in numbers.items()}}
+        found = {name: _finite(value) for name, value in numbers.items()}
+        return {"quantity": self.quantity, **found, "interval": _finite(self.interval and list(self.interval))}
+
+    def _uncertainty(self) -> str:
+        if self.interval is not None:
+            return f"[{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
+        return "" if self.error is None else f"± {self.error:.2g}"
 
     def cells(self) -> list[str]:
         """The row as words."""
@@ -49,7 +58,7 @@ class Row:
             self.quantity,
             "—" if self.predicted is None else f"{self.predicted:.5g}",
             f"{self.measured:.5g}",
-            "" if self.error is None else f"± {self.error:.2g}",
+            self._uncertainty(),
             "" if apart is None else f"{100 * apart:+.2g} %",
         ]
 

@@ -17,7 +17,7 @@ VARIANCES: Final = {"small": (4, 2, 1), "paper": (8, 4, 2, 1)}
 SCALE: Final = {"small": 1e-2, "paper": 1e-3}
 
 
-def staircase(settings: str) -> Reproduction:
+def staircase(settings: str, _progress: bool = False) -> Reproduction:
     """Split weights, as many heads as coordinates: one drop per coordinate, at predicted times and losses."""
     variances = VARIANCES[settings]
     problem = CovariateProblem(

@@ -19,6 +19,7 @@ from ..closure_table import closure_losses
 from ..initial import InitialState
 from ..problem import FloatArray, Problem
 from ..simulate import overlay
+from .progress import steps
 from .result import Reproduction, Row
 
 PUBLISHED_OMEGA: Final = 0.13
@@ -44,14 +45,14 @@ def pair_problem(context_length: int = 40, n_heads: int = 2) -> Problem:
     return Problem(dims=[5], signal_power=[1], noise_variance=0.1, context_length=context_length, n_heads=n_heads)
 
 
-def zero_sum(settings: str) -> Reproduction:
+def zero_sum(settings: str, progress: bool = False) -> Reproduction:
     """Train two heads from opposite small weights, and sample the best pair at every ω."""
     size, problem = SIZES[settings], pair_problem()
     # With momentum the valley's steep walls allow ten times the rate.
     training = Training(
         size.t_final, size.rate, size.batch, "momentum", averaged=True, records=200, backend="numpy", seed=0
     )
-    run = train(problem, small_start(problem, "opposite", SCALE), training)
+    run = train(problem, small_start(problem, "opposite", SCALE), training, progress=progress)
     flows = {name: overlay(run, "merged", name) for name in ("leading", "first_order")}
     last = slice(-(len(run.t) // 10), None)  # the last tenth: SGD's noise is averaged, the valley hardly moves
     mu, omega = (np.abs(values[last, 0]) for values in (run.mu, run.omega))
@@ -71,7 +72,7 @@ def zero_sum(settings: str) -> Reproduction:
         _risk_row("risk of the trained pair, first-order", problem, late, size.samples * _SEEDS),
     ]
     grid = np.geomspace(0.06, 0.45, 7)
-    profiles = np.array([sampled_pair(problem, float(w), size.samples) for w in grid])  # (N, 2, 2)
+    profiles = np.array([sampled_pair(problem, w, size.samples) for w in steps(grid.tolist(), progress)])  # (N, 2, 2)
     best = sampled_pair(problem, PUBLISHED_OMEGA, size.samples)
     theory, first_order = zero_sum_pair(), best_pair(problem, PUBLISHED_OMEGA)
     published = InitialState([[PUBLISHED_MU, -PUBLISHED_MU]], [[PUBLISHED_OMEGA, -PUBLISHED_OMEGA]])

@@ -84,9 +84,18 @@ def _trained(found: Reproduction) -> dict[str, str]:
             for task in range(n_tasks):
                 for head in range(n_heads):
                     colour = _COLOURS[(task if n_tasks > 1 else head) % len(_COLOURS)]
-                    axis.plot(a["t"], a[name][:, task, head], color=colour, linewidth=1.5)
+                    centre = a[name][:, task, head]
+                    axis.plot(a["t"], centre, color=colour, linewidth=1.5)
+                    if name == "omega":
+                        width = a["spread"][:, task, head]
+                        axis.fill_between(a["t"], centre - width, centre + width, color=colour, alpha=0.18, linewidth=0)
                     axis.plot(a["t"], a[f"leading_{name}"][:, task, head], "--", color=INK, linewidth=0.8)
+                    axis.plot(a["t"], a[f"first_order_{name}"][:, task, head], ":", color=FAINT, linewidth=0.8)
             axis.set_ylabel(symbol)
+        for place in range(n_tasks if n_tasks > 1 else n_heads):
+            label = f"{'task' if n_tasks > 1 else 'head'} {place + 1}"
+            middle.plot([], [], color=_COLOURS[place % len(_COLOURS)], label=label)
+        middle.legend(frameon=False, fontsize=8.5, loc="center right", ncols=2)
         bottom.set(xlabel=_TIME, xlim=(0, a["t"][-1]))
         figure.align_ylabels()
         curves = to_svg(figure, "Loss, μ and ω of trained softmax attention over time, with the reduced flow dashed.")
@@ -127,13 +136,19 @@ def _estimators(found: Reproduction) -> dict[str, str]:
     from .numerics.reproductions.estimators import ESTIMATORS
 
     a = found.arrays
-    with new_figure(6.2, 4.2) as figure:
-        axis = figure.subplots()
+    reference = a["predicted"][ESTIMATORS.index("gradient step")]
+    with new_figure(6.2, 6.0) as figure:
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 1])
         for row, (name, colour) in enumerate(zip(ESTIMATORS, _COLOURS, strict=True)):
-            _points(axis, a["lengths"], a["measured"][row], a["error"][row], colour, name)
-            axis.plot(a["lengths"], a["predicted"][row], "--", color=colour, linewidth=1.0)
-        axis.plot([], [], "--", color=FAINT, label="predicted")
-        _over_lengths(axis, a["lengths"], "context length L")
+            _points(top, a["lengths"], a["measured"][row], a["error"][row], colour, name)
+            top.plot(a["lengths"], a["predicted"][row], "--", color=colour, linewidth=1.0)
+            if name in ("two heads", "gradient step", "debiased step"):  # one curve in the panel above
+                apart = a["lengths"] * 1.02 ** (row - 2)
+                _points(bottom, apart, a["measured"][row] / reference, a["error"][row] / reference, colour, name)
+                bottom.plot(a["lengths"], a["predicted"][row] / reference, "--", color=colour, linewidth=1.0)
+        top.plot([], [], "--", color=FAINT, label="predicted")
+        _over_lengths(top, a["lengths"], "")
+        bottom.set(xlabel="context length L", ylabel="risk / gradient step's")
         return {found.name: to_svg(figure, "Risk of five estimators over the context length, predicted and sampled.")}
 
 
@@ -157,9 +172,10 @@ def _context_length(found: Reproduction) -> dict[str, str]:
 def _closures(found: Reproduction) -> dict[str, str]:
     a = found.arrays
     rows, columns = len(a["dims"]), len(a["omegas"])
-    with new_figure(2.6 * columns + 1.0, 2.3 * rows + 0.5) as figure:
+    with new_figure(2.6 * columns + 1.0, 2.3 * rows + 0.8) as figure:
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for (row, column), axis in np.ndenumerate(axes):
+            place = 0.0
             for name, colour in _CLOSURES.items():
                 errors = np.abs(a[f"{name}_error"][row, column])
                 _points(axis, a["lengths"], errors, a["risk_error"][row, column], colour, name.replace("_", " "))
@@ -167,16 +183,31 @@ def _closures(found: Reproduction) -> dict[str, str]:
                 order, anchor = (2, 0) if name == "first_order" else (1, -1)
                 guide = errors[anchor] * (a["lengths"][anchor] / a["lengths"]) ** order
                 axis.plot(a["lengths"], guide, color=colour, linewidth=0.7, linestyle="--")
+                fitted, half_width, _ = a[f"{name}_order"][row, column]
+                words = f"{fitted:.2f} ± {half_width:.2f}" if np.isfinite(fitted) else "no power"
+                axis.annotate(
+                    words,
+                    (0.03, 0.05 + place),
+                    xycoords="axes fraction",
+                    color=colour,
+                    fontsize=8,
+                )
+                place += 0.1
             axis.set_title(f"d = {a['dims'][row]}, |ω| = {a['omegas'][column]:g}", fontsize=9)
             axis.set(xscale="log", yscale="log")
             _plain_ticks(axis.xaxis, a["lengths"])
             axis.yaxis.set_major_formatter(power_of_ten)
             axis.yaxis.set_minor_formatter("")
         axes[0, 0].plot([], [], "--", color=FAINT, linewidth=0.7, label="orders 1 and 2")
-        axes[0, 0].legend(frameon=False, fontsize=7.5, loc="lower left")
+        figure.legend(
+            *axes[0, 0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside upper center", ncols=4
+        )
         figure.supxlabel("context length L", fontsize=9.5)
         figure.supylabel("|closure − sampled attention|", fontsize=9.5)
-        description = "Errors of the closures over the context length; dashed: the predicted orders 1, 1 and 2."
+        description = (
+            "Errors of the closures over the context length, with fitted orders and their 99 percent intervals; "
+            "dashed: the predicted orders 1, 1 and 2."
+        )
         return {found.name: to_svg(figure, description)}
 
 

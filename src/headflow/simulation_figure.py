@@ -33,7 +33,7 @@ def simulation_figure(simulation: Simulation) -> str:
         _band(top, run.t, run.loss, 2 * run.loss_error, BLUE)
         top.plot(run.t, loss, color=INK, linewidth=1.4, linestyle="--", label="reduced flow")
         top.set(ylabel="loss", yscale="log")
-        top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        top.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         top.yaxis.set_major_formatter(power_of_ten)
         top.yaxis.set_minor_formatter("")
         top.legend(frameon=False, fontsize=8.5)

@@ -19,7 +19,7 @@ def run(arguments: Namespace) -> int:
         check_folder(target, arguments.force)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)  # closures are shown beyond their range on purpose
-        found = reproduce(arguments.name, "paper" if arguments.paper else "small")
+        found = reproduce(arguments.name, "paper" if arguments.paper else "small", progress=True)
     text = json_text(found.to_json())
     if target is not None:
         from .plotting import on_white
