@@ -140,6 +140,8 @@ class Simulation:
                 f"on-task {symbol} deviates by at most {100 * most.value:.2g} % from the {self.flow.closure} "
                 f"{self.flow.parametrisation} flow, at t = {most.t:.4g}"
             )
+        if self.run.training.optimiser == "adam":
+            lines.append("Adam's steps have no length in the flow's time: compare where they lead, not when")
         key_query, output_value = self.run.off_diagonal[-1]
         lines.append(f"off-diagonal at the end: {key_query:.2g} of key-query, {output_value:.2g} of output-value")
         return "\n".join(lines) + "\n"

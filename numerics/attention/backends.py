@@ -170,7 +170,8 @@ class _Jax:
         self.loss_block, self.gradient_block = _block_sizes(self.name, problem, averaged)
         self._dtype = dtype
         device = jax.devices()[0]
-        self.device = f"{device.platform.upper()}, {device.device_kind}"
+        kind = device.device_kind
+        self.device = kind.upper() if kind == device.platform else f"{device.platform.upper()}, {kind}"
         data = Data.of(problem, dtype)
         conditional_loss = partial(
             conditional.averaged_losses if averaged else conditional.sampled_losses, jax.numpy, data

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
 from ..exact import as_float
@@ -49,7 +49,7 @@ class OffDiagonalTest:
     degrees: int
     independent: float
     bound: float
-    candidates: FloatArray
+    candidates: NDArray[np.int64]
     confirmation: FloatArray
     n_samples: int
     n_confirming: int
@@ -78,7 +78,7 @@ class OffDiagonalTest:
     @property
     def holds(self) -> bool:
         """Whether no entry is beyond the bound, with one sign, in both samples."""
-        first = self.statistics[self.candidates.astype(int)]
+        first = self.statistics[self.candidates]
         return bool((np.sign(first) * self.confirmation <= self.bound).all())
 
     def _tail(self, value: float) -> float:
@@ -97,7 +97,7 @@ class OffDiagonalTest:
             "expected_mean_square": expected,
             "mean_square_scatter": scatter,
             "expected_candidates": self.expected_candidates,
-            "candidates": self.statistics[self.candidates.astype(int)].tolist(),
+            "candidates": self.statistics[self.candidates].tolist(),
             "confirmation": self.confirmation.tolist(),
             "n_samples": self.n_samples,
             "n_confirming": self.n_confirming,
@@ -113,7 +113,7 @@ class OffDiagonalTest:
             f"expected {expected:.3f} ± {scatter:.2g}",
         ]
         if len(self.candidates):
-            pairs = zip(self.statistics[self.candidates.astype(int)], self.confirmation, strict=True)
+            pairs = zip(self.statistics[self.candidates], self.confirmation, strict=True)
             shown = ", ".join(f"{first:+.2f} → {second:+.2f}" for first, second in pairs)
             lines.append(
                 f"  beyond {self.bound:g}, {self.expected_candidates:.2g} expected by chance; on {self.n_confirming} "
@@ -162,7 +162,7 @@ def off_diagonal_test(
         return units.mean(axis=0) * len(units) ** 0.5, units, found.n_samples
 
     statistics, units, drawn = sampled(n_samples, seed)
-    candidates = np.flatnonzero(np.abs(statistics) > limit)
+    candidates = np.flatnonzero(np.abs(statistics) > limit).astype(np.int64)
     again, more = np.zeros(0), 0
     if len(candidates):
         everywhere, _, more = sampled(_LARGER * n_samples, seed + 1)

@@ -22,7 +22,7 @@ class SampledRisk:
     """Mean over sampled prompts of the loss with its standard error: summed over tasks, and of each task, (I,).
 
     ``averaged`` says whether regressors and label noise were averaged exactly, ``backend`` and ``device`` what
-    computed it and on what, ``seconds`` the wall time of the prompts.
+    computed it and on what, ``seconds`` the wall time (with JAX's compilation).
     """
 
     value: float

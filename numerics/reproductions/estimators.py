@@ -59,7 +59,8 @@ def estimators(settings: str, progress: bool = False) -> Reproduction:
         measured[:, column], error[:, column] = found[order].T
         predicted[:, column] = _predictions(problem)
         for row, name in enumerate(ESTIMATORS):
-            table.append(Row(f"{name}, L = {length}", *(float(a[row, column]) for a in (predicted, measured, error))))
+            first, second, third = (float(array[row, column]) for array in (predicted, measured, error))
+            table.append(Row(f"{name}, L = {length}", first, second, third))
     return Reproduction(
         "estimators",
         "Estimators of one task over the context length ([H25]: d = 5, σ² = .1)",
