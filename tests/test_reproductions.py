@@ -103,8 +103,8 @@ def test_a_row_in_words_and_as_json() -> None:
     assert row.cells() == ["x", "2", "2.1", "± 0.05", "+5 %"]
     assert Row("x", 0.0, 1.0).deviation is None
     assert Row("x", None, 1.0).cells()[1] == "—"
-    assert Row("x", 1.0, 0.98, 0.02, (0.94, 1.02)).cells()[3] == "± 0.02 [0.94, 1.02]"
-    assert Row("x", 1.0, 0.98, 0.02, (0.94, 1.02)).to_json()["interval"] == [0.94, 1.02]
+    assert Row("x", 1.0, 0.98, interval=(0.94, 1.02)).cells()[3] == "[0.94, 1.02]"
+    assert Row("x", 1.0, 0.98, interval=(0.94, 1.02)).to_json()["interval"] == [0.94, 1.02]
     assert Row("x", float("nan"), 1.0, float("inf")).to_json() == {
         "quantity": "x",
         "predicted": None,
