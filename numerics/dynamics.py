@@ -18,7 +18,7 @@ from ..theory.coordinates import to_growth, to_log
 from ..theory.errors import HypothesisError, InputError
 from ..theory.flow import gradient_flow
 from ..theory.system import ReducedSystem
-from .codegen import BoundKernel, compile_system
+from .codegen import BoundKernel, JacobianProduct, compile_system
 from .domain import violation
 from .growth import Growth
 from .initial import InitialState
@@ -90,6 +90,11 @@ class Dynamics:
     def jacobian(self) -> BoundKernel:
         """∂velocity/∂y; made when first asked for, because explicit methods never need the matrix."""
         return self._compiled.jacobian.bind(self._values)
+
+    @cached_property
+    def jacobian_product(self) -> JacobianProduct:
+        """∂velocity/∂y as a map of directions."""
+        return JacobianProduct(self._compiled, self._values)
 
     @property
     def size(self) -> int:

@@ -259,6 +259,7 @@ class _Run:
                 jacobians=sum(stepper.counter.jacobians for stepper in self.steppers),
                 steps=sum(stepper.counter.steps for stepper in self.steppers),
                 seconds=time.perf_counter() - began,
+                products=sum(stepper.counter.products for stepper in self.steppers),
             ),
             t_unit=self.unit,
             t=rows.t,

@@ -8,6 +8,7 @@ where that polynomial does not reproduce the solver's own dense output.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -15,26 +16,39 @@ import numpy as np
 from .problem import FloatArray
 
 DEGREE: Final = 7
-_NODES: Final[FloatArray] = -np.cos(np.pi * np.arange(DEGREE + 1) / DEGREE)
-_WEIGHTS: Final[FloatArray] = np.cos(np.pi * np.arange(DEGREE + 1)) * np.array([0.5, *[1.0] * (DEGREE - 1), 0.5])
-_PROBES: Final = (_NODES[:-1] + _NODES[1:])[[0, 1, 3, 5]] / 2
+
+
+@cache
+def _nodes(degree: int) -> FloatArray:
+    found: FloatArray = -np.cos(np.pi * np.arange(degree + 1) / degree)
+    return found
+
+
+@cache
+def _weights(degree: int) -> FloatArray:
+    found: FloatArray = np.cos(np.pi * np.arange(degree + 1)) * np.array([0.5, *[1.0] * (degree - 1), 0.5])
+    return found
+
+
+_PROBES: Final = (_nodes(DEGREE)[:-1] + _nodes(DEGREE)[1:])[[0, 1, 3, 5]] / 2
 _DEEPEST = 16
 
 
-def nodes(left: float, right: float) -> FloatArray:
-    """The 8 points of a panel, ends included exactly."""
-    points = left + (right - left) * (1 + _NODES) / 2
+def nodes(left: float, right: float, degree: int = DEGREE) -> FloatArray:
+    """The Chebyshev–Lobatto points of a panel, ends included exactly."""
+    points = left + (right - left) * (1 + _nodes(degree)) / 2
     points[0], points[-1] = left, right
     return points
 
 
 def interpolate(left: float, right: float, values: FloatArray, s: float) -> FloatArray:
-    """The state at ``s`` from a panel's values, shape (8, n)."""
-    offset = s - nodes(left, right)
+    """The state at ``s`` from a panel's values, shape (number of points, n)."""
+    degree = len(values) - 1
+    offset = s - nodes(left, right, degree)
     if not offset.all():
         found: FloatArray = values[int(np.flatnonzero(offset == 0)[0])].copy()
         return found
-    factors = _WEIGHTS / offset
+    factors = _weights(degree) / offset
     result: FloatArray = factors @ values / factors.sum()
     return result
 

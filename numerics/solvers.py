@@ -14,9 +14,10 @@ from scipy.integrate import BDF, DOP853, LSODA, OdeSolver, Radau
 
 from ..theory.choices import unknown
 from ..theory.errors import InputError, InputTypeError
-from .codegen import BoundKernel
+from .codegen import BoundKernel, JacobianProduct
 from .codegen.native import numba_installed
 from .dynamics import Dynamics
+from .krylov_steps import krylov_steps, sundials_installed
 from .problem import FloatArray
 from .stop import StopReason
 
@@ -27,9 +28,12 @@ _SOLVERS: Final[dict[str, Callable[..., OdeSolver[np.float64]]]] = {
     "DOP853": DOP853,
 }
 COMPILED: Final = "Rodas5P"  # our own, in compiled loops: see `headflow.numerics.engine`
-METHODS: Final = ("auto", *_SOLVERS, COMPILED)
+KRYLOV: Final = "CVODE"  # see `headflow.numerics.krylov_steps`
+METHODS: Final = ("auto", *_SOLVERS, COMPILED, KRYLOV)
 
 MAX_EVALUATIONS = 500_000  # of the velocity, in one integration: nothing runs for ever
+_KRYLOV_STATE = 350  # from here on CVODE is ahead of LSODA
+_SMALLEST_TOLERANCE = 1e-14  # that CVODE is given
 _LARGE_STATE = 1_000  # from here on the linear algebra of an implicit step outweighs many explicit steps
 _LARGEST_MATRIX = 8_000  # the Jacobian and its factors then take 1 GB
 _LARGEST_COMPILED = 200  # beyond, its factorisation in plain loops falls behind LAPACK's
@@ -65,12 +69,14 @@ def choose_method(method: object, size: int, compiled: bool = True) -> Method:
     if name in ("LSODA", "BDF", "Radau") and size > 2 * _LARGEST_MATRIX:
         raise InputError(
             f"the method {name} needs a Jacobian matrix of {size} × {size}, which is too large; "
-            "use the method auto or DOP853"
+            "use the method auto, CVODE or DOP853"
         )
     if name == COMPILED and not compiled:
         raise InputError(f"the method {COMPILED} is for the flows of attention; use the method auto")
     if name == COMPILED and not numba_installed():
         raise InputError(f"the method {COMPILED} needs numba: install headflow[fast], or use the method auto")
+    if name == KRYLOV and not sundials_installed():
+        raise InputError(f"the method {KRYLOV} needs scikit-sundae: install headflow[fast], or use the method auto")
     if name != "auto":
         return Method(name, "as asked for", ((name, MAX_EVALUATIONS),))
     if compiled and size <= _LARGEST_COMPILED and numba_installed():
@@ -79,6 +85,12 @@ def choose_method(method: object, size: int, compiled: bool = True) -> Method:
             "auto: numba is installed and the state is small, so that compiled Rosenbrock steps are fastest",
             ((COMPILED, MAX_EVALUATIONS),),
         )
+    if size >= _KRYLOV_STATE and sundials_installed():
+        reason = (
+            f"auto: scikit-sundae is installed, and at {size} variables Krylov solves with the generated "
+            "Jacobian-vector product are cheaper than a factorised Jacobian"
+        )
+        return Method(KRYLOV, reason, ((KRYLOV, MAX_EVALUATIONS),))
     if size < _LARGE_STATE:
         return Method(
             "LSODA",
@@ -103,6 +115,8 @@ class Flow(Protocol):
     def velocity(self) -> BoundKernel: ...
     @property
     def jacobian(self) -> BoundKernel: ...
+    @property
+    def jacobian_product(self) -> JacobianProduct: ...
     def weights(self, y: FloatArray) -> FloatArray: ...
     def overflow(self, weights: FloatArray) -> str: ...
 
@@ -118,10 +132,11 @@ def absolute_tolerance(rtol: float, log: bool, start: FloatArray) -> float:
 
 @dataclass
 class Counter:
-    """What an integration has cost so far; ``seconds`` is wall time."""
+    """What an integration has cost so far: ``products`` are of Jacobian and vector, ``seconds`` is wall time."""
 
     evaluations: int = 0
     jacobians: int = 0
+    products: int = 0
     steps: int = 0
     seconds: float = 0.0
 
@@ -220,6 +235,9 @@ class Stepper:
         if name == COMPILED:
             yield from self._compiled(allowance)
             return
+        if name == KRYLOV:
+            yield from self._krylov(allowance)
+            return
         explicit = name == "DOP853"
         options: dict[str, Any] = {} if explicit else {"jac": self._jacobian}
         # LSODA accepts a step whose error is not a number; the others shorten it by themselves.
@@ -258,6 +276,31 @@ class Stepper:
             yield segment
         if steps.failure is not None:
             raise Stopped(steps.failure)
+
+    def _krylov(self, allowance: int) -> Iterator[Segment]:
+        jacobian = self.dynamics.jacobian_product
+
+        def move(y: FloatArray) -> None:
+            self.counter.jacobians += 1
+            jacobian.move(y)
+
+        def product(s: float, direction: FloatArray) -> FloatArray:
+            self.counter.products += 1
+            return jacobian.evaluate(direction) * (self.unit * math.exp(s))
+
+        # CVODE measures a step's error by its mean square over all variables, of which few move at a time.
+        share = len(self._y) ** -0.25
+        rtol, atol = max(self.rtol * share, _SMALLEST_TOLERANCE), self.atol * share
+        # A rate that is not a number makes Newton's iteration fail, upon which CVODE shortens the step.
+        steps = krylov_steps(self._velocity, move, product, self._s, self._y, self.end, rtol, atol)
+        for reached, state, dense in steps:
+            segment = Segment(self._s, reached, dense)
+            self._s, self._y, self._trouble = reached, state, None
+            yield segment
+            if self.counter.evaluations + self.counter.products >= allowance:
+                return
+        if self._s < self.end:
+            self._give_up()
 
     def _give_up(self) -> None:
         where = ""

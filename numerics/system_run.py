@@ -18,7 +18,7 @@ from ..theory import notation as n
 from ..theory.errors import InputError, IntegrationError
 from ..theory.indexed import Definition
 from ..theory.system import ReducedSystem
-from .codegen import BoundKernel, compile_system
+from .codegen import BoundKernel, JacobianProduct, compile_system
 from .codegen.compiled import CompiledSystem
 from .codegen.kernel import length
 from .exact import as_float
@@ -51,6 +51,11 @@ class SystemDynamics:
     def jacobian(self) -> BoundKernel:
         """∂velocity/∂state."""
         return self._compiled.jacobian.bind(self._values)
+
+    @cached_property
+    def jacobian_product(self) -> JacobianProduct:
+        """∂velocity/∂state as a map of directions."""
+        return JacobianProduct(self._compiled, self._values)
 
     def loss_rate(self, y: FloatArray) -> float:
         """d𝓛/dt = −Σ velocity²/metric: no difference of losses, so exact where the flow is slow."""

@@ -58,12 +58,13 @@ class State:
 
 @dataclass(frozen=True)
 class Stats:
-    """The cost of both integrations together; ``seconds`` is wall time."""
+    """The cost of both integrations together; ``seconds`` is wall time, ``products`` are of Jacobian and vector."""
 
     evaluations: int
     jacobians: int
     steps: int
     seconds: float
+    products: int = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -4,8 +4,8 @@
 order and memory, ``prepare`` and ``printer`` write it through SymPy's lambdify, ``kernel`` binds it to numbers.
 """
 
-from .compiled import CompiledSystem, compile_system
+from .compiled import CompiledSystem, JacobianProduct, compile_system
 from .formula import Formula, formula
 from .kernel import BoundKernel, Kernel
 
-__all__ = ["BoundKernel", "CompiledSystem", "Formula", "Kernel", "compile_system", "formula"]
+__all__ = ["BoundKernel", "CompiledSystem", "Formula", "JacobianProduct", "Kernel", "compile_system", "formula"]

@@ -1,4 +1,4 @@
-"""Owns the compiled system: velocity, loss and Jacobian of a ReducedSystem as generated functions."""
+"""Owns the compiled system: velocity, loss, Jacobian and its products of a ReducedSystem as generated functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sympy import Add, Dummy, Indexed, KroneckerDelta, Mul, S, Symbol
 
 from ...theory.indexed import directional_derivative
@@ -18,6 +18,7 @@ from ...theory.indexed.monomial import Term
 from ...theory.indexed.nodes import indices_of, substitute
 from ...theory.indexed.normal import terms
 from ...theory.system import ReducedSystem
+from ...theory.tangent import tangent
 from .kernel import Kernel, Layout, length
 from .lower import Lowering
 from .names import unique_names
@@ -121,6 +122,13 @@ class CompiledSystem:
         lowering = self.lowering()
         return self._kernel("Jacobian", lowering, self.jacobian_parts(lowering))
 
+    @cached_property
+    def jacobian_product(self) -> Kernel:
+        """Flat direction → the Jacobian times it; the state is among the parameters: `BoundKernel.move` moves it."""
+        along = CompiledSystem(tangent(self.system))
+        lowering = along.lowering()
+        return along._kernel("Jacobian-vector product", lowering, along.velocity_parts(lowering))
+
     def jacobian_parts(self, lowering: Lowering) -> Parts:
         """The blocks of ∂velocity_a/∂state_b, and the diagonals that add to them."""
         outputs: dict[str, tuple[Expr, ...]] = {}
@@ -152,6 +160,33 @@ class CompiledSystem:
     def _kernel(self, name: str, lowering: Lowering, parts: Parts) -> Kernel:
         state = lowering.state_nodes()
         return Kernel(name, plan(parts.targets, state, lowering.names(), parts.outputs), state, parts.layout)
+
+
+class JacobianProduct:
+    """The Jacobian at a point as a map of directions: `move` computes once what all directions share."""
+
+    def __init__(self, code: CompiledSystem, values: Mapping[str, ArrayLike]) -> None:
+        sizes = {name: int(value) for name, value in values.items() if isinstance(value, int | float)}
+        self._shapes = {
+            str(variable.base.label): _shape(code.ranges[variable.base], sizes) for variable in code.system.state
+        }
+        nowhere = {name: np.zeros(shape) for name, shape in self._shapes.items()}
+        self._kernel = code.jacobian_product.bind({**values, **nowhere})
+        self._moving = set(code.jacobian_product.parameters) & set(nowhere)
+
+    def move(self, state: Floats) -> None:
+        """Take the Jacobian at a flat state from now on."""
+        point, begin = {}, 0
+        for name, shape in self._shapes.items():
+            end = begin + prod(shape)
+            if name in self._moving:
+                point[name] = state[begin:end].reshape(shape)
+            begin = end
+        self._kernel.move(point)
+
+    def evaluate(self, direction: Floats) -> Floats:
+        """The product with a flat direction, in an array that the next call overwrites."""
+        return self._kernel.evaluate(direction)
 
 
 @lru_cache(maxsize=64)

@@ -145,7 +145,12 @@ def _matmul(graph: Graph, left: Value, right: Value, summed: Symbol, order: dict
         **dict(zip(left.labels, left.node.axes, strict=True)),
         **dict(zip(right.labels, right.node.axes, strict=True)),
     }
-    return Value(graph.node("matmul", (first, second), tuple(ranges[label] for label in labels)), labels)
+    axes = tuple(ranges[label] for label in labels)
+    if columns and not batch:  # the transpose of a product that is known: (A B)ᵀ = Bᵀ Aᵀ
+        swapped = (right.along((*columns, summed)), left.along((summed, *rows)))
+        if known := graph.known("matmul", swapped, axes[::-1]):
+            return Value(known, labels[::-1])
+    return Value(graph.node("matmul", (first, second), axes), labels)
 
 
 def _reduced(graph: Graph, values: Sequence[Value], place: int, wanted: Sequence[Symbol]) -> Value:

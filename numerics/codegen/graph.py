@@ -69,7 +69,7 @@ class Graph:
     """Makes nodes, giving the same node for the same operation on the same operands."""
 
     def __init__(self) -> None:
-        self._known: dict[Any, Node] = {}
+        self._known: dict[object, Node] = {}
 
     def node(
         self,
@@ -82,10 +82,14 @@ class Graph:
         """The node for an operation; its stage is ``bind`` when all operands are."""
         if stage is None:
             stage = "bind" if all(operand.node.stage == "bind" for operand in operands) else "run"
-        key = (operation, tuple((operand.node.number, operand.places) for operand in operands), tuple(axes), detail)
+        key = _key(operation, operands, axes, detail)
         if key not in self._known:
             self._known[key] = Node(len(self._known), operation, tuple(operands), tuple(axes), stage, detail)
         return self._known[key]
+
+    def known(self, operation: str, operands: Sequence[Operand], axes: Sequence[Expr]) -> Node | None:
+        """The node for an operation, if there is one."""
+        return self._known.get(_key(operation, operands, axes, ""))
 
     def leaf(self, name: str, axes: Sequence[Expr], stage: Stage) -> Node:
         return self.node("leaf", (), axes, name, stage)
@@ -108,6 +112,10 @@ class Graph:
         if operation in ("multiply", "add"):  # commutative: one order, so that equal products are found
             operands.sort(key=lambda operand: (operand.node.number, operand.places))
         return Value(self.node(operation, operands, axes), labels)
+
+
+def _key(operation: str, operands: Sequence[Operand], axes: Sequence[Expr], detail: str) -> object:
+    return operation, tuple((operand.node.number, operand.places) for operand in operands), tuple(axes), detail
 
 
 def view_axes(operand: Operand) -> tuple[Expr, ...]:

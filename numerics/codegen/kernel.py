@@ -113,15 +113,25 @@ class Kernel:
             if array.shape != wanted:
                 raise ValueError(f"the parameter {node.detail} must have shape {wanted}, got {array.shape}")
             arguments[name] = array
-        constants = dict(zip(self._preparation.results, self.prepare(**arguments), strict=True))
-        return BoundKernel(self, sizes, constants)
+        return BoundKernel(self, sizes, arguments)
+
+    def constants(self, arguments: Mapping[str, Floats]) -> dict[str, Any]:
+        """The constants of the run stage by name, from checked parameters."""
+        return dict(zip(self._preparation.results, self.prepare(**arguments), strict=True))
+
+    def argument(self, parameter: str) -> str:
+        """Under which name `prepare` takes a parameter; ``KeyError`` where it takes none of that name."""
+        found = {node.detail: name for name, node in self._preparation.parameters.items()}
+        return found[parameter]
 
 
 class BoundKernel:
     """A kernel with parameters, memory and views in place; not safe to share between threads."""
 
-    def __init__(self, kernel: Kernel, sizes: Mapping[str, int], constants: Mapping[str, Any]) -> None:
+    def __init__(self, kernel: Kernel, sizes: Mapping[str, int], arguments: Mapping[str, Floats]) -> None:
         self.kernel = kernel
+        self._arguments = dict(arguments)
+        self._constants = {name: np.array(value) for name, value in kernel.constants(arguments).items()}
         shapes = [tuple(length(axis, sizes) for axis in node.axes) for node in kernel.state]
         cuts = np.cumsum([0, *map(prod, shapes)])
         state = np.zeros(cuts[-1])
@@ -130,7 +140,7 @@ class BoundKernel:
             for node, shape, start, stop in zip(kernel.state, shapes, cuts, cuts[1:], strict=False)
         }
         result, outputs = kernel.layout(sizes)
-        arrays: dict[str, Any] = {**constants, **outputs, STATE: state, RESULT: result}
+        arrays: dict[str, Any] = {**self._constants, **outputs, STATE: state, RESULT: result}
         arrays |= {name: parts[leaf.number] for name, leaf in kernel.program.inputs.items()}
         memory: dict[int, Floats] = {}
         for name, where in kernel.program.storage.items():
@@ -155,6 +165,12 @@ class BoundKernel:
     def arrays(self) -> dict[str, Any]:
         """The memory, constants and views that the run stage works with, by name."""
         return dict(zip(self.kernel.arrays, self._run.args, strict=True))
+
+    def move(self, values: Mapping[str, Floats]) -> None:
+        """Give some parameters other values (unchecked, of the same shapes), in place."""
+        self._arguments |= {self.kernel.argument(name): value for name, value in values.items()}
+        for name, value in self.kernel.constants(self._arguments).items():
+            np.copyto(self._constants[name], value)
 
     def evaluate(self, state: Floats) -> Floats:
         """The result for a flat state of this length (unchecked), in an array that the next call overwrites."""

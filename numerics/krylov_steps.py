@@ -1,0 +1,91 @@
+"""Owns the steps of CVODE: backward differentiation with Krylov solves, for states too large for a matrix.
+
+A. C. Hindmarsh et al., SUNDIALS, ACM Trans. Math. Softw. 31, 2005, through scikit-sundae (extra ``fast``).  GMRES
+needs the Jacobian only as a map of directions, which is generated code.  It is not preconditioned: of the 2IH modes of
+a flow of attention only about 2I are fast, and a Krylov space soon holds those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any, Final
+
+import numpy as np
+
+from .panels import interpolate, nodes
+from .problem import FloatArray
+
+_KRYLOV_DIMENSION: Final = 30
+_ORDER: Final = 5  # the highest of the method, so that its dense output is a polynomial of degree 5 at most
+
+
+def sundials_installed() -> bool:
+    """Whether CVODE is there (the extra ``fast``)."""
+    return find_spec("sksundae") is not None
+
+
+def krylov_steps(
+    velocity: Callable[[float, FloatArray], FloatArray],
+    move: Callable[[FloatArray], None],
+    product: Callable[[float, FloatArray], FloatArray],
+    start: float,
+    y: FloatArray,
+    end: float,
+    rtol: float,
+    atol: float,
+) -> Iterator[tuple[float, FloatArray, Callable[[float], FloatArray]]]:
+    """(time, state, dense output since the last one) of each accepted step from ``start``; stops where one fails.
+
+    Parameters
+    ----------
+    velocity
+        (time, state) → its rate of change.
+    move, product
+        State → None: the point at which (time, direction) → Jacobian times direction is taken.
+    """
+    from sksundae.cvode import CVODE, CVODEJacTimes
+
+    def right_hand_side(s: float, y: FloatArray, out: FloatArray) -> None:
+        out[:] = velocity(s, y)
+
+    def set_up(s: float, y: FloatArray, rate: FloatArray) -> None:
+        del s, rate
+        move(y)
+
+    def times(s: float, y: FloatArray, rate: FloatArray, direction: FloatArray, out: FloatArray) -> None:
+        del y, rate
+        out[:] = product(s, direction)
+
+    solver: Any = CVODE(
+        right_hand_side,
+        method="BDF",
+        linsolver="gmres",
+        krylov_dim=min(_KRYLOV_DIMENSION, len(y)),
+        jactimes=CVODEJacTimes(set_up, times),
+        rtol=rtol,
+        atol=atol,
+        max_order=_ORDER,
+    )
+    solver.init_step(start, y)
+    while start < end:
+        found = solver.step(end, method="onestep", tstop=end)
+        if found.status < 0 or not np.isfinite(found.y).all():
+            return
+        if found.t == start:  # asked for a state inside of the last step, CVODE first says again where that ended
+            continue
+        within = nodes(start, found.t, _ORDER)
+        inner = [solver.step(float(s), method="normal").y for s in within[1:-1]]
+        samples = np.array([y, *inner, found.y])
+        yield found.t, found.y, _Polynomial(start, found.t, samples)
+        start, y = found.t, found.y
+
+
+class _Polynomial:
+    """The dense output of one step, from its values at the Chebyshev points."""
+
+    def __init__(self, left: float, right: float, values: FloatArray) -> None:
+        self._left, self._right, self._values = left, right, values
+
+    def __call__(self, s: float) -> FloatArray:
+        return interpolate(self._left, self._right, self._values, s)
