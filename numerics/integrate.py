@@ -270,6 +270,7 @@ class _Run:
             states_flat=rows.states,
             is_node=rows.is_node,
             edges=np.array(recorder.edges),
+            loss_panels=np.array(recorder.loss_panels),
         )
 
     def _log_time(self, t: float) -> float:

@@ -30,8 +30,12 @@ def _weights(degree: int) -> FloatArray:
     return found
 
 
-_PROBES: Final = (_nodes(DEGREE)[:-1] + _nodes(DEGREE)[1:])[[0, 1, 3, 5]] / 2
+# Where in [−1, 1] a panel is controlled.
+PROBES: Final[FloatArray] = (_nodes(DEGREE)[:-1] + _nodes(DEGREE)[1:])[[0, 1, 3, 5]] / 2
 _DEEPEST = 16
+
+# The panel's ends, the states at its points and the error at its points of control.
+Panel = tuple[float, float, FloatArray, float]
 
 
 def nodes(left: float, right: float, degree: int = DEGREE) -> FloatArray:
@@ -78,10 +82,10 @@ class PanelTree:
 
     def cut(
         self, left: float, right: float, most: int, parent: float = np.inf, depth: int = 0, futile: int = 0
-    ) -> list[tuple[float, float, FloatArray, float]]:
+    ) -> list[Panel]:
         """Panels (left, right, values, error) that cover the interval, at most ``most`` of them."""
         values = np.array([self.function(s) for s in nodes(left, right)])
-        probes = left + (right - left) * (1 + _PROBES) / 2
+        probes = left + (right - left) * (1 + PROBES) / 2
         error = max(self.distance(interpolate(left, right, values, s), self.function(s)) for s in probes)
         # Halving a panel of a smooth function divides the error by 2⁸.  Where halving twice in a row does not
         # help, jumps between the solver's own interpolants are left, and no panel follows those.

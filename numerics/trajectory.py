@@ -122,6 +122,8 @@ class Trajectory:
     states_flat: FloatArray = field(repr=False)
     is_node: FloatArray = field(repr=False)
     edges: FloatArray = field(repr=False)
+    # Where the panels are too coarse for the loss: rows of (left, right, loss at Chebyshev points) in log time.
+    loss_panels: FloatArray = field(repr=False, default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -212,9 +214,16 @@ class Trajectory:
         return State(time, mu, omega, loss)
 
     def loss_at(self, t: float) -> float:
-        """The loss at time ``t``; as `at`, without making a state."""
+        """The loss at time ``t``, from the solver's own dense output where panels do not reproduce it."""
+        time = self._inside(t)
+        if len(self.loss_panels) and time not in (self.t[0], self.t[-1]):
+            s = math.log1p(time / self.t_unit)
+            place = int(np.searchsorted(self.loss_panels[:, 0], s, side="right")) - 1
+            left, right, *values = self.loss_panels[max(place, 0)]
+            if left <= s <= right:
+                return float(interpolate(left, right, np.array(values)[:, None], s)[0])
         with np.errstate(all="ignore"):
-            return self._dynamics.loss(self._flat(self._inside(t)))
+            return self._dynamics.loss(self._flat(time))
 
     def _inside(self, t: float) -> float:
         time = as_float("t", t)

@@ -145,6 +145,9 @@ def save(trajectory: Trajectory, path: str | PathLike[str], force: bool) -> None
         is_node=(("t",), trajectory.is_node, {"long_name": "1 for a point of an interpolation panel"}),
         edges=(("edge",), trajectory.edges, {"long_name": "ends of the panels in log(1 + t/t_unit)"}),
     )
+    if len(trajectory.loss_panels):
+        how = "ends of an interval of log time, and the loss at its Chebyshev points"
+        stored = stored.assign(loss_panels=(("loss_panel", "number"), trajectory.loss_panels, {"long_name": how}))
     scratch = None
     try:
         handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -192,6 +195,7 @@ def load(path: str | PathLike[str]) -> Trajectory:
             interpolation_error=made["interpolation_error"],
             states_flat=_floats(stored, "state"),
             **{name: _floats(stored, name) for name in ("t", "loss", "error", "loss_error", "is_node", "edges")},
+            **({"loss_panels": _floats(stored, "loss_panels")} if "loss_panels" in stored else {}),
         )
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror or error}") from error
