@@ -258,8 +258,7 @@ def emergence_times(trajectory: Trajectory, until: float | None = None) -> tuple
     """
 
     def outputs(t: float) -> FloatArray:
-        state = trajectory.at(t)
-        learnt: FloatArray = (state.mu * state.omega).sum(axis=-1)
+        learnt: FloatArray = trajectory.weights_at(t).prod(axis=0).sum(axis=-1)
         return learnt
 
     rows = np.stack([outputs(float(t)) for t in trajectory.t])

@@ -18,10 +18,11 @@ from ..theory.errors import InputError, InputTypeError, IntegrationError, Validi
 from .dynamics import Dynamics
 from .exact import as_float, shown
 from .initial import InitialState
+from .orbit_dynamics import OrbitDynamics, reduced_dynamics
 from .panels import nodes
 from .problem import FloatArray, Problem
 from .recorder import Comparison, Recorder
-from .solvers import Method, Stepper, Stopped, choose_method
+from .solvers import Method, Stepper, Stopped, choose_method, on_cells
 from .stop import IntegrationInterrupted, StopReason
 from .trajectory import Stats as Stats
 from .trajectory import Trajectory as Trajectory
@@ -67,8 +68,13 @@ def integrate(
     rtol
         Relative tolerance, from 1e-12 to 1e-2.
     method
-        "auto" (compiled Rosenbrock steps where numba is installed and the state is small, else LSODA; explicit steps
-        first where the state is large), "LSODA", "BDF", "Radau", "DOP853" or "Rodas5P" (needs the extra ``fast``).
+        "LSODA", "BDF", "Radau", "DOP853"; with the extra ``fast`` "Rodas5P" (compiled Rosenbrock steps) and "CVODE"
+        (Krylov solves with the generated Jacobian-vector product); or "auto": with that extra Rodas5P where the
+        state is small and CVODE where it is large, else LSODA, after explicit steps where the state is large.
+        `Trajectory.method_reason` says why.  Where problem and start leave many entries of ``balanced`` or
+        ``merged`` weights alike in a few cells, "auto" integrates one number per cell.  That is exact: the flow keeps
+        the symmetry of its start.  But it may be unstable: from a perturbed start, or with rounding errors that
+        differ from entry to entry as another method has them, the flow can leave it.
     progress
         Show a bar on stderr, if that is a terminal and it takes more than two seconds.
 
@@ -169,9 +175,14 @@ class _Run:
         self.progress = progress
         self.times: tuple[float, ...] = ()
         self.method: Method = choose_method(method, 2 * problem.n_tasks * problem.n_heads)
-        self.dynamics = Dynamics(problem, initial, parametrisation, closure)
+        self.dynamics: Dynamics | OrbitDynamics = Dynamics(problem, initial, parametrisation, closure)
         with np.errstate(all="ignore"):
             self.dynamics.check()
+            if isinstance(method, str) and method.lower() == "auto":
+                reduced = reduced_dynamics(self.dynamics, problem, initial, parametrisation, closure)
+                if reduced is not None:
+                    self.dynamics = reduced
+                    self.method = on_cells(reduced.size // 2, initial.mu.size)
             self.start = self.dynamics.start
             rate = self.dynamics.rate(self.start)
         longest, shortest = t_final, t_final * 1e-300
@@ -247,7 +258,8 @@ class _Run:
         began: float,
     ) -> Trajectory:
         errors = errors + ROUNDING
-        return Trajectory(
+        reduced = isinstance(self.dynamics, OrbitDynamics)
+        trajectory = Trajectory(
             **self.what,
             times=self.times,
             method=self.method.name,
@@ -271,7 +283,11 @@ class _Run:
             is_node=rows.is_node,
             edges=np.array(recorder.edges),
             loss_panels=np.array(recorder.loss_panels),
+            reduced=reduced,
         )
+        if reduced:  # the partition of many entries is not found twice
+            trajectory.__dict__["_dynamics"] = self.dynamics
+        return trajectory
 
     def _log_time(self, t: float) -> float:
         return self.end if t == self.t_final else min(math.log1p(t / self.unit), self.end)

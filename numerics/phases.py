@@ -11,7 +11,6 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ..theory.errors import HypothesisError
-from .allocation import Allocation
 from .problem import FloatArray
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def _station(trajectory: Trajectory, limit_of: Callable[..., float]) -> tuple[_G
         return groups, limit_of(trajectory.problem, groups, trajectory.closure)
     limits: dict[_Groups, float] = {}
     for row in reversed(range(len(trajectory.t))):
-        groups = Allocation.of(trajectory.mu[row], trajectory.omega[row]).limit_groups
+        groups = trajectory.at(float(trajectory.t[row])).allocation.limit_groups
         if groups is None:
             continue
         if groups not in limits:

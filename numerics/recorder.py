@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from .dynamics import Dynamics
+from .orbit_dynamics import OrbitDynamics
 from .panels import DEGREE, PROBES, Panel, PanelTree, interpolate, nodes
 from .problem import FloatArray
 from .solvers import Segment
@@ -53,7 +54,7 @@ class _Window:
 class _Stream:
     """Panels planned beforehand, filled as the steps come in: no step is kept."""
 
-    def __init__(self, dynamics: Dynamics, start: FloatArray, end: float, panels: int) -> None:
+    def __init__(self, dynamics: Dynamics | OrbitDynamics, start: FloatArray, end: float, panels: int) -> None:
         self._dynamics = dynamics
         self._edges: list[float] = np.linspace(0.0, end, panels + 1).tolist()
         self._begin(0.0, start)
@@ -115,7 +116,7 @@ class Recorder:
     """
 
     def __init__(
-        self, dynamics: Dynamics, start: FloatArray, end: float, asked: Sequence[float], tolerance: float
+        self, dynamics: Dynamics | OrbitDynamics, start: FloatArray, end: float, asked: Sequence[float], tolerance: float
     ) -> None:
         row = DEGREE * dynamics.size
         most = max(_FEWEST_PANELS, min(_MOST_PANELS, _MOST_NUMBERS // row))
@@ -192,7 +193,7 @@ class Comparison:
     ``errors`` holds per row the distances (loss, all) of `Dynamics.distances`; 0 for the start.
     """
 
-    def __init__(self, dynamics: Dynamics, times: FloatArray, states: FloatArray) -> None:
+    def __init__(self, dynamics: Dynamics | OrbitDynamics, times: FloatArray, states: FloatArray) -> None:
         self._dynamics = dynamics
         self._times = times
         self._states = states

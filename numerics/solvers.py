@@ -7,14 +7,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 from scipy.integrate import BDF, DOP853, LSODA, OdeSolver, Radau
 
 from ..theory.choices import unknown
 from ..theory.errors import InputError, InputTypeError
-from .codegen import BoundKernel, JacobianProduct
+from .codegen import JacobianProduct
 from .codegen.native import numba_installed
 from .dynamics import Dynamics
 from .krylov_steps import krylov_steps, sundials_installed
@@ -106,19 +106,39 @@ def choose_method(method: object, size: int, compiled: bool = True) -> Method:
     return Method("DOP853", f"auto: a Jacobian of {size} × {size} is too large", (("DOP853", MAX_EVALUATIONS),))
 
 
+def on_cells(cells: int, entries: int) -> Method:
+    """The solver of a flow reduced to a few cells of many entries, and why."""
+    reason = (
+        f"auto: problem and start leave the {entries} entries of mu alike in {cells} cells, which the flow keeps "
+        "exactly (a perturbation of the start might not), so that one number per cell is integrated"
+    )
+    return Method(f"LSODA on {cells} cell{'s' if cells > 1 else ''}", reason, (("LSODA", MAX_EVALUATIONS),))
+
+
+class Evaluates(Protocol):
+    """A function of flat states; its result may be overwritten by the next call."""
+
+    def evaluate(self, state: FloatArray, /) -> FloatArray: ...
+
+
 class Flow(Protocol):
-    """What SciPy's solvers need of a flow; ``log`` says that the state holds logarithms (compiled steps need more)."""
+    """What SciPy's solvers need of a flow; ``log`` says that the state holds logarithms (our own and CVODE need more)."""
 
     @property
     def log(self) -> bool: ...
     @property
-    def velocity(self) -> BoundKernel: ...
+    def velocity(self) -> Evaluates: ...
     @property
-    def jacobian(self) -> BoundKernel: ...
-    @property
-    def jacobian_product(self) -> JacobianProduct: ...
+    def jacobian(self) -> Evaluates: ...
     def weights(self, y: FloatArray) -> FloatArray: ...
     def overflow(self, weights: FloatArray) -> str: ...
+
+
+class KrylovFlow(Flow, Protocol):
+    """What CVODE needs besides: the Jacobian as a map."""
+
+    @property
+    def jacobian_product(self) -> JacobianProduct: ...
 
 
 def absolute_tolerance(rtol: float, log: bool, start: FloatArray) -> float:
@@ -278,7 +298,7 @@ class Stepper:
             raise Stopped(steps.failure)
 
     def _krylov(self, allowance: int) -> Iterator[Segment]:
-        jacobian = self.dynamics.jacobian_product
+        jacobian = cast(KrylovFlow, self.dynamics).jacobian_product  # reduced flows come with their own method
 
         def move(y: FloatArray) -> None:
             self.counter.jacobians += 1

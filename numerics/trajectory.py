@@ -17,6 +17,7 @@ from .domain import violation
 from .dynamics import Dynamics
 from .exact import as_float
 from .initial import InitialState
+from .orbit_dynamics import OrbitDynamics, reduced_dynamics
 from .panels import DEGREE, interpolate
 from .phases import Phases, phases_of
 from .problem import FloatArray, Problem
@@ -25,6 +26,8 @@ from .stop import StopReason
 if TYPE_CHECKING:
     import pandas
     import xarray
+
+    from .events import Event
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +127,8 @@ class Trajectory:
     edges: FloatArray = field(repr=False)
     # Where the panels are too coarse for the loss: rows of (left, right, loss at Chebyshev points) in log time.
     loss_panels: FloatArray = field(repr=False, default_factory=lambda: np.empty(0))
+    # Whether the flat states have one number per cell of entries (see OrbitDynamics) instead of one per entry.
+    reduced: bool = field(repr=False, default=False)
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -135,8 +140,12 @@ class Trajectory:
         return {item.name: getattr(self, item.name) for item in fields(self)}  # generated code stays behind
 
     @cached_property
-    def _dynamics(self) -> Dynamics:
-        return Dynamics(self.problem, self.initial, self.parametrisation, self.closure)
+    def _dynamics(self) -> Dynamics | OrbitDynamics:
+        what = (self.problem, self.initial, self.parametrisation, self.closure)
+        full = Dynamics(*what)
+        found = reduced_dynamics(full, *what) if self.reduced else full
+        assert found is not None
+        return found
 
     @cached_property
     def _panel_states(self) -> FloatArray:
@@ -157,7 +166,7 @@ class Trajectory:
     def caveats(self) -> tuple[str, ...]:
         """Sentences on where the trajectory leaves the range in which its closure is valid."""
         validity = gradient_flow(self.parametrisation, self.closure).validity
-        for time, omega in zip(self.t, self.omega, strict=True):
+        for time, omega in zip(self.t, self.omega if validity else (), strict=False):
             if outside := violation(validity, omega):
                 return (
                     f"the {self.closure} closure has the accuracy that it claims only where {outside[0]}; "
@@ -213,6 +222,11 @@ class Trajectory:
         mu.flags.writeable = omega.flags.writeable = False
         return State(time, mu, omega, loss)
 
+    def weights_at(self, t: float) -> FloatArray:
+        """μ and ω at time ``t``, shape (2, I, H); as `at`, without the loss."""
+        with np.errstate(all="ignore"):
+            return self._dynamics.weights(self._flat(self._inside(t)))
+
     def loss_at(self, t: float) -> float:
         """The loss at time ``t``, from the solver's own dense output where panels do not reproduce it."""
         time = self._inside(t)
@@ -242,7 +256,10 @@ class Trajectory:
         return interpolate(float(self.edges[panel]), float(self.edges[panel + 1]), values, s)
 
     def _row(self, row: int) -> State:
-        return State(float(self.t[row]), self.mu[row], self.omega[row], float(self.loss[row]))
+        with np.errstate(all="ignore"):
+            mu, omega = self._dynamics.weights(self.states_flat[row])
+        mu.flags.writeable = omega.flags.writeable = False
+        return State(float(self.t[row]), mu, omega, float(self.loss[row]))
 
     @property
     def final(self) -> State:
@@ -264,6 +281,13 @@ class Trajectory:
     def phases(self) -> Phases:
         """When training passed its stations."""
         return phases_of(self)
+
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """What happened when, in the order of time: see `headflow.numerics.events.Event`."""
+        from .events import events_of
+
+        return events_of(self)
 
     @cached_property
     def data(self) -> xarray.Dataset:

@@ -87,6 +87,7 @@ def provenance(trajectory: Trajectory) -> dict[str, Any]:
         "status_detail": trajectory.stop_detail,
         "stats": trajectory.stats_json(),
         "t_unit": trajectory.t_unit,
+        "reduced": trajectory.reduced,
         "interpolation_error": trajectory.interpolation_error,
         "versions": {
             "python": python_version(),
@@ -123,6 +124,7 @@ def as_json(trajectory: Trajectory) -> dict[str, Any]:
         "allocation": trajectory.allocation.to_json(),
         "shared": trajectory.allocation.shared,
         "phases": trajectory.phases.to_json(),
+        "events": [event.to_json() for event in trajectory.events],
         "error_estimate": None if reasons.get("error_estimate") else trajectory.error_estimate,
         "stats": trajectory.stats_json(),
         "warnings": list(trajectory.caveats),
@@ -192,6 +194,7 @@ def load(path: str | PathLike[str]) -> Trajectory:
             stop_detail=made["status_detail"],
             stats=Stats(**made["stats"]),
             t_unit=made["t_unit"],
+            reduced=made.get("reduced", False),
             interpolation_error=made["interpolation_error"],
             states_flat=_floats(stored, "state"),
             **{name: _floats(stored, name) for name in ("t", "loss", "error", "loss_error", "is_node", "edges")},

@@ -114,10 +114,10 @@ def orbit_reduction(system: ReducedSystem, orbits: Orbits, values: Mapping[str, 
         tuple((Symbol(f"{name}{n.DOT}", real=True), rhs) for name, rhs in zip(state, velocity, strict=True)),
         "Sums over tasks and heads grouped into terms that are alike. The velocity of the last member of a cell is "
         "that of the first.",
-        check=lambda: at_entries(system.velocity, -1) == velocity,
+        check=lambda: at_entries(system.velocity, 1) == velocity,
     )
     loss = cells.of(system.loss, {})
-    sizes = [len(alike) for alike in members] * len(system.state)
+    sizes = [count for _, _, count in members] * len(system.state)
     record(
         "loss on the cells",
         (n.loss, loss),
@@ -144,7 +144,7 @@ def _recorded_definitions(record: Recorder, item: Definition, cells: _Cells) -> 
     else:
         members = cells.members(item.head)
         found = [Definition(cells.name(item.base, alike[0]), cells.at(item, alike[0])) for alike in members]
-        others = [alike[-1] for alike in members]
+        others = [alike[1] for alike in members]
     record(
         f"{item.base} on the cells",
         tuple((own.head, own.body) for own in found),
@@ -176,14 +176,15 @@ class _Cells:
         self._ranges = {n.n_tasks: orbits.task_vertices, n.n_heads: orbits.head_vertices}
         self._entries: Kinds = (orbits.task_vertices, orbits.head_vertices)
         self._kinds: dict[IndexedBase, Kinds] = {}
-        self._tables: dict[tuple[Kinds, bool], dict[int, list[Place]]] = {}
+        self._tables: dict[tuple[Kinds, bool], dict[int, tuple[Place, Place, int]]] = {}
+        self._numbers: dict[tuple[IndexedBase, int], Expr] = {}
         self._names: dict[tuple[IndexedBase, int], Symbol] = {}
         for variable in system.state:
             if tuple(map(self._range_of, variable.indices)) != self._entries:
                 raise _refusal("state variables of a task and a head, such as mu[i, h]", variable)
 
-    def members(self, head: Indexed) -> list[list[Place]]:
-        """The places of each cell on which a name lives, by the names of its indices."""
+    def members(self, head: Indexed) -> list[tuple[Place, Place, int]]:
+        """The first and the last place of each cell on which a name lives, and how many they are."""
         kinds = tuple(self._range_of(entry) for entry in head.indices)
         return list(self._table(head.base, kinds).values())
 
@@ -231,20 +232,23 @@ class _Cells:
             raise _refusal("parameters of a task, or of a task and a head", base)
         if str(base.label) not in self._values:
             return name
-        alike = self._table(base, self._kinds[base])[self._cell(base, place)]
-        found = {self._value(base, other) for other in alike}
-        if len(found) > 1:
-            raise InputError(
-                f"{base} must be equal on each cell of the partition, got {' and '.join(sorted(map(str, found)))}: "
-                "its values belong into the colours"
-            )
-        return found.pop()
+        cell = self._cell(base, place)
+        if (base, cell) not in self._numbers:
+            alike = (other for other in product(*self._kinds[base]) if self._cell(base, other) == cell)
+            found = set(map(sympify, {self._value(base, other) for other in alike}))
+            if len(found) > 1:
+                raise InputError(
+                    f"{base} must be equal on each cell of the partition, got "
+                    f"{' and '.join(sorted(map(str, found)))}: its values belong into the colours"
+                )
+            self._numbers[base, cell] = found.pop()
+        return self._numbers[base, cell]
 
-    def _value(self, base: IndexedBase, place: Place) -> Expr:
+    def _value(self, base: IndexedBase, place: Place) -> Any:
         value = self._values[str(base.label)]
         for vertex in place:
             value = value[vertex if vertex < self._orbits.n_tasks else vertex - self._orbits.n_tasks]
-        return sympify(value)
+        return value
 
     def _term(self, term: Term, scope: Scope) -> Expr:
         """A monomial under sums, outermost first: the last index of the elimination order is summed last."""
@@ -291,13 +295,20 @@ class _Cells:
         symmetric = isinstance(base, SymmetricBase)
         return min(pairs[first][second], pairs[second][first]) if symmetric else pairs[first][second]
 
-    def _table(self, base: IndexedBase, kinds: Kinds) -> dict[int, list[Place]]:
-        """The places of each cell, in order of appearance."""
+    def _table(self, base: IndexedBase, kinds: Kinds) -> dict[int, tuple[Place, Place, int]]:
+        """The first and the last place of each cell and how many they are, in order of appearance."""
         key = (kinds, isinstance(base, SymmetricBase))
         if key not in self._tables:
             table = self._tables[key] = {}
-            for place in product(*kinds):
-                table.setdefault(self._cell(base, place), []).append(place)
+            for u in kinds[0]:
+                columns = kinds[1] if len(kinds) == 2 else range(u, u + 1)
+                row = self._orbits.pairs[u][columns.start : columns.stop]
+                for found in dict.fromkeys(row):
+                    ends = columns[row.index(found)], columns[len(row) - 1 - row[::-1].index(found)]
+                    first, last = ((u, v) if len(kinds) == 2 else (u,) for v in ends)
+                    cell = self._cell(base, first)
+                    before, after, count = table.get(cell, (first, last, 0))
+                    table[cell] = min(before, first), max(after, last), count + row.count(found)
         return self._tables[key]
 
 

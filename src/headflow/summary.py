@@ -21,6 +21,9 @@ _PHASES = {
 }
 
 
+_MOST_EVENTS = 20  # as lines of text: the JSON has them all
+
+
 def number(value: float | None, digits: int = 6) -> str:
     """A number as tables show it; a dash where there is none.
 
@@ -51,6 +54,7 @@ def flow_summary(trajectory: Trajectory) -> list[str]:
     for name, title in _PHASES.items():
         value = getattr(phases, name)
         lines.append(f"{title}: {phases.reasons[name] if value is None else number(value, 5)}")
+    lines += [f"event     {event}" for event in trajectory.events[:_MOST_EVENTS] if event.task is not None]
     return [*lines, *caveats(trajectory)]
 
 

@@ -1,0 +1,68 @@
+"""Owns events: the moments of a trajectory, each with its name, time, task and head."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .cascade import emergence_times
+from .escape import sign_changes
+
+if TYPE_CHECKING:
+    from .trajectory import Trajectory
+
+
+@dataclass(frozen=True, order=True)
+class Event:
+    """Something that happens at one time.
+
+    Attributes
+    ----------
+    t
+        When, in learning rate × steps: the root of the condition on the dense output, not a row of the trajectory.
+    name
+        "emergence", "convergence_onset" or "escape", of the loss, as `headflow.numerics.phases.Phases` defines them;
+        "task_emergence": the output Σ_h μ_i^h ω_i^h of ``task`` passes half of its value at the end (before an
+        escape: half-way to it); "sign_change": μ of ``task`` and ``head`` passes zero.
+    task, head
+        Whose, counted from 0; None where it concerns all, ``head`` also where no single head has the task.
+    """
+
+    t: float
+    name: str
+    task: int | None = None
+    head: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        title = self.name.replace("_", " ")
+        if self.name == "task_emergence":
+            title = f"task {(self.task or 0) + 1} emerges" + ("" if self.head is None else f" on head {self.head + 1}")
+        elif self.task is not None and self.head is not None:
+            title += f" of mu of task {self.task + 1}, head {self.head + 1}"
+        return f"{title} at t = {self.t:.6g}"
+
+
+def events_of(trajectory: Trajectory) -> tuple[Event, ...]:
+    """The events of a trajectory in the order of time."""
+    phases = trajectory.phases
+    names = ("emergence", "convergence_onset", "escape")
+    found = [Event(time, name) for name in names if (time := getattr(phases, name)) is not None]
+    station = None
+    if phases.emergence is not None and phases.escape is not None:
+        station = (phases.emergence + phases.escape) / 2
+    heads = (trajectory.final if station is None else trajectory.at(station)).allocation.heads
+    times = emergence_times(trajectory, station)
+    for task, (time, head) in enumerate(zip(times, heads, strict=True)):
+        if time is not None:
+            found.append(Event(time, "task_emergence", task, head))
+    if trajectory.parametrisation != "balanced":  # which keeps every sign
+        changes = sign_changes(trajectory).values
+        for task, head in np.argwhere(np.isfinite(changes)):
+            found.append(Event(float(changes[task, head]), "sign_change", int(task), int(head)))
+    return tuple(sorted(found, key=lambda event: (event.t, event.name)))
