@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -50,14 +50,21 @@ def array_call(line: Line) -> ArrayCall:
 
 
 def generated(
-    arguments: Sequence[str], assignments: Sequence[tuple[str, Code]], result: str | Sequence[str], doc: str
+    arguments: Sequence[str],
+    assignments: Sequence[tuple[str, Code]],
+    result: str | Sequence[str],
+    doc: str,
+    table: Mapping[str, Any] = NUMPY,
 ) -> Callable[..., Any]:
-    """A Python function of named arguments: assignments in order, then the result or the tuple of results."""
+    """A Python function of named arguments: assignments in order, then the result or the tuple of results.
+
+    ``table`` says what the names of functions in it stand for.
+    """
     steps = [(Symbol(name), call) for name, call in assignments]
     function = lambdify(
         [Symbol(name) for name in arguments],
         Symbol(result) if isinstance(result, str) else tuple(map(Symbol, result)),
-        modules=[dict(NUMPY)],
+        modules=[dict(table)],
         printer=ArrayPrinter({"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True}),
         cse=lambda expression: (steps, expression),
         docstring_limit=0,
