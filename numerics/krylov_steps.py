@@ -18,6 +18,8 @@ from .problem import FloatArray
 
 _KRYLOV_DIMENSION: Final = 30
 _ORDER: Final = 5  # the highest of the method, so that its dense output is a polynomial of degree 5 at most
+_SHORTEST: Final = 1e-14  # step, as a share of the whole: below, time hardly moves
+_MOST_STUCK: Final = 20  # steps too short to change the time
 
 
 def sundials_installed() -> bool:
@@ -66,14 +68,20 @@ def krylov_steps(
         rtol=rtol,
         atol=atol,
         max_order=_ORDER,
+        min_step=_SHORTEST * end,
     )
     solver.init_step(start, y)
+    stuck = 0
     while start < end:
         found = solver.step(end, method="onestep", tstop=end)
         if found.status < 0 or not np.isfinite(found.y).all():
             return
-        if found.t == start:  # asked for a state inside of the last step, CVODE first says again where that ended
+        if found.t <= start:  # asked for a state inside of the last step, CVODE first says again where that ended
+            stuck += 1
+            if stuck > _MOST_STUCK:
+                return
             continue
+        stuck = 0
         within = nodes(start, found.t, _ORDER)
         inner = [solver.step(float(s), method="normal").y for s in within[1:-1]]
         samples = np.array([y, *inner, found.y])

@@ -12,8 +12,8 @@ from scipy.integrate import solve_ivp
 from sympy import IndexedBase, KroneckerDelta, Rational, Symbol
 
 from cases import REFERENCE, START, random_case
-from headflow import InitialState, Problem
-from headflow.numerics import compile_system
+from headflow import InitialState, Problem, Trajectory, integrate
+from headflow.numerics import compile_system, orbits
 from headflow.numerics.orbits import orbit_flow, orbits_of
 from headflow.theory import gradient_flow, split_flow, symmetric_reduction, to_hyperbolic, to_log
 from headflow.theory import notation as n
@@ -272,3 +272,58 @@ def test_arrays_that_differ_within_a_cell_are_refused():
         flow.velocity(flow.start[:-1])
     with pytest.raises(InputError, match=r"shape \(I, H\)"):
         orbits_of(REFERENCE, InitialState(mu=[[1, 2]], omega=[[1, 2]]))
+
+
+@pytest.mark.parametrize("kind", ["groups", "pairs", "circulant", "random"])
+def test_cells_told_apart_by_random_numbers_are_the_exact_ones(kind, monkeypatch):
+    for seed in range(6):
+        problem, initial = structured(kind, seed)
+        exact = orbits_of(problem, initial)
+        with monkeypatch.context() as patch:
+            patch.setattr(orbits, "_LARGEST_EXACT", 0)
+            hashed = orbits_of(problem, initial)
+        assert hashed.entries == exact.entries
+        assert hashed.head_pairs == exact.head_pairs
+        assert hashed.task_pairs == exact.task_pairs
+        assert hashed.is_coherent()
+
+
+def symmetric(size):
+    problem = Problem(
+        dims=[10] * size, signal_power=[1] * size, noise_variance=0.1, context_length=100, n_heads=size
+    )
+    return problem, InitialState(mu=0.03 + 0.01 * np.eye(size), omega=np.full((size, size), 0.03))
+
+
+@pytest.mark.parametrize(("parametrisation", "t_final"), [("balanced", 300), ("merged", 30)])
+def test_symmetric_starts_are_integrated_on_their_cells(parametrisation, t_final, tmp_path):
+    problem, initial = symmetric(6)
+    run = integrate(problem, initial, parametrisation, t_final=t_final, times=[10])
+    full = integrate(problem, initial, parametrisation, t_final=t_final, times=[10], method="DOP853")
+    assert run.method == "LSODA on 2 cells"
+    assert "36 entries of mu alike in 2 cells" in run.method_reason
+    assert full.method == "DOP853"
+    assert run.states_flat.shape == (len(run.t), 4)
+    assert run.mu.shape == (len(run.t), 6, 6)
+    for ours, theirs in zip((run.states[0], run.final), (full.states[0], full.final), strict=True):
+        limit = run.error_estimate + full.error_estimate
+        assert np.abs(ours.mu - theirs.mu).max() <= limit * np.abs(theirs.mu).max()
+        assert ours.loss == pytest.approx(theirs.loss, rel=limit)
+    assert run.phases.emergence == pytest.approx(full.phases.emergence, rel=1e-5)
+    run.save(tmp_path / "run.nc")
+    np.testing.assert_array_equal(Trajectory.load(tmp_path / "run.nc").final.mu, run.final.mu)
+    jacobian = orbit_flow(problem, initial, parametrisation)
+    step, y = 1e-6, jacobian.start
+    columns = [(jacobian.velocity(y + step * e) - jacobian.velocity(y - step * e)) / (2 * step) for e in np.eye(4)]
+    np.testing.assert_allclose(jacobian.jacobian(y), np.transpose(columns), rtol=1e-6, atol=1e-8)
+
+
+def test_starts_without_enough_symmetry_are_not_reduced():
+    problem, initial = symmetric(6)
+    mu = initial.mu.copy()
+    mu[0, 1] *= 1 + 1e-12
+    parted = integrate(problem, InitialState(mu=mu, omega=initial.omega), t_final=1)
+    assert "cells" not in parted.method or parted.states_flat.shape[1] > 4
+    few, start = symmetric(3)
+    assert "cell" not in integrate(few, start, t_final=1).method
+    assert "cell" not in integrate(problem, initial, "split", t_final=1).method

@@ -171,7 +171,8 @@ class JacobianProduct:
             str(variable.base.label): _shape(code.ranges[variable.base], sizes) for variable in code.system.state
         }
         nowhere = {name: np.zeros(shape) for name, shape in self._shapes.items()}
-        self._kernel = code.jacobian_product.bind({**values, **nowhere})
+        with np.errstate(all="ignore"):  # zero need not be a state of the flow
+            self._kernel = code.jacobian_product.bind({**values, **nowhere})
         self._moving = set(code.jacobian_product.parameters) & set(nowhere)
 
     def move(self, state: Floats) -> None:
