@@ -23,7 +23,7 @@ import headflow as hf
 from headflow.numerics.codegen.native import native_system, numba_installed
 from headflow.numerics.dynamics import Dynamics
 from headflow.numerics.engine.native import empty_records, engine
-from headflow.numerics.engine.stepping import FIRST_STEP, CompiledSteps
+from headflow.numerics.engine.stepping import CompiledSteps
 
 T_FINAL, ROUNDS, TOLERANCES = 1e4, 9, [10.0**-n for n in range(3, 11)]
 TARGETS = (1e-5, 1e-6)
@@ -91,7 +91,12 @@ def by_rodas(rtol: float, path: bool = False) -> np.ndarray:
     y, values = start.copy(), native.bound(dynamics.chart.values, *shape)
     engine().advance(
         *(*native.callbacks, *shape, values, np.empty(native.sizes(*shape)[2]), unit, end, rtol, rtol, np.nan, 10**6),
-        *(y, np.array([0.0, FIRST_STEP, np.nan, np.inf]), np.zeros(4, np.int64), *empty_records(0, len(y))),
+        *(
+            y,
+            np.array([0.0, engine().first_step(rtol, end), np.nan, np.inf]),
+            np.zeros(5, np.int64),
+            *empty_records(0, len(y)),
+        ),
     )
     return y
 

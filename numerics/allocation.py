@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .problem import FloatArray
 
+IntArray: TypeAlias = NDArray[np.intp]
+
 CLEAR: Final = 0.9  # the share of a task's output from which on one head is said to have it
 IDLE: Final = 0.01  # the share below which a head is said to do nothing for a task
+
+
+def busiest(mu: FloatArray, omega: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Per task the 0-based head with the largest μω and its share (0 where the sum is not positive).
+
+    Of weights of shape (…, I, H), both of shape (…, I).
+    """
+    products = mu * omega
+    total, best = products.sum(axis=-1), products.argmax(axis=-1)
+    largest = np.take_along_axis(products, best[..., None], axis=-1)[..., 0]
+    return best, np.divide(largest, total, out=np.zeros_like(total), where=total > 0)
 
 
 @dataclass(frozen=True)
@@ -42,11 +56,9 @@ class Allocation:
     @classmethod
     def of(cls, mu: FloatArray, omega: FloatArray) -> Allocation:
         """The allocation of weights of shape (I, H)."""
+        best, shares = busiest(mu, omega)
         products = mu * omega
         total = products.sum(axis=1)
-        best = products.argmax(axis=1)
-        largest = products[np.arange(len(best)), best]
-        shares = np.divide(largest, total, out=np.zeros_like(total), where=total > 0)
         active = products >= IDLE * np.where(total > 0, total, np.inf)[:, None]
         return cls(
             heads=tuple(int(head) if share >= CLEAR else None for head, share in zip(best, shares, strict=True)),

@@ -52,15 +52,30 @@ class Chart:
     @classmethod
     def of(cls, problem: Problem, initial: InitialState, parametrisation: str, closure: str) -> Chart:
         """(log μ, log ω) for ``balanced``, (μ, ω) for ``merged``, the log growth of the factors for ``split``."""
-        system, values = gradient_flow(parametrisation, closure), problem.float_values()
+        weights = np.stack([initial.mu, initial.omega])
+        return cls.of_arrays(problem.float_values(), weights, initial.imbalance, parametrisation, closure)
+
+    @classmethod
+    def of_arrays(
+        cls,
+        values: dict[str, float | FloatArray],
+        weights: FloatArray,
+        imbalance: FloatArray,
+        parametrisation: str,
+        closure: str,
+    ) -> Chart:
+        """`of` for many problems at once: all arrays, those of ``values`` too, may begin with an axis of members.
+
+        ``weights`` are μ and ω, ``imbalance`` Δ and Γ, of shape (…, 2, I, H); the start has shape (…, 2IH).
+        """
+        system, flat = gradient_flow(parametrisation, closure), (*weights.shape[:-3], -1)
         if parametrisation == "split":
-            growth = Growth.of(problem, initial)
-            return cls(to_growth(system), {**values, **growth.values()}, growth.start.ravel(), True, growth)
-        start = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
+            growth = Growth.of_arrays(weights, imbalance, np.sum(values["d"], axis=-1) + values["I"])
+            return cls(to_growth(system), {**values, **growth.values()}, growth.start.reshape(flat), True, growth)
         if parametrisation == "merged":
-            return cls(system, values, start, False, None)
+            return cls(system, values, weights.reshape(flat), False, None)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return cls(to_log(system), values, np.log(start), True, None)
+            return cls(to_log(system), values, np.log(weights).reshape(flat), True, None)
 
 
 class Dynamics:
@@ -170,15 +185,17 @@ class Dynamics:
         The loss counts relative to itself, μ and ω relative to their largest entry; the largest is second.  (So it
         has a meaning too where a split weight changes sign; there its factors are right relative to themselves.)
         """
-        return apart(self.loss(y), self.weights(y), self.loss(reference), self.weights(reference))
+        found = np.array(self.loss(y)), self.weights(y), np.array(self.loss(reference)), self.weights(reference)
+        by_loss, largest = apart(*found)
+        return float(by_loss), float(largest)
 
 
 def apart(
-    loss: float, weights: FloatArray, reference_loss: float, reference_weights: FloatArray
-) -> tuple[float, float]:
-    """`Dynamics.distances` of states whose loss, and μ and ω (2, I, H), are known."""
-    by_loss = abs(loss - reference_loss) / reference_loss
-    scale = np.abs(reference_weights).max(axis=(1, 2))
-    moved = np.abs(weights - reference_weights).max(axis=(1, 2))
+    loss: FloatArray, weights: FloatArray, reference_loss: FloatArray, reference_weights: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """`Dynamics.distances` of many states whose loss, shape (…), and μ and ω, shape (…, 2, I, H), are known."""
+    by_loss = np.abs(loss - reference_loss) / reference_loss
+    scale = np.abs(reference_weights).max(axis=(-2, -1))
+    moved = np.abs(weights - reference_weights).max(axis=(-2, -1))
     by_weights = np.divide(moved, scale, out=np.where(moved > 0, np.inf, 0.0), where=scale > 0)
-    return by_loss, max(by_loss, float(by_weights.max()))
+    return by_loss, np.maximum(by_loss, by_weights.max(axis=-1))

@@ -7,7 +7,6 @@ negative μ, −log |μ|), to the last bit.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +20,7 @@ OFFSETS: Final = ("xi", "eta", "zeta", "chi")  # the parameters of the chart, th
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """A split start in the chart of log growth; all arrays have the shape (2, I, H), μ before ω.
+    """A split start in the chart of log growth; all arrays have the shape (…, 2, I, H), μ before ω.
 
     Attributes
     ----------
@@ -48,8 +47,14 @@ class Growth:
 
         The flow does not tell (o, v) from (−o, −v).
         """
-        scale = np.array([1.0, math.sqrt(problem.embedding_dim)])[:, None, None]
-        products, imbalances = np.stack([initial.mu, initial.omega]), initial.imbalance / scale
+        return cls.of_arrays(np.stack([initial.mu, initial.omega]), initial.imbalance, float(problem.embedding_dim))
+
+    @classmethod
+    def of_arrays(cls, products: FloatArray, imbalance: FloatArray, embedding_dim: FloatArray | float) -> Growth:
+        """The start of many problems at once: μ and ω, Δ and Γ of shape (…, 2, I, H), d_e of shape (…)."""
+        root = np.sqrt(np.asarray(embedding_dim))
+        scale = np.stack([np.ones_like(root), root], axis=-1)[..., None, None]
+        imbalances = imbalance / scale
         below = products < 0
         with np.errstate(divide="ignore"):
             # Of the two squares the larger is a sum of positive numbers; their product is (Δ/4)².
@@ -69,7 +74,7 @@ class Growth:
 
     def values(self) -> dict[str, FloatArray]:
         """The offsets by the names that generated code knows."""
-        arrays = (self.plus[0], self.minus[0], self.plus[1], self.minus[1])
+        arrays = [offset[..., part, :, :] for part in (0, 1) for offset in (self.plus, self.minus)]
         return dict(zip(OFFSETS, arrays, strict=True))
 
     def factors(self, y: FloatArray) -> FloatArray:

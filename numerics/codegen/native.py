@@ -27,6 +27,7 @@ def numba_installed() -> bool:
     return find_spec("numba") is not None
 
 
+@cache
 def function_signature() -> Any:
     """numba's type of the generated functions: (I, H, values, y, work, out)."""
     from numba import types
@@ -113,11 +114,15 @@ class NativeSystem:
     @cached_property
     def callbacks(self) -> tuple[Any, Any, Any]:
         """Velocity, Jacobian and loss as arguments of compiled code."""
-        functions = (self.velocity, self.jacobian, self.loss)
-        if not self.compiled:
-            return functions
-        first, second, third = (_pointer_class()(function) for function in functions)
-        return first, second, third
+        return self._argument(self.velocity), self._argument(self.jacobian), self._argument(self.loss)
+
+    @cached_property
+    def weights_callback(self) -> Any:
+        """Weights as an argument of compiled code."""
+        return self._argument(self.weights)
+
+    def _argument(self, function: Any) -> Any:
+        return _pointer_class()(function) if self.compiled else function
 
     def sizes(self, n_tasks: int, n_heads: int) -> tuple[int, int, int]:
         """Lengths of y, values and work."""
@@ -125,26 +130,32 @@ class NativeSystem:
         return int(n_state), int(n_values), int(n_work)
 
     def bound(self, values: Mapping[str, ArrayLike], n_tasks: int, n_heads: int) -> Floats:
-        """The array ``values`` for one problem, from its parameters by name.
+        """The array ``values`` for one problem, from its parameters by name; see `bound_members`."""
+        single = {name: np.asarray(value)[None] for name, value in values.items()}
+        result: Floats = self.bound_members(single, 1, n_tasks, n_heads)[0]
+        return result
 
-        What depends on parameters only is computed here, by plain Python: that is not worth compiling.  Raises
+    def bound_members(self, values: Mapping[str, Floats], count: int, n_tasks: int, n_heads: int) -> Floats:
+        """The array ``values`` of ``count`` problems, one in each row, from parameters with a leading axis of members.
+
+        What depends on parameters only is computed here, by plain Python, for all members at once.  Raises
         ``KeyError`` naming a missing parameter, ``ValueError`` for a wrong shape.
         """
-        result = np.zeros(self.sizes(n_tasks, n_heads)[1])
+        result = np.zeros((self.sizes(n_tasks, n_heads)[1], count))
         sizes = {"I": n_tasks, "H": n_heads}
         place = 0
         for name, axes in self.loops.parameters.items():
             if name not in values:
                 raise KeyError(f"no value for the parameter {name}")
-            array = np.asarray(values[name], dtype=np.float64)
             shape = tuple(sizes[axis] if axis in sizes else int(axis) for axis in axes)
-            if array.shape != shape:
-                raise ValueError(f"the parameter {name} must have shape {shape}, got {array.shape}")
-            result[place : place + array.size] = array.ravel()
-            place += array.size
+            if values[name].shape != (count, *shape):
+                raise ValueError(f"the parameter {name} must have shape {shape}, got {values[name].shape[1:]}")
+            rows = values[name].reshape(count, -1).T
+            result[place : place + len(rows)] = rows
+            place += len(rows)
         with np.errstate(all="ignore"):
-            self.module.constants(n_tasks, n_heads, result)
-        return result
+            self.module.constants(n_tasks, n_heads, result)  # entries are rows: one operation serves all members
+        return np.ascontiguousarray(result.T)
 
     def _function(self, name: str) -> Any:
         if name not in FUNCTIONS or not hasattr(self.module, name):

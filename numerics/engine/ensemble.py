@@ -23,13 +23,13 @@ from ..initial import InitialState
 from ..integrate import checked_rtol
 from ..problem import Problem
 from ..solvers import COMPILED
-from .members import Outcome, Task
+from .members import Member, Outcome, Task
 
 if TYPE_CHECKING:
     import xarray
 
 _LARGEST: Final = 400  # variables up to which compiled loops serve an ensemble
-_CHUNK: Final = 16  # members that a thread takes at a time
+_CHUNK: Final = 64  # members that a thread takes at a time
 _T = TypeVar("_T")
 
 
@@ -136,28 +136,43 @@ def _checked_workers(workers: int | None) -> int:
     return int(workers)
 
 
-def _run(task: Task, members: Sequence[tuple[Problem, InitialState]], workers: int, progress: bool) -> list[Outcome]:
+def _run(task: Task, members: Sequence[Member], workers: int, progress: bool) -> list[Outcome]:
     from tqdm import tqdm
 
     hidden = None if progress else True  # None: hidden unless stderr is a terminal
     bar = tqdm(total=len(members), desc="ensemble", file=sys.stderr, disable=hidden, delay=2, leave=False)
-    outcomes: list[Outcome] = []
+    outcomes: dict[int, Outcome] = {}
+    chunks = _chunks(members, workers)
+
+    def outcomes_of(places: Sequence[int]) -> list[Outcome]:
+        return task.outcomes([members[place] for place in places])
+
+    def keep(places: Sequence[int], found: Sequence[Outcome]) -> None:
+        outcomes.update(zip(places, found, strict=True))
+        bar.update(len(places))
+
     with bar:
-        if not task.compiled or workers == 1 or len(members) == 1:
-            for member in members:
-                outcomes.append(task.outcome(*member))
-                bar.update()
-            return outcomes
-        outcomes.append(task.outcome(*members[0]))  # compiles, once
-        chunks = [members[start : start + _CHUNK] for start in range(1, len(members), _CHUNK)]
-        pool = ThreadPoolExecutor(workers)
-        try:
-            for found in pool.map(lambda chunk: [task.outcome(*member) for member in chunk], chunks):
-                outcomes += found
-                bar.update(len(found))
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return outcomes
+        keep(chunks[0], outcomes_of(chunks[0]))  # compiles, once
+        if not task.compiled or workers == 1:
+            for places in chunks[1:]:
+                keep(places, outcomes_of(places))
+        else:
+            pool = ThreadPoolExecutor(workers)
+            try:
+                for places, found in zip(chunks[1:], pool.map(outcomes_of, chunks[1:]), strict=True):
+                    keep(places, found)
+            finally:
+                pool.shutdown(cancel_futures=True)
+    return [outcomes[place] for place in range(len(members))]
+
+
+def _chunks(members: Sequence[Member], workers: int) -> list[list[int]]:
+    """Places of members that are taken together, all of equal shape."""
+    shapes: dict[tuple[int, int], list[int]] = {}
+    for place, (problem, _) in enumerate(members):
+        shapes.setdefault((problem.n_tasks, problem.n_heads), []).append(place)
+    size = max(1, min(_CHUNK, len(members) // (4 * workers)))
+    return [places[start : start + size] for places in shapes.values() for start in range(0, len(places), size)]
 
 
 def _warn(task: Task, outcomes: Sequence[Outcome]) -> None:
@@ -172,9 +187,7 @@ def _warn(task: Task, outcomes: Sequence[Outcome]) -> None:
         )
 
 
-def _dataset(
-    task: Task, members: Sequence[tuple[Problem, InitialState]], outcomes: Sequence[Outcome]
-) -> xarray.Dataset:
+def _dataset(task: Task, members: Sequence[Member], outcomes: Sequence[Outcome]) -> xarray.Dataset:
     import xarray
 
     n_tasks = max(problem.n_tasks for problem, _ in members)

@@ -1,7 +1,11 @@
-"""Owns the steps of Rodas5P as loops: plain Python over arrays that numba compiles as it stands.
+"""Owns the compiled integrator as loops: plain Python over arrays that numba compiles as it stands.
+
+Steps are explicit (Tsit5) while the flow is not stiff and implicit (Rodas5P) where it is: an explicit step takes 6
+velocities and nothing else, about a third of an implicit step's time.  What decides is step · ‖J‖, an upper bound of
+step · |λ| that cannot miss stiffness.
 
 This file is copied beside the generated code before it is compiled (see `headflow.numerics.codegen.native`), so it
-imports nothing of the package; the tableau is written behind the copy.  Functions are listed callee first.
+imports nothing of the package; the tableaus are written behind the copy.  Functions are listed callee first.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ Integers = NDArray[np.int64]
 Function = Callable[[int, int, Floats, Floats, Floats, Floats], Any]
 
 # ruff: noqa: F821
-# The coefficients; their values are in `tableau`.
+# The coefficients; their values are in `tableau`, those of Tsit5 with the prefix TSIT.
 STAGES: int
 GAMMA: float
 A: Floats
@@ -26,9 +30,17 @@ C: Floats
 NODES: Floats
 SLOPES: Floats
 DENSE: Floats
+TSIT_STAGES: int
+TSIT_A: Floats
+TSIT_ERROR: Floats
+TSIT_NODES: Floats
+TSIT_DENSE: Floats
 
-REACHED, FULL, TOO_SMALL, OVERFLOW, EXHAUSTED = range(5)
+REACHED, FULL, TOO_SMALL, OVERFLOW, EXHAUSTED, UNSOUND = range(6)
 _SHRINK, _GROW, _SAFETY = 0.2, 6.0, 0.9
+_STIFF, _MILD = 2.0, 0.7  # step · ‖J‖ above which steps become implicit, below which explicit (stable up to 3.3)
+_LOOK = 4  # explicit steps after which stiffness is looked at
+_DAMPING = 0.08  # of the step's changes by the error before: near the limit of stability it saves rejected steps
 _SHORTEST = 1e-15  # a step, relative to the way still to go and the way gone
 
 
@@ -86,12 +98,149 @@ def solve(columns: Floats, pivots: Integers, x: Floats) -> None:
             x[row] -= factor * columns[column, row]
 
 
+def stiffness(flat: Floats, n: int) -> float:
+    """An upper bound of the size of a matrix's eigenvalues: the lesser of its row and column sum norms."""
+    rows, columns = 0.0, 0.0
+    for first in range(n):
+        row, column = 0.0, 0.0
+        for second in range(n):
+            row += abs(flat[first * n + second])
+            column += abs(flat[second * n + first])
+        rows, columns = max(rows, row), max(columns, column)
+    return min(rows, columns)
+
+
+def explicit_step(
+    velocity: Function,
+    n_tasks: int,
+    n_heads: int,
+    values: Floats,
+    work: Floats,
+    unit: float,
+    s: float,
+    step: float,
+    rtol: float,
+    atol: float,
+    y: Floats,
+    first: Floats,
+    stages: Floats,
+    trial: Floats,
+    right: Floats,
+) -> float:
+    """Tsit5 from y to ``trial``; ``first`` is dy/ds at y, the last of the ``stages`` that at the end.
+
+    Returns the error, 1 being what the tolerances allow.
+    """
+    n = len(y)
+    for entry in range(n):
+        stages[0, entry] = first[entry]
+    for stage in range(1, TSIT_STAGES):
+        for entry in range(n):
+            trial[entry] = y[entry]
+        for other in range(stage):
+            weight = step * TSIT_A[stage, other]
+            for entry in range(n):
+                trial[entry] += weight * stages[other, entry]
+        velocity(n_tasks, n_heads, values, trial, work, right)
+        pace = unit * math.exp(s + TSIT_NODES[stage] * step)
+        for entry in range(n):
+            stages[stage, entry] = pace * right[entry]
+    error = 0.0
+    for entry in range(n):
+        total = 0.0
+        for stage in range(TSIT_STAGES):
+            total += TSIT_ERROR[stage] * stages[stage, entry]
+        error += (step * total / (atol + rtol * max(abs(y[entry]), abs(trial[entry])))) ** 2
+    return math.sqrt(error / n)
+
+
+def implicit_step(
+    velocity: Function,
+    n_tasks: int,
+    n_heads: int,
+    values: Floats,
+    work: Floats,
+    unit: float,
+    s: float,
+    step: float,
+    rtol: float,
+    atol: float,
+    y: Floats,
+    first: Floats,
+    stages: Floats,
+    trial: Floats,
+    right: Floats,
+    flat: Floats,
+    matrix: Floats,
+    pivots: Integers,
+) -> float:
+    """Rodas5P from y to ``trial``; ``first`` is dy/ds at y, ``flat`` the Jacobian of the velocity there.
+
+    Returns the error, 1 being what the tolerances allow; infinite where the matrix of the stages is singular.
+    """
+    n = len(y)
+    pace, shift = unit * math.exp(s), 1.0 / (step * GAMMA)
+    for column in range(n):
+        for row in range(n):
+            matrix[column, row] = -pace * flat[row * n + column]
+        matrix[column, column] += shift
+    if not factorise(matrix, pivots):
+        return np.inf
+    for stage in range(STAGES):
+        if stage == 0:
+            for entry in range(n):
+                right[entry] = first[entry]
+        else:
+            for entry in range(n):
+                trial[entry] = y[entry]
+            for other in range(stage):
+                weight = A[stage, other]
+                for entry in range(n):
+                    trial[entry] += weight * stages[other, entry]
+            velocity(n_tasks, n_heads, values, trial, work, right)
+            at = unit * math.exp(s + NODES[stage] * step)
+            for entry in range(n):
+                right[entry] *= at
+        slope = step * SLOPES[stage]
+        for entry in range(n):
+            right[entry] += slope * first[entry]
+        for other in range(stage):
+            weight = C[stage, other] / step
+            for entry in range(n):
+                right[entry] += weight * stages[other, entry]
+        solve(matrix, pivots, right)
+        for entry in range(n):
+            stages[stage, entry] = right[entry]
+    error = 0.0
+    for entry in range(n):
+        # The last trial is the embedded solution, the last stage its error.
+        trial[entry] += right[entry]
+        error += (right[entry] / (atol + rtol * max(abs(y[entry]), abs(trial[entry])))) ** 2
+    return math.sqrt(error / n)
+
+
+def bends(implicit: bool, step: float, stages: Floats, out: Floats) -> None:
+    """The three vectors of a step's dense output."""
+    for row in range(3):
+        for entry in range(out.shape[1]):
+            out[row, entry] = 0.0
+        for stage in range(STAGES if implicit else TSIT_STAGES):
+            weight = DENSE[row, stage] if implicit else step * TSIT_DENSE[row, stage]
+            for entry in range(out.shape[1]):
+                out[row, entry] += weight * stages[stage, entry]
+
+
 def interpolated(part: float, before: Floats, after: Floats, dense: Floats, out: Floats) -> None:
     """The state inside a step; ``part`` runs from 0 to 1."""
     rest = 1.0 - part
     for entry in range(len(out)):
         bend = dense[0, entry] + part * (dense[1, entry] + part * dense[2, entry])
         out[entry] = rest * before[entry] + part * (after[entry] + rest * bend)
+
+
+def first_step(rtol: float, end: float) -> float:
+    """The first step, in log time: there the fastest weight changes by a factor e per unit at the start."""
+    return float(min(0.2 * rtol**0.2, end))
 
 
 def advance(
@@ -133,12 +282,12 @@ def advance(
     position
         Log time, next step, log time of the crossing (NaN until it is seen), loss at the start of the next step.
     counts
-        Evaluations, Jacobians, accepted and rejected steps so far.
+        Evaluations, Jacobians, accepted and rejected steps so far; whether steps are implicit (1) or explicit (0).
     ends, records
         Per step its end, and before, after and the three vectors of its dense output; empty to keep none.
     """
     n = len(y)
-    stages = np.empty((STAGES, n))
+    stages = np.empty((max(STAGES, TSIT_STAGES), n))
     flat = np.empty(n * n)
     matrix = np.empty((n, n))
     pivots = np.empty(n, np.int64)
@@ -149,8 +298,11 @@ def advance(
     dense = np.empty((3, n))
     watching = not math.isnan(level) and math.isnan(position[2])
     kept = 0
-    fresh = True
+    fresh = True  # no slope at y yet
+    linear = False  # whether `flat` is the Jacobian at y
+    unseen = 0  # explicit steps since stiffness was looked at
     rejected_before = False
+    error_before = 1.0
     while position[0] < end:
         s, step = position[0], position[1]
         if len(ends) and kept == len(ends):
@@ -160,9 +312,7 @@ def advance(
         pace = unit * math.exp(s)
         if fresh:
             velocity(n_tasks, n_heads, values, y, work, first)
-            jacobian(n_tasks, n_heads, values, y, work, flat)
             counts[0] += 1
-            counts[1] += 1
             for entry in range(n):
                 first[entry] *= pace
             fresh = False
@@ -171,48 +321,46 @@ def advance(
             step = end - s
         if step <= _SHORTEST * max(s, step if last else 0.0, 1e-12 * end):
             return TOO_SMALL
-        shift = 1.0 / (step * GAMMA)
-        for column in range(n):
-            for row in range(n):
-                matrix[column, row] = -pace * flat[row * n + column]
-            matrix[column, column] += shift
-        finite = factorise(matrix, pivots)
-        error = 0.0
-        if finite:
-            for stage in range(STAGES):
-                if stage == 0:
-                    for entry in range(n):
-                        right[entry] = first[entry]
-                else:
-                    for entry in range(n):
-                        trial[entry] = y[entry]
-                    for other in range(stage):
-                        weight = A[stage, other]
-                        for entry in range(n):
-                            trial[entry] += weight * stages[other, entry]
-                    velocity(n_tasks, n_heads, values, trial, work, right)
-                    counts[0] += 1
-                    at = unit * math.exp(s + NODES[stage] * step)
-                    for entry in range(n):
-                        right[entry] *= at
-                slope = step * SLOPES[stage]
-                for entry in range(n):
-                    right[entry] += slope * first[entry]
-                for other in range(stage):
-                    weight = C[stage, other] / step
-                    for entry in range(n):
-                        right[entry] += weight * stages[other, entry]
-                solve(matrix, pivots, right)
-                for entry in range(n):
-                    stages[stage, entry] = right[entry]
-            for entry in range(n):
-                # The last trial is the embedded solution, the last stage its error.
-                trial[entry] += right[entry]
-                scale = atol + rtol * max(abs(y[entry]), abs(trial[entry]))
-                error += (right[entry] / scale) ** 2
-            error = math.sqrt(error / n)
-            finite = error < np.inf  # false for not-a-number too
-        if not finite:
+        if counts[4] == 1 or unseen >= _LOOK:
+            if not linear:
+                jacobian(n_tasks, n_heads, values, y, work, flat)
+                counts[1] += 1
+                linear = True
+            unseen = 0
+            size = step * pace * stiffness(flat, n)
+            if size > _STIFF:
+                counts[4] = 1
+            elif size < _MILD:
+                counts[4] = 0
+        implicit = counts[4] == 1
+        if implicit:
+            error = implicit_step(
+                velocity,
+                n_tasks,
+                n_heads,
+                values,
+                work,
+                unit,
+                s,
+                step,
+                rtol,
+                atol,
+                y,
+                first,
+                stages,
+                trial,
+                right,
+                flat,
+                matrix,
+                pivots,
+            )
+            counts[0] += STAGES - 1
+        else:
+            error = explicit_step(
+                velocity, n_tasks, n_heads, values, work, unit, s, step, rtol, atol, y, first, stages, trial, right
+            )
+            counts[0] += TSIT_STAGES - 1
+        if not error < np.inf:
             # A stage overflowed, or left the domain of the loss: shorter steps stay inside.
             counts[3] += 1
             position[1] = 0.1 * step
@@ -220,21 +368,20 @@ def advance(
             if position[1] <= _SHORTEST * max(s, 1e-12 * end):
                 return OVERFLOW
             continue
-        factor = min(_GROW, max(_SHRINK, _SAFETY * max(error, 1e-10) ** -0.2))
+        bounded = max(error, 1e-10)
         if error > 1.0:
             counts[3] += 1
-            position[1] = step * min(factor, 0.9)
+            position[1] = step * max(_SHRINK, min(0.9, _SAFETY * bounded**-0.2))
             rejected_before = True
             continue
+        factor = bounded**-0.2
+        if not implicit:
+            factor = bounded ** (0.75 * _DAMPING - 0.2) * max(error_before, 1e-4) ** _DAMPING
+            error_before = error
+        factor = min(_GROW, max(_SHRINK, _SAFETY * factor))
         reached = end if last else s + step
         if watching or len(ends):
-            for row in range(3):
-                for entry in range(n):
-                    dense[row, entry] = 0.0
-                for other in range(STAGES):
-                    weight = DENSE[row, other]
-                    for entry in range(n):
-                        dense[row, entry] += weight * stages[other, entry]
+            bends(implicit, step, stages, dense)
         if watching:
             loss(n_tasks, n_heads, values, trial, work, found)
             if found[0] <= level < position[3]:
@@ -261,9 +408,98 @@ def advance(
             kept += 1
         for entry in range(n):
             y[entry] = trial[entry]
+        if implicit:
+            fresh = True
+        else:
+            for entry in range(n):
+                first[entry] = stages[TSIT_STAGES - 1, entry]
+            unseen += 1
         position[0] = reached
         position[1] = step * (min(factor, 1.0) if rejected_before else factor)
         counts[2] += 1
         rejected_before = False
-        fresh = True
+        linear = False
     return REACHED
+
+
+def follow(
+    velocity: Function,
+    jacobian: Function,
+    loss: Function,
+    weights: Function,
+    n_tasks: int,
+    n_heads: int,
+    values: Floats,
+    work: Floats,
+    t_final: float,
+    logarithms: bool,
+    rtol: float,
+    atols: Floats,
+    levels: Floats,
+    most: int,
+    states: Floats,
+    ends: Floats,
+    reports: Floats,
+) -> None:
+    """Integrate members one after the other, as `advance` does it.
+
+    Parameters
+    ----------
+    weights
+        Generated loops of μ and ω.
+    values, atols, levels
+        Per member its parameters with constants, absolute tolerance, and the loss whose crossing is located or NaN.
+    t_final
+        In units of time; ``logarithms`` says that the state holds logarithms.
+    states
+        Per member the start; overwritten by its last state.
+    ends
+        Per member μ and ω of that state.
+    reports
+        Per member how it ended, when, the loss then, the loss at the start and the time of the crossing.
+    """
+    n = states.shape[1]
+    speeds, found, counts, position = np.empty(n), np.empty(1), np.empty(5, np.int64), np.empty(4)
+    no_ends, no_records = np.empty(0), np.empty((0, 5, n))
+    for member in range(len(states)):
+        y, parameters, report = states[member], values[member], reports[member]
+        velocity(n_tasks, n_heads, parameters, y, work, speeds)
+        loss(n_tasks, n_heads, parameters, y, work, found)
+        fastest, largest, sound = 0.0, 0.0, found[0] - found[0] == 0.0
+        for entry in range(n):
+            fastest = max(fastest, abs(speeds[entry]))
+            largest = max(largest, abs(y[entry]))
+            sound = sound and speeds[entry] - speeds[entry] == 0.0
+        rate = fastest if logarithms or largest == 0.0 else fastest / largest
+        unit = min(max(1.0 / rate, t_final * 1e-300), t_final) if rate > 0.0 else t_final
+        end = math.log1p(t_final / unit)
+        report[0], report[1], report[3], report[4] = UNSOUND, 0.0, found[0], np.nan
+        if sound:
+            counts[:] = 0
+            position[0], position[1], position[2], position[3] = 0.0, first_step(rtol, end), np.nan, found[0]
+            status = advance(
+                velocity,
+                jacobian,
+                loss,
+                n_tasks,
+                n_heads,
+                parameters,
+                work,
+                unit,
+                end,
+                rtol,
+                atols[member],
+                levels[member],
+                most,
+                y,
+                position,
+                counts,
+                no_ends,
+                no_records,
+            )
+            report[0] = status
+            report[1] = t_final if status == REACHED else unit * math.expm1(position[0])
+            report[4] = unit * math.expm1(position[2])
+        loss(n_tasks, n_heads, parameters, y, work, found)
+        report[2] = found[0]
+        weights(n_tasks, n_heads, parameters, y, work, ends[member])

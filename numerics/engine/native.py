@@ -1,4 +1,4 @@
-"""Owns the compiled integrator: the loops of `loops` with their tableau, compiled once for all systems."""
+"""Owns the compiled integrator: the loops of `loops` with their tableaus, compiled once for all systems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..codegen.module_cache import load_module
 from ..codegen.native import compiled_function, function_signature
-from . import tableau
+from . import explicit_tableau, tableau
 
 
 def engine(compiled: bool = True) -> ModuleType:
@@ -22,7 +22,7 @@ def engine(compiled: bool = True) -> ModuleType:
 @cache
 def _engine(compiled: bool) -> ModuleType:
     source = (Path(__file__).parent / "loops.py").read_text(encoding="utf-8")
-    module: Any = load_module("rodas5p" if compiled else "rodas5p_plain", f"{source}\n\n{_tableau_text()}")
+    module: Any = load_module("engine" if compiled else "engine_plain", f"{source}\n\n{_tableau_text()}")
     if compiled:
         for name, signature in _signatures().items():
             # In this order each finds those it calls compiled.
@@ -32,40 +32,44 @@ def _engine(compiled: bool) -> ModuleType:
 
 def _tableau_text() -> str:
     def square(rows: tuple[tuple[float, ...], ...]) -> list[list[float]]:
-        return [[*row, *[0.0] * (tableau.STAGES - len(row))] for row in rows]
+        return [[*row, *[0.0] * (len(rows) - len(row))] for row in rows]
 
-    lines = [f"STAGES, GAMMA = {tableau.STAGES}, {tableau.GAMMA!r}"]
-    for name, rows in (("A", square(tableau.A)), ("C", square(tableau.C)), ("DENSE", square(tableau.DENSE))):
-        lines.append(f"{name} = np.array({rows!r})")
-    lines += [f"NODES = np.array({tableau.NODES!r})", f"SLOPES = np.array({tableau.SLOPES!r})", ""]
-    return "\n".join(lines)
+    lines = [f"STAGES, GAMMA, TSIT_STAGES = {tableau.STAGES}, {tableau.GAMMA!r}, {explicit_tableau.STAGES}"]
+    arrays = {
+        "A": square(tableau.A),
+        "C": square(tableau.C),
+        "NODES": tableau.NODES,
+        "SLOPES": tableau.SLOPES,
+        "DENSE": tableau.DENSE,
+        "TSIT_A": square(explicit_tableau.A),
+        "TSIT_ERROR": explicit_tableau.ERROR,
+        "TSIT_NODES": explicit_tableau.NODES,
+        "TSIT_DENSE": explicit_tableau.DENSE,
+    }
+    return "\n".join([*lines, *(f"{name} = np.array({values!r})" for name, values in arrays.items()), ""])
 
 
 def _signatures() -> dict[str, Any]:
     from numba import types
 
     function = types.FunctionType(function_signature())
-    size, real = types.int64, types.float64
+    size, real, truth = types.int64, types.float64, types.boolean
     vector, matrix, cube, integers = real[::1], real[:, ::1], real[:, :, ::1], size[::1]
+    flow = [size, size, vector, vector]  # (I, H, values, work)
+    step = [function, *flow, *[real] * 5, vector, vector, matrix, vector, vector]
+    advance = [*[function] * 3, *flow, *[real] * 5, size, vector, vector, integers, vector, cube]
     return {
-        "factorise": types.boolean(matrix, integers),
+        "factorise": truth(matrix, integers),
         "solve": types.void(matrix, integers, vector),
+        "stiffness": real(vector, size),
+        "explicit_step": real(*step),
+        "implicit_step": real(*step, vector, matrix, integers),
+        "bends": types.void(truth, real, matrix, matrix),
         "interpolated": types.void(real, vector, vector, matrix, vector),
-        "advance": size(
-            function,
-            function,
-            function,
-            size,
-            size,
-            vector,
-            vector,
-            *[real] * 5,
-            size,
-            vector,
-            vector,
-            integers,
-            vector,
-            cube,
+        "first_step": real(real, real),
+        "advance": size(*advance),
+        "follow": types.void(
+            *[function] * 4, size, size, matrix, vector, real, truth, real, vector, vector, size, *[matrix] * 3
         ),
     }
 

@@ -13,14 +13,13 @@ from ..problem import FloatArray
 from ..stop import StopReason
 from .native import empty_records, engine
 
-FIRST_STEP: Final = 1e-3  # in log time, in which the fastest weight changes by a factor e per unit at the start
 _BATCH: Final = 64  # steps that are recorded before Python looks at them
 
 FAILURES: Final = {2: StopReason.STEP_TOO_SMALL, 3: StopReason.OVERFLOW, 4: StopReason.TOO_MANY_EVALUATIONS}
 
 
 class CompiledSteps:
-    """Rodas5P from s = 0 to ``end`` in log time (see `headflow.numerics.dynamics`).
+    """Compiled steps from s = 0 to ``end`` in log time (see `headflow.numerics.dynamics`).
 
     Parameters
     ----------
@@ -53,8 +52,8 @@ class CompiledSteps:
         self._work = np.empty(self._native.sizes(*shape)[2])
         self._tolerances = (unit, end, rtol, atol)
         self._y = chart.start.copy()
-        self._position = np.array([0.0, min(FIRST_STEP, end), np.nan, np.inf])
-        self._counts = np.zeros(4, np.int64)
+        self._position = np.array([0.0, self._engine.first_step(rtol, end), np.nan, np.inf])
+        self._counts = np.zeros(5, np.int64)
         self.failure: StopReason | None = None
 
     @property
@@ -64,7 +63,7 @@ class CompiledSteps:
 
     @property
     def jacobians(self) -> int:
-        """Of the Jacobian, each with a factorisation or more."""
+        """Of the Jacobian."""
         return int(self._counts[1])
 
     @property
