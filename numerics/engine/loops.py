@@ -38,7 +38,7 @@ TSIT_DENSE: Floats
 
 REACHED, FULL, TOO_SMALL, OVERFLOW, EXHAUSTED, UNSOUND = range(6)
 _SHRINK, _GROW, _SAFETY = 0.2, 6.0, 0.9
-_STIFF, _MILD = 2.0, 0.7  # step · ‖J‖ above which steps become implicit, below which explicit (stable up to 3.3)
+_STIFF, _MILD = 3.0, 1.0  # step · ‖J‖ above which steps become implicit, below which explicit (stable up to 3.3)
 _LOOK = 4  # explicit steps after which stiffness is looked at
 _DAMPING = 0.08  # of the step's changes by the error before: near the limit of stability it saves rejected steps
 _SHORTEST = 1e-15  # a step, relative to the way still to go and the way gone
