@@ -14,12 +14,11 @@ from functools import cached_property
 
 import numpy as np
 
-from ..theory.coordinates import to_growth, to_log
 from ..theory.errors import HypothesisError, InputError
-from ..theory.flow import gradient_flow
 from ..theory.system import ReducedSystem
 from .codegen import BoundKernel, JacobianProduct, compile_system
 from .domain import violation
+from .flows import flow
 from .growth import Growth
 from .initial import InitialState
 from .problem import FloatArray, Problem
@@ -68,14 +67,15 @@ class Chart:
 
         ``weights`` are μ and ω, ``imbalance`` Δ and Γ, of shape (…, 2, I, H); the start has shape (…, 2IH).
         """
-        system, flat = gradient_flow(parametrisation, closure), (*weights.shape[:-3], -1)
+        flat = (*weights.shape[:-3], -1)
         if parametrisation == "split":
             growth = Growth.of_arrays(weights, imbalance, np.sum(values["d"], axis=-1) + values["I"])
-            return cls(to_growth(system), {**values, **growth.values()}, growth.start.reshape(flat), True, growth)
+            system = flow(parametrisation, closure, "growth")
+            return cls(system, {**values, **growth.values()}, growth.start.reshape(flat), True, growth)
         if parametrisation == "merged":
-            return cls(system, values, weights.reshape(flat), False, None)
+            return cls(flow(parametrisation, closure), values, weights.reshape(flat), False, None)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return cls(to_log(system), values, np.log(weights).reshape(flat), True, None)
+            return cls(flow(parametrisation, closure, "log"), values, np.log(weights).reshape(flat), True, None)
 
 
 class Dynamics:
@@ -97,7 +97,7 @@ class Dynamics:
         self._compiled = compiled
         self._loss = compiled.loss.bind(values)
         self._weights = compiled.named(("mu", "omega")).bind(values)
-        in_weights = gradient_flow("merged", closure)
+        in_weights = flow("merged", closure)
         self._pairs = compile_system(in_weights).named(("C",)).bind(problem.float_values())
         self._closure, self._domain = closure, in_weights.domain
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
-from scipy.optimize import brentq
 
 from ..theory.errors import HypothesisError
 from .problem import FloatArray
@@ -179,6 +178,8 @@ def _first_below(trajectory: Trajectory, level: float, after: float = 0.0) -> fl
     left, right = max(after, float(trajectory.t[max(row - 1, 0)])), float(trajectory.t[row])
     if trajectory.loss_at(left) <= level or trajectory.loss_at(right) >= level:
         return left if trajectory.loss_at(left) <= level else right
+    from scipy.optimize import brentq  # here, because it takes a third of a second
+
     root: float = brentq(lambda t: trajectory.loss_at(t) - level, left, right, xtol=1e-12 * right, rtol=1e-14)
     return root
 

@@ -7,10 +7,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import numpy as np
-from scipy.integrate import BDF, DOP853, LSODA, OdeSolver, Radau
 
 from ..theory.choices import unknown
 from ..theory.errors import InputError, InputTypeError
@@ -21,15 +20,13 @@ from .krylov_steps import krylov_steps, sundials_installed
 from .problem import FloatArray
 from .stop import StopReason
 
-_SOLVERS: Final[dict[str, Callable[..., OdeSolver[np.float64]]]] = {
-    "LSODA": LSODA,
-    "BDF": BDF,
-    "Radau": Radau,
-    "DOP853": DOP853,
-}
+if TYPE_CHECKING:
+    from scipy.integrate import OdeSolver
+
+_SCIPY: Final = ("LSODA", "BDF", "Radau", "DOP853")
 COMPILED: Final = "Rodas5P"  # our own, in compiled loops: see `headflow.numerics.engine`
 KRYLOV: Final = "CVODE"  # see `headflow.numerics.krylov_steps`
-METHODS: Final = ("auto", *_SOLVERS, COMPILED, KRYLOV)
+METHODS: Final = ("auto", *_SCIPY, COMPILED, KRYLOV)
 
 MAX_EVALUATIONS = 500_000  # of the velocity, in one integration: nothing runs for ever
 _KRYLOV_STATE = 350  # from here on CVODE is ahead of LSODA
@@ -258,11 +255,13 @@ class Stepper:
         if name == KRYLOV:
             yield from self._krylov(allowance)
             return
+        from scipy import integrate  # here, because it takes a third of a second
+
         explicit = name == "DOP853"
         options: dict[str, Any] = {} if explicit else {"jac": self._jacobian}
         # LSODA accepts a step whose error is not a number; the others shorten it by themselves.
         velocity = self._finite_velocity if name == "LSODA" else self._velocity
-        solver = _SOLVERS[name](
+        solver: OdeSolver[np.float64] = getattr(integrate, name)(
             velocity,
             self._s,
             self._y,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..theory.errors import InputError
-from ..theory.flow import gradient_flow
 from .allocation import Allocation
 from .domain import violation
 from .dynamics import Dynamics
 from .exact import as_float
+from .flows import flow
 from .initial import InitialState
 from .orbit_dynamics import OrbitDynamics, reduced_dynamics
 from .panels import DEGREE, interpolate
@@ -165,7 +165,7 @@ class Trajectory:
     @cached_property
     def caveats(self) -> tuple[str, ...]:
         """Sentences on where the trajectory leaves the range in which its closure is valid."""
-        validity = gradient_flow(self.parametrisation, self.closure).validity
+        validity = flow(self.parametrisation, self.closure).validity
         for time, omega in zip(self.t, self.omega if validity else (), strict=False):
             if outside := violation(validity, omega):
                 return (

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from headflow.numerics.codegen import compile_system, module_cache
 from headflow.numerics.codegen.loops import loop_module
 from headflow.numerics.codegen.native import NativeSystem, native_system, numba_installed
 from headflow.numerics.dynamics import Chart
+from headflow.numerics.flows import flow
 from headflow.theory import gradient_flow, to_log
 from headflow.theory import notation as n
 
@@ -148,3 +150,46 @@ def test_without_a_home(tmp_path: Path) -> None:
         environment = {**kept, **extra, "TMPDIR": str(tmp_path)}
         run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         assert Path(run.stdout.strip()).parent.parent == tmp_path
+
+
+def test_results_are_made_once_and_again_where_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADFLOW_CACHE_DIR", str(tmp_path))
+    made: list[int] = []
+
+    def make() -> tuple[int, ...]:
+        made.append(1)
+        return (1, 2, 3)
+
+    for _ in range(2):
+        assert module_cache.remembered("probe", make) == (1, 2, 3)
+    assert len(made) == 1
+    (path,) = tmp_path.glob("probe_*.pickle")
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:20], whole[:-1], whole[:-1] + b"?"):
+        path.write_bytes(damaged)
+        assert module_cache.remembered("probe", make) == (1, 2, 3)
+        assert path.read_bytes() == whole
+    assert len(made) == 5
+    monkeypatch.setattr(module_cache, "sources_key", lambda: "changed")
+    assert module_cache.remembered("probe", lambda: "new") == "new"
+
+
+def test_a_changed_source_has_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("theory", "numerics/codegen"):
+        (tmp_path / folder).mkdir(parents=True)
+    source = tmp_path / "theory" / "loss.py"
+    monkeypatch.setattr(module_cache, "__file__", str(tmp_path / "numerics" / "codegen" / "module_cache.py"))
+    keys = set()
+    for text in ("half = 1", "half = 2", "half = 1"):
+        source.write_text(text)
+        keys.add(module_cache.sources_key.__wrapped__())
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(("parametrisation", "coordinates"), [("balanced", "log"), ("merged", "plain")])
+def test_a_stored_flow_is_the_derived_one(parametrisation: str, coordinates: str) -> None:
+    derived = gradient_flow(parametrisation)
+    derived = to_log(derived) if coordinates == "log" else derived
+    stored = flow(parametrisation, "leading", coordinates)
+    assert replace(stored, derivation=derived.derivation) == derived
+    assert not stored.derivation.steps

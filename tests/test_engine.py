@@ -14,7 +14,7 @@ from headflow.errors import InputError, IntegrationError
 from headflow.numerics import solvers
 from headflow.numerics.codegen.native import numba_installed
 from headflow.numerics.dynamics import Chart
-from headflow.numerics.engine import tableau
+from headflow.numerics.engine import explicit_tableau, tableau
 from headflow.numerics.engine.native import engine
 from headflow.numerics.engine.stepping import CompiledSteps
 from headflow.numerics.stop import StopReason
@@ -65,6 +65,33 @@ def test_it_is_l_stable() -> None:
         assert abs(stability) < (1e-4 if z == -1e8 else 1)
 
 
+def test_the_explicit_tableau_meets_the_order_conditions_inside_steps_too() -> None:
+    size = explicit_tableau.STAGES
+    a = np.array([[*row, *[0.0] * (size - len(row))] for row in explicit_tableau.A])
+    c, last, error, dense = a.sum(axis=1), a[-1], np.array(explicit_tableau.ERROR), np.array(explicit_tableau.DENSE)
+    np.testing.assert_allclose(c, explicit_tableau.NODES, atol=1e-14)
+    conditions = [c**0, c, c**2, a @ c, c**3, c * (a @ c), a @ c**2, a @ a @ c]
+    values = [1, 1 / 2, 1 / 3, 1 / 6, 1 / 4, 1 / 8, 1 / 12, 1 / 24]
+    orders = [1, 2, 3, 3, 4, 4, 4, 4]
+    for vector, value, order in zip(conditions, values, orders, strict=True):
+        assert last @ vector == pytest.approx(value, abs=1e-14)
+        assert error @ vector == pytest.approx(0, abs=1e-14)
+        for part in (0.3, 0.8):
+            inside = part * (last + (1 - part) * (dense[0] + part * (dense[1] + part * dense[2])))
+            assert inside @ vector == pytest.approx(value * part**order, abs=1e-14)
+    assert last @ c**4 == pytest.approx(1 / 5, abs=1e-12)
+    assert last @ (c**2 * (a @ c)) == pytest.approx(1 / 10, abs=1e-12)
+    assert last @ (a @ a @ a @ c) == pytest.approx(1 / 120, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bound_on_stiffness_is_one(seed: int) -> None:
+    matrix = np.random.default_rng(seed).standard_normal((6, 6)) * np.logspace(0, 2, 6)[:, None]
+    bound = engine(compiled=False).stiffness(matrix.ravel(), 6)
+    assert bound >= np.abs(np.linalg.eigvals(matrix)).max()
+    assert bound == pytest.approx(min(np.linalg.norm(matrix, 1), np.linalg.norm(matrix, np.inf)))
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 30])
 def test_factors_solve(size: int) -> None:
     draw = np.random.default_rng(size)
@@ -103,6 +130,13 @@ def test_plain_python_takes_the_steps_and_they_join() -> None:
     np.testing.assert_allclose(states[8:-1:9], states[9::9], rtol=1e-14)
     final = hf.integrate(REFERENCE, START, t_final=100, method="Radau").states_flat[-1]
     np.testing.assert_allclose(states[-1], final, rtol=1e-3)
+
+
+def test_steps_are_explicit_first_and_implicit_where_it_is_stiff() -> None:
+    run = steps(compiled=False, t_final=1e3)
+    ends, _ = walk(run)
+    assert len(ends) / 4 < run.jacobians < len(ends)  # each implicit step needs one, four explicit steps share one
+    assert run.evaluations < 8.5 * len(ends)
 
 
 @needs_numba

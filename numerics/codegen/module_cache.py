@@ -1,4 +1,6 @@
-"""Owns generated modules on disk: one file per text, named by its hash, written at once or not at all.
+"""Owns what is kept on disk: generated modules, one file per text, and results, one file per version of the sources.
+
+A file is written at once or not at all, and one that is damaged is made again.
 
 numba keeps compiled code beside the file a function comes from, so that generated code has to lie in files.  The
 folder is ``$HEADFLOW_CACHE_DIR``, else ``headflow`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, else (no home, or one that
@@ -10,12 +12,20 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import pickle
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Final, TypeVar
+
+import sympy
+from sympy.core.parameters import distribute
+
+_T = TypeVar("_T")
+_DIGEST: Final = 32  # bytes of a digest
 
 
 def cache_folder() -> Path:
@@ -57,7 +67,7 @@ def load_module(name: str, source: str) -> ModuleType:
     key = hashlib.sha256(source.encode()).hexdigest()[:16]
     path = cache_folder() / f"{name}_{key}.py"
     if not (path.exists() and path.read_text(encoding="utf-8") == source):
-        _write(path, source)
+        _write(path, source.encode())
     module_name = f"headflow_generated_{name}_{key}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
@@ -68,11 +78,51 @@ def load_module(name: str, source: str) -> ModuleType:
     return module
 
 
-def _write(path: Path, source: str) -> None:
+def remembered(name: str, make: Callable[[], _T]) -> _T:
+    """What ``make`` returns, from disk where it was made before by the same sources and the same versions.
+
+    The sources are those of all that derives and generates, byte by byte: a changed formula is never an old one.
+    """
+    path = cache_folder() / f"{name}_{sources_key()}.pickle"
+    content = _intact(path)
+    if content is None:
+        content = pickle.dumps(make())
+        _write(path, _digest(content) + content)
+    with distribute(False):  # SymPy's products would be multiplied out
+        found: _T = pickle.loads(content)  # as trusted as the modules beside it, which are run
+    return found
+
+
+def _intact(path: Path) -> bytes | None:
+    """What a file holds behind its digest; None where there is none, or it is damaged."""
+    try:
+        whole = path.read_bytes()
+    except OSError:
+        return None
+    digest, content = whole[:_DIGEST], whole[_DIGEST:]
+    return content if digest == _digest(content) else None
+
+
+@cache
+def sources_key() -> str:
+    """A hash of the sources of theory and of code generation, and of the versions of Python and SymPy."""
+    folders = [Path(__file__).parent.parent.parent / "theory", Path(__file__).parent]
+    digest = hashlib.sha256(f"{sys.version} {sympy.__version__}".encode())
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _write(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(source)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         os.replace(name, path)
     except BaseException:
         os.unlink(name)

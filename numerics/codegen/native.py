@@ -5,7 +5,10 @@ Compiled code is kept on disk, so that a second process has it at once; see `hea
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -14,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...theory.derivation import Derivation
 from ...theory.system import ReducedSystem
 from .compiled import compile_system
 from .loops import FUNCTIONS, LoopModule, loop_module
-from .module_cache import load_module
+from .module_cache import load_module, remembered
 
 Floats = NDArray[np.float64]
 
@@ -77,7 +81,9 @@ class NativeSystem:
     def __init__(self, system: ReducedSystem, compiled: bool = True) -> None:
         self.system = system
         self.compiled = compiled
-        self.loops: LoopModule = loop_module(compile_system(system))
+        bare = pickle.dumps(replace(system, derivation=Derivation("", ())))
+        name = f"loops_{hashlib.sha256(bare).hexdigest()[:16]}"
+        self.loops: LoopModule = remembered(name, lambda: loop_module(compile_system(system)))
         if self.loops.size_names != ("I", "H"):
             raise ValueError(f"loops are made for tasks and heads, not for {', '.join(self.loops.size_names)}")
 
@@ -135,7 +141,7 @@ class NativeSystem:
         result: Floats = self.bound_members(single, 1, n_tasks, n_heads)[0]
         return result
 
-    def bound_members(self, values: Mapping[str, Floats], count: int, n_tasks: int, n_heads: int) -> Floats:
+    def bound_members(self, values: Mapping[str, ArrayLike], count: int, n_tasks: int, n_heads: int) -> Floats:
         """The array ``values`` of ``count`` problems, one in each row, from parameters with a leading axis of members.
 
         What depends on parameters only is computed here, by plain Python, for all members at once.  Raises
@@ -148,9 +154,10 @@ class NativeSystem:
             if name not in values:
                 raise KeyError(f"no value for the parameter {name}")
             shape = tuple(sizes[axis] if axis in sizes else int(axis) for axis in axes)
-            if values[name].shape != (count, *shape):
-                raise ValueError(f"the parameter {name} must have shape {shape}, got {values[name].shape[1:]}")
-            rows = values[name].reshape(count, -1).T
+            array = np.asarray(values[name], dtype=np.float64)
+            if array.shape != (count, *shape):
+                raise ValueError(f"the parameter {name} must have shape {shape}, got {array.shape[1:]}")
+            rows = array.reshape(count, -1).T
             result[place : place + len(rows)] = rows
             place += len(rows)
         with np.errstate(all="ignore"):

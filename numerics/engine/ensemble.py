@@ -15,10 +15,10 @@ import numpy as np
 from ..._version import __version__
 from ...theory.choices import checked_closure, checked_parametrisation
 from ...theory.errors import InputError, InputTypeError, ValidityWarning
-from ...theory.flow import gradient_flow
 from ..codegen.native import numba_installed
 from ..domain import largest_omega
 from ..exact import as_float, shown
+from ..flows import flow
 from ..initial import InitialState
 from ..integrate import checked_rtol
 from ..problem import Problem
@@ -176,7 +176,7 @@ def _chunks(members: Sequence[Member], workers: int) -> list[list[int]]:
 
 
 def _warn(task: Task, outcomes: Sequence[Outcome]) -> None:
-    bound = largest_omega(gradient_flow(task.parametrisation, task.closure))
+    bound = largest_omega(flow(task.parametrisation, task.closure))
     beyond = sum(bool(np.abs(outcome.omega).max() >= bound) for outcome in outcomes)
     if beyond:
         warnings.warn(

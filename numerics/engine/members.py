@@ -24,7 +24,7 @@ from ..reference import realised_limit
 from ..solvers import MAX_EVALUATIONS, absolute_tolerance
 from ..stop import StopReason
 from ..trajectory import Trajectory
-from .native import engine
+from .native import engine, follower
 from .stepping import FAILURES
 
 BAD_INPUT: Final = "bad_input"
@@ -188,7 +188,7 @@ class _Flows:
         self._shape = members[0][1].mu.shape
         known = {id(problem): problem.float_values() for problem in self._problems}
         each = [known[id(problem)] for problem in self._problems]
-        values = {name: np.array([one[name] for one in each]) for name in each[0]}
+        values: dict[str, float | FloatArray] = {name: np.array([one[name] for one in each]) for name in each[0]}
         weights = np.array([(initial.mu, initial.omega) for _, initial in members])
         imbalance = np.array([initial.imbalance for _, initial in members])
         self._chart = Chart.of_arrays(values, weights, imbalance, task.parametrisation, task.closure)
@@ -199,7 +199,7 @@ class _Flows:
         chart, count = self._chart, len(self._problems)
         states, weights, reports = chart.start.copy(), np.empty(chart.start.shape), np.empty((count, 5))
         atols = np.array([absolute_tolerance(rtol, chart.log, start) for start in chart.start])
-        engine().follow(
+        follower()(
             *(*self._native.callbacks, self._native.weights_callback, *self._shape, self._values),
             *(np.empty(self._native.sizes(*self._shape)[2]), self._task.t_final, chart.log),
             *(rtol, atols, levels, MAX_EVALUATIONS, states, weights, reports),
@@ -212,7 +212,7 @@ class _Flows:
         """Per member the loss at emergence on the way to its allocation; NaN where that has no limit."""
         found = np.full(len(self._problems), np.nan)
         best, shares = busiest(ends.weights[:, 0], ends.weights[:, 1])
-        clear = (shares >= CLEAR).all(axis=1).tolist()
+        clear = np.all(shares >= CLEAR, axis=1)
         for place, problem in enumerate(self._problems):
             if ends.status[place] != engine().REACHED:
                 continue

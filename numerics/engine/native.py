@@ -30,6 +30,17 @@ def _engine(compiled: bool) -> ModuleType:
     return module  # type: ignore[no-any-return]
 
 
+@cache
+def follower() -> Any:
+    """`loops.follow`, compiled: by itself, because one trajectory does not need it."""
+    from numba import types
+
+    function, size, real = types.FunctionType(function_signature()), types.int64, types.float64
+    vector, matrix = real[::1], real[:, ::1]
+    sizes = [size, size, matrix, vector, real, types.boolean, real, vector, vector, size]
+    return compiled_function(engine().follow, types.void(*[function] * 4, *sizes, *[matrix] * 3))
+
+
 def _tableau_text() -> str:
     def square(rows: tuple[tuple[float, ...], ...]) -> list[list[float]]:
         return [[*row, *[0.0] * (len(rows) - len(row))] for row in rows]
@@ -68,9 +79,6 @@ def _signatures() -> dict[str, Any]:
         "interpolated": types.void(real, vector, vector, matrix, vector),
         "first_step": real(real, real),
         "advance": size(*advance),
-        "follow": types.void(
-            *[function] * 4, size, size, matrix, vector, real, truth, real, vector, vector, size, *[matrix] * 3
-        ),
     }
 
 
