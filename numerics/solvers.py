@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scipy.integrate import OdeSolver
 
 _SCIPY: Final = ("LSODA", "BDF", "Radau", "DOP853")
-COMPILED: Final = "Rodas5P"  # our own, in compiled loops: see `headflow.numerics.engine`
+COMPILED: Final = "Rodas5P"  # our own, with explicit steps where it is not stiff: see `headflow.numerics.engine`
 KRYLOV: Final = "CVODE"  # see `headflow.numerics.krylov_steps`
 METHODS: Final = ("auto", *_SCIPY, COMPILED, KRYLOV)
 

@@ -63,6 +63,21 @@ def test_ragged_members_and_failures_stay(way: str) -> None:
 
 
 @needs_numba
+def test_plain_python_follows_the_same_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    from headflow.numerics.codegen.native import native_system
+    from headflow.numerics.engine import members
+    from headflow.numerics.engine.native import engine
+
+    compiled = hf.ensemble(REFERENCE, STARTS[0], t_final=60)
+    monkeypatch.setattr(members, "follower", lambda: engine(compiled=False).follow)
+    monkeypatch.setattr(members, "native_system", lambda system: native_system(system, compiled=False))
+    plain = hf.ensemble(REFERENCE, STARTS[0], t_final=60)
+    for name in ("mu", "omega", "loss", "emergence"):
+        np.testing.assert_allclose(plain[name], compiled[name], rtol=1e-7, err_msg=name)
+    np.testing.assert_allclose(plain.error_estimate, compiled.error_estimate, rtol=1e-3)
+
+
+@needs_numba
 def test_threads_change_nothing() -> None:
     starts = [hf.InitialState.random(REFERENCE, scale=0.05, seed=seed) for seed in range(60)]
     one, four = (hf.ensemble(REFERENCE, starts, t_final=100, workers=workers) for workers in (1, 4))
