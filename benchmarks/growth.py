@@ -26,7 +26,9 @@ LARGEST, LONGEST = 256, 7200.0
 
 def case(size: int, t_final: float, start: str, rtol: float) -> dict[str, object]:
     """One run, in this process."""
-    problem = hf.Problem(dims=[10] * size, signal_power=[1] * size, noise_variance=0.1, context_length=100, n_heads=size)
+    problem = hf.Problem(
+        dims=[10] * size, signal_power=[1] * size, noise_variance=0.1, context_length=100, n_heads=size
+    )
     initial = hf.InitialState.random(problem, scale=0.03)
     if start == "symmetric":
         initial = hf.InitialState(mu=0.03 + 0.01 * np.eye(size), omega=np.full((size, size), 0.03))

@@ -30,7 +30,9 @@ LARGEST_MATRIX = 4_000
 
 
 def dynamics_of(size: int) -> Dynamics:
-    problem = hf.Problem(dims=[10] * size, signal_power=[1] * size, noise_variance=0.1, context_length=100, n_heads=size)
+    problem = hf.Problem(
+        dims=[10] * size, signal_power=[1] * size, noise_variance=0.1, context_length=100, n_heads=size
+    )
     return Dynamics(problem, hf.InitialState.random(problem, scale=0.03), "balanced", "leading")
 
 

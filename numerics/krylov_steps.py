@@ -69,6 +69,7 @@ def krylov_steps(
         atol=atol,
         max_order=_ORDER,
         min_step=_SHORTEST * end,
+        max_step=max(end - start, _SHORTEST * end),
     )
     solver.init_step(start, y)
     stuck = 0

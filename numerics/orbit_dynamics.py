@@ -76,7 +76,8 @@ class OrbitDynamics:
     def distances(self, y: FloatArray, reference: FloatArray) -> tuple[float, float]:
         """As `Dynamics.distances`."""
         own, other = (self._on_cells(one).reshape(2, -1, 1) for one in (y, reference))
-        return apart(self.loss(y), own, self.loss(reference), other)
+        by_loss, by_either = apart(np.array(self.loss(y)), own, np.array(self.loss(reference)), other)
+        return float(by_loss), float(by_either)
 
     def agrees(self, y: FloatArray) -> bool:
         """Whether the full flow moves the expanded state as the reduced flow moves ``y``."""

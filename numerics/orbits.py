@@ -20,7 +20,6 @@ from .codegen.printer import generated, source_of
 from .initial import InitialState
 from .problem import FloatArray, Problem
 
-
 _LARGEST_EXACT: Final = 64  # tasks and heads
 _HASHES: Final = 2**20  # with fewer than 2¹³ tasks and heads a sum of products of two stays below 2⁵³
 
@@ -69,7 +68,7 @@ def _hashed_partition(tasks: Sequence[Hashable], mu: FloatArray, omega: FloatArr
             left, right = draw.integers(1, _HASHES, (2, count)).astype(np.float64)
             seen.append((left[cells] @ right[cells]).astype(np.uint64))
         odd = draw.integers(0, 2**63, len(seen), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-        cells = _ranked(sum((part * factor for part, factor in zip(seen, odd, strict=True)), np.uint64(0)))
+        cells = _ranked(sum((part * factor for part, factor in zip(seen, odd, strict=True)), np.zeros_like(cells)))
         finer = int(cells.max()) + 1
         if finer == count:
             return Orbits(n_tasks, n_heads, tuple(map(tuple, cells.tolist())))
@@ -197,8 +196,9 @@ def orbit_flow(
 ) -> OrbitFlow:
     """The flow of a problem from a start, one number per cell of entries instead of I·H.
 
-    Its formulas are written out cell by cell: worth it where the cells are few (``orbits_of`` says how many; ``orbits`` takes
-    its answer, where it is known).  Raises `InputError` for unknown names and for a start that the parametrisation does not have.
+    Its formulas are written out cell by cell: worth it where the cells are few (``orbits_of`` says how many;
+    ``orbits`` takes its answer, where it is known).  Raises `InputError` for unknown names and for a start that the
+    parametrisation does not have.
     """
     initial.check(problem, parametrisation)
     plain = gradient_flow(parametrisation, closure)

@@ -116,13 +116,18 @@ class Recorder:
     """
 
     def __init__(
-        self, dynamics: Dynamics | OrbitDynamics, start: FloatArray, end: float, asked: Sequence[float], tolerance: float
+        self,
+        dynamics: Dynamics | OrbitDynamics,
+        start: FloatArray,
+        end: float,
+        asked: Sequence[float],
+        tolerance: float,
     ) -> None:
         row = DEGREE * dynamics.size
         most = max(_FEWEST_PANELS, min(_MOST_PANELS, _MOST_NUMBERS // row))
         self._dynamics = dynamics
         self._stream: _Stream | None = None
-        if _MOST_NUMBERS < _FEWEST_PANELS * row:
+        if _FEWEST_PANELS * row > _MOST_NUMBERS:
             self._stream = _Stream(dynamics, start, end, max(_FEWEST_PANELS, _MOST_STREAMED // row))
         self._tolerance = tolerance
         self._window = _Window(start)

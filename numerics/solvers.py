@@ -119,7 +119,7 @@ class Evaluates(Protocol):
 
 
 class Flow(Protocol):
-    """What SciPy's solvers need of a flow; ``log`` says that the state holds logarithms (our own and CVODE need more)."""
+    """What SciPy's solvers need of a flow (our own and CVODE need more); ``log``: the state holds logarithms."""
 
     @property
     def log(self) -> bool: ...

@@ -182,7 +182,11 @@ def test_a_thousand_pairs_of_task_and_head() -> None:
         ({"times": [-1]}, InputError, r"times\[0\] must be at least 0, got -1"),
         ({"times": "1,2"}, InputTypeError, "times must be a list of numbers"),
         ({"times": 3.0}, InputTypeError, "times must be a list of numbers, got 3.0"),
-        ({"method": "RK45"}, InputError, r"unknown method 'RK45'.*allowed: auto, LSODA, BDF, Radau, DOP853, Rodas5P, CVODE"),
+        (
+            {"method": "RK45"},
+            InputError,
+            r"unknown method 'RK45'.*allowed: auto, LSODA, BDF, Radau, DOP853, Rodas5P, CVODE",
+        ),
         ({"method": 3}, InputTypeError, "method must be a string"),
         ({"parametrisation": "ballanced"}, InputError, "did you mean 'balanced'"),
         ({"closure": "trailing"}, InputError, "unknown closure"),

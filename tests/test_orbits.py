@@ -289,9 +289,7 @@ def test_cells_told_apart_by_random_numbers_are_the_exact_ones(kind, monkeypatch
 
 
 def symmetric(size):
-    problem = Problem(
-        dims=[10] * size, signal_power=[1] * size, noise_variance=0.1, context_length=100, n_heads=size
-    )
+    problem = Problem(dims=[10] * size, signal_power=[1] * size, noise_variance=0.1, context_length=100, n_heads=size)
     return problem, InitialState(mu=0.03 + 0.01 * np.eye(size), omega=np.full((size, size), 0.03))
 
 

@@ -101,20 +101,21 @@ def orbit_reduction(system: ReducedSystem, orbits: Orbits, values: Mapping[str, 
     for item in (*_parameter_definitions(system), *system.definitions):
         definitions += _recorded_definitions(record, item, cells)
 
-    def at_entries(expressions: Sequence[Expr], which: int) -> tuple[Expr, ...]:
+    def at_entries(expressions: Sequence[Expr], places: Sequence[Place]) -> tuple[Expr, ...]:
         return tuple(
-            cells.of(expression, dict(zip(variable.indices, alike[which], strict=True)))
+            cells.of(expression, dict(zip(variable.indices, place, strict=True)))
             for variable, expression in zip(system.state, expressions, strict=True)
-            for alike in members
+            for place in places
         )
 
-    gradient, velocity = at_entries(system.gradient, 0), at_entries(system.velocity, 0)
+    first, last = [first for first, _, _ in members], [last for _, last, _ in members]
+    gradient, velocity = at_entries(system.gradient, first), at_entries(system.velocity, first)
     record(
         "flow of the cells",
         tuple((Symbol(f"{name}{n.DOT}", real=True), rhs) for name, rhs in zip(state, velocity, strict=True)),
         "Sums over tasks and heads grouped into terms that are alike. The velocity of the last member of a cell is "
         "that of the first.",
-        check=lambda: at_entries(system.velocity, 1) == velocity,
+        check=lambda: at_entries(system.velocity, last) == velocity,
     )
     loss = cells.of(system.loss, {})
     sizes = [count for _, _, count in members] * len(system.state)

@@ -10,4 +10,14 @@ from .compiled import CompiledSystem, JacobianProduct, compile_system
 from .formula import Formula, formula
 from .kernel import BoundKernel, Kernel
 
-__all__ = ["BoundKernel", "CompiledSystem", "Formula", "Functions", "JacobianProduct", "Kernel", "compile_system", "formula", "functions"]
+__all__ = [
+    "BoundKernel",
+    "CompiledSystem",
+    "Formula",
+    "Functions",
+    "JacobianProduct",
+    "Kernel",
+    "compile_system",
+    "formula",
+    "functions",
+]

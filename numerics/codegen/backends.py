@@ -124,10 +124,10 @@ def _made(system: ReducedSystem, backend: str, sizes: tuple[tuple[str, int], ...
 
 
 def functions(system: ReducedSystem, backend: str = "numpy", *, n_tasks: int, n_heads: int) -> Functions:
-    """The functions of a system on a back end: "numpy", "jax" (float64; needs the extra ``jax``) or "mpmath".
+    """The functions of a system on a back end: "numpy", "jax" (needs the extra ``jax``) or "mpmath".
 
-    mpmath works at the precision set when a function is called (``mpmath.workdps``).  For many steps on NumPy use the
-    buffered kernels of `compile_system`, which are faster.
+    JAX is switched to float64, for the whole process.  mpmath works at the precision set when a function is called
+    (``mpmath.workdps``).  For many steps on NumPy use the buffered kernels of `compile_system`, which are faster.
 
     Raises ``InputError`` for an unknown back end, one that is not installed, or a state of the wrong length.
 
@@ -236,7 +236,7 @@ def _numpy() -> Table:
 def _jax() -> Table:
     import jax
 
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
 
     def columns(product: Callable[[Array], Array], size: int) -> Array:
         return jax.vmap(product, out_axes=-1)(jax.numpy.eye(size))
@@ -253,7 +253,8 @@ def _mpmath() -> Table:
         return mpmath.mpf(value)
 
     def on_entries(function: Callable[..., Any], count: int = 1) -> Callable[..., Any]:
-        return np.frompyfunc(function, count, 1)
+        found: Callable[..., Any] = np.frompyfunc(function, count, 1)
+        return found
 
     def array(values: Any) -> Array:
         return np.asarray(on_entries(exact)(np.asarray(values, dtype=object)), dtype=object)

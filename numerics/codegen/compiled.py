@@ -166,7 +166,7 @@ class JacobianProduct:
     """The Jacobian at a point as a map of directions: `move` computes once what all directions share."""
 
     def __init__(self, code: CompiledSystem, values: Mapping[str, ArrayLike]) -> None:
-        sizes = {name: int(value) for name, value in values.items() if isinstance(value, int | float)}
+        sizes = {name: int(np.asarray(value)) for name, value in values.items() if np.ndim(value) == 0}
         self._shapes = {
             str(variable.base.label): _shape(code.ranges[variable.base], sizes) for variable in code.system.state
         }
