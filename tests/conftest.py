@@ -10,5 +10,5 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from hypothesis import settings
 
-settings.register_profile("headflow", derandomize=True, deadline=None, max_examples=60)
+settings.register_profile("headflow", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("headflow")

@@ -119,6 +119,7 @@ def test_the_flow_ends_at_the_limit_of_its_assignment():
     assert run.data["loss"][-1] >= best_assignment(problem).loss
 
 
+@pytest.mark.slow
 def test_assignments_at_finite_d():
     """Equal tasks go two and one; the loss is gλκ(gd)gc/(1 + κ(gd)gc) for each group."""
     problem = Problem(dims=[7, 7, 7], signal_power=[1, 1, 1], noise_variance=0.1, context_length=60, n_heads=2)

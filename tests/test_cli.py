@@ -291,6 +291,7 @@ def test_derive_statements(capsys: pytest.CaptureFixture[str]) -> None:
         assert all(statement[name] for name in ("id", "title", "source", "status", "latex"))
 
 
+@pytest.mark.slow
 def test_derive_all_says_which_steps_were_checked(capsys: pytest.CaptureFixture[str]) -> None:
     found = json_of(capsys, "derive", "all", "--parametrisation", "merged")
     assert (found["topic"], found["parametrisation"], found["closure"]) == ("all", "merged", "leading")

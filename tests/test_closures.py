@@ -183,6 +183,7 @@ def test_no_limit_where_no_root_is_in_the_range():
     assert not compare(narrow, closure="first_order").losses["task_allocation_limit"].applicable
 
 
+@pytest.mark.slow
 def test_the_limits_between_the_closures_are_checked_steps():
     for derivation in (closure_limits(), finite_d_bounds()):
         report = derivation.check()

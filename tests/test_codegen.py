@@ -84,6 +84,7 @@ def check_all(code: CompiledSystem, values: dict[str, Any], names: tuple[str, ..
 # Values and derivatives.
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(expressions(closed=True, budget=8), st.sampled_from(SIZES))
 def test_random_losses(expression: sp.Expr, sizes: tuple[int, int]) -> None:
@@ -187,6 +188,7 @@ def test_attention_jacobian_at_forty_digits(name: str) -> None:
 # Memory.
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(expressions(closed=True, budget=8))
 def test_calls_do_not_remember(expression: sp.Expr) -> None:
@@ -448,6 +450,7 @@ def test_four_indices_cost_three_powers() -> None:
     assert counts[1] / counts[0] < 8.5
 
 
+@pytest.mark.slow
 def test_many_factors_compile_in_time() -> None:
     body = sp.Mul(*(1 / (number + V[h] ** 2) for number in range(1, 15)))
     code = own(n.over_heads(body), V[h])

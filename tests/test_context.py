@@ -139,6 +139,7 @@ class TestContextShift:
         expected = hand.shifted_loss(oracle(problem), used)
         assert context_shift().evaluate(problem, used) == pytest.approx(expected, rel=1e-11)
 
+    @pytest.mark.slow
     @given(problems(enough_heads=True))
     def test_own_length_is_the_limit(self, problem):
         shifted = context_shift().exact(problem, problem.context_length)
@@ -253,6 +254,7 @@ class TestDerivationsDependOnTheirSteps:
         monkeypatch.setattr(hermite, "moment_generating_function", self.doubled_order)
         assert "tilted generating function" in self.failed(hermite_transfer)
 
+    @pytest.mark.slow
     def test_regimes(self, monkeypatch):
         def wrong(record):
             numbers, largest = levels(record)
@@ -343,6 +345,7 @@ class TestChecksCanFail:
         )
         assert fails(context.hermite_targets)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["typical", "expected"])
     def test_regimes(self, monkeypatch, name):
         right = context.softmax_regimes()

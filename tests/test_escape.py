@@ -43,6 +43,7 @@ def reference_run(size: float) -> Trajectory:
 
 
 class TestTheory:
+    @pytest.mark.slow
     def test_every_check_passes(self) -> None:
         report = THEORY.derivation.check()
         assert report.holds

@@ -145,6 +145,7 @@ class TestStaircase:
         swapped = CovariateProblem([1, 2], [5, 1], noise_variance=0.1, context_length=20, n_heads=2)
         assert theory.linear_staircase().drops(swapped) == ((0,), (1,))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("scale", [1e-2, 1e-3])
     def test_solved_times_are_measured(self, scale):
         table = compare_staircase(STEPS, scale, "aligned")
@@ -172,6 +173,7 @@ class TestStaircase:
         assert deviations[1] < deviations[0] / 5
         assert deviations[1] < 2e-3
 
+    @pytest.mark.slow
     def test_a_head_on_the_worse_coordinate_moves_on(self):
         # The one head starts on the coordinate of smaller fall: the plateau there is a saddle of the full flow.
         problem = CovariateProblem([1, "4/5"], [1, 1], noise_variance=0.1, context_length=30, n_heads=1)
@@ -184,6 +186,7 @@ class TestStaircase:
         levels = [float(theory.linear_staircase().loss_at(problem, known)) for known in ([], [1], [0])]
         assert [drop.after for drop in measured] == pytest.approx(levels[1:], rel=1e-3)
 
+    @pytest.mark.slow
     def test_fewer_heads_than_coordinates_stop_early(self):
         problem = CovariateProblem([2, 1, "1/2"], [1, 1, 1], noise_variance=0.1, context_length=30, n_heads=2)
         table = compare_staircase(problem, 1e-3, "split", seed=0)
@@ -341,6 +344,7 @@ class TestStatements:
         finding = checks.FAMILY_CHECKS[name](Setting(REFERENCE, 0, True))
         assert finding.measured + finding.error < finding.bound
 
+    @pytest.mark.slow
     def test_a_wrong_time_is_refuted(self, monkeypatch):
         right = checks.compare_staircase
 

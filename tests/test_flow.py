@@ -281,6 +281,7 @@ def test_log_coordinates_need_a_positive_flow():
         to_log(gradient_flow("merged"))
 
 
+@pytest.mark.slow
 def test_energy_identity_of_the_merged_flow():
     flow = gradient_flow("merged")
     along, speed = flow.energy_identity()

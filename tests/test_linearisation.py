@@ -290,6 +290,7 @@ class TestStatements:
         assert finding.measured > finding.bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parametrisation", ["balanced", "split"])
 def test_finite_d_has_the_spectrum_of_the_generated_jacobian(parametrisation):
     """The closed-form eigenvalues, with κ, at ω² = 1/(d + 2) and μ = √(d + 2)/(1 + κc)."""

@@ -193,6 +193,7 @@ class TestOptimum:
 
     after = ("optimum", "universal bound", "single head", "factor e")
 
+    @pytest.mark.slow
     def test_elimination(self, plant):
         """Another noise of the labels in the loss: all that follows is another function of c."""
         keep_right(self.after)
@@ -208,6 +209,7 @@ class TestOptimum:
         plant(optimum, "attention_gradient", lambda: replace(right, loss=doubled))
         assert failed(optimum.eliminate_mu().derivation, "loss without mu")
 
+    @pytest.mark.slow
     def test_budget_of_one_head(self, plant):
         keep_right(("single head", "separation"))
         plant(bounds, "head_budget", lambda heads: 2 * exp(-1))
@@ -225,6 +227,7 @@ class TestOptimum:
         plant(optimum_proof, name, value)
         assert failed(optimum_proof.optimum_proof(), label)
 
+    @pytest.mark.slow
     def test_limit_beside_the_bound(self, plant):
         """A limit that is twice as large is no longer within e of the bound, nor at the share 1/e."""
         right = limits.task_allocation_limit()
@@ -264,6 +267,7 @@ def _squared_interaction(parametrisation, closure):
     return replace(right, definitions=items)
 
 
+@pytest.mark.slow
 def test_bounds_at_finite_d(plant):
     made = closures.chi_square_generating_function
     plant(closures, "chi_square_generating_function", lambda weight: 1 / made(weight))

@@ -284,6 +284,7 @@ def test_fixed_point_rhs_equals_the_formulas(shape: tuple[int, int]) -> None:
     assert np.max(np.abs(found - wanted)) < 1e-13 * np.max(np.abs(wanted))
 
 
+@pytest.mark.slow
 def test_integrator_at_two_tolerances_and_against_double_precision() -> None:
     start = high_precision.random_start(3, 3, 0.03)
     times = (20.0, 40.0, 60.0, 100.0)

@@ -95,6 +95,7 @@ def test_symmetric_and_random_starts():
     assert (len(orbits_of(REFERENCE, equal).cells), len(orbits_of(unequal, equal).cells)) == (1, 2)
 
 
+@pytest.mark.slow
 def test_large_problems_take_seconds():
     """I = H = 128, about one second: start values that depend on a distance around a ring have its symmetries."""
     size = 128

@@ -82,6 +82,7 @@ def test_every_check_of_the_derivation_passes(change):
     assert {"invariants", "gradient in o", "gradient in q"} <= set(report.passed)
 
 
+@pytest.mark.slow
 def test_energy_identity():
     flow = split_flow()
     along, speed = flow.energy_identity()
@@ -138,6 +139,7 @@ class TestInvariants:
     def test_proposals(self, expression, expected):
         assert is_invariant(split_flow(), expression) is expected
 
+    @pytest.mark.slow
     def test_the_loss_is_none(self):
         flow = split_flow()
         assert not is_invariant(flow, flow.loss)

@@ -171,6 +171,7 @@ def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
 PROBLEM = ["--dims", "4,5", "--signal", "1,1", "--heads", "2", "--context", "50", "--noise", "0.1"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stubbed")
 def test_force_replaces_the_report_and_keeps_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("mine")
@@ -197,6 +198,7 @@ def test_what_the_command_prints(
     assert {path.name for path in Path("headflow-report").iterdir()} == FILES
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stubbed")
 def test_a_flow_that_ends_early_is_reported_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

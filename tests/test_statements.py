@@ -36,7 +36,15 @@ def test_each_statement_is_complete_and_renders(entry):
         assert assumed in entry.text()
 
 
-@pytest.mark.parametrize("proof", proofs(statements()), ids=lambda proof: proof.statement.id)
+# Their steps are many: seconds each.
+LONG = ("merged-valley", "merged-valley-one-task", "split-energy", "finite-d-bounds")
+PROOFS = [
+    pytest.param(proof, id=proof.statement.id, marks=pytest.mark.slow if proof.statement.id in LONG else ())
+    for proof in proofs(statements())
+]
+
+
+@pytest.mark.parametrize("proof", PROOFS)
 def test_no_step_of_a_proof_fails(proof):
     """Each step once, with the first statement that needs it."""
     assert [step.label for step in proof.steps if step.check is not None and not step.check()] == []
@@ -77,6 +85,7 @@ def test_the_derivation_does_not_know_the_sizes():
                 assert not any("I=" in str(side) or "H=" in str(side) for side in sides)
 
 
+@pytest.mark.slow
 def test_proofs_tell_every_step_once_and_refer_to_the_rest():
     entries = statements()
     told = proofs(entries)

@@ -101,7 +101,7 @@ def test_json(run: Trajectory) -> None:
     assert found["phases"]["escape"] is None
     assert "above the limit" in found["phases"]["reasons"]["escape"]
     assert found["error_estimate"] == run.error_estimate
-    assert set(found["stats"]) == {"evaluations", "jacobians", "steps", "seconds"}
+    assert set(found["stats"]) == {"evaluations", "jacobians", "products", "steps", "seconds"}
     assert [state["t"] for state in found["states"]] == [0, 2.5, 40, 1e3]
     assert set(found["states"][0]) == {"t", "mu", "omega", "loss"}
     assert "states" not in hf.integrate(REFERENCE, START, t_final=1).to_json()
