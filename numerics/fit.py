@@ -10,13 +10,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import least_squares
-from scipy.stats import chi2, norm, t
+from scipy.special import chdtrc, ndtri, stdtrit
 
 from .problem import FloatArray
 
 CONFIDENCE: Final = 0.99  # of every interval
 _UPPER: Final = (1 + CONFIDENCE) / 2
-HALF_WIDTH: Final = float(norm.ppf(_UPPER))  # of an interval, in standard errors, where these are known
+HALF_WIDTH: Final = float(ndtri(_UPPER))  # of an interval, in standard errors, where these are known
 _LEVEL: Final = 0.05  # significance at which a power alone misfits numbers of known errors
 _WORST_MISFIT: Final = 100.0  # χ² per degree of freedom from which a fit describes nothing
 
@@ -176,12 +176,12 @@ def _fitted(
             return nothing
         run = least_squares(residual, begin, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15)
         squares = float(run.fun @ run.fun)
-        if described := chi2.sf(squares, free) > _LEVEL:
+        if described := bool(chdtrc(free, squares) > _LEVEL):
             break
     if known and not squares <= _WORST_MISFIT * free:
         return nothing
     scatter = squares / free
     # What scatters more than its known errors is an estimate from few numbers: Student's interval, as without any.
-    factor = HALF_WIDTH if known and described else t.ppf(_UPPER, free) * math.sqrt(scatter)
+    factor = HALF_WIDTH if known and described else stdtrit(free, _UPPER) * math.sqrt(scatter)
     slopes = np.asarray(run.jac)
     return run.x, factor * np.sqrt(np.linalg.inv(slopes.T @ slopes).diagonal())

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
-from scipy.signal import find_peaks
 
 from .._version import __version__
 from ..theory.choices import unknown
@@ -48,6 +47,8 @@ def loss_drops(run: SystemRun) -> tuple[Drop, ...]:
 
     The plateau between two drops is the loss where it falls slowest.  Nothing is taken from a prediction.
     """
+    from scipy.signal import find_peaks  # here, because it takes half a second
+
     rate = np.log10(np.maximum(-run.loss_rate, _SLOWEST * max(-run.loss_rate.min(), np.finfo(float).tiny)))
     peaks, _ = find_peaks(rate, prominence=_STANDS_OUT)
     valleys = [left + int(np.argmin(rate[left:right])) for left, right in pairwise(peaks)]
@@ -278,7 +279,9 @@ class StaircaseTable:
         return f"<table>{''.join(rows)}</table>"
 
 
-def compare_staircase(problem: CovariateProblem, scale: float, flow: str = "split", seed: int = 0) -> StaircaseTable:
+def compare_staircase(
+    problem: CovariateProblem, scale: float, flow: str = "split", seed: int = 0, rtol: float = 1e-8
+) -> StaircaseTable:
     """Number, order, losses and times of the loss drops of linear attention, predicted and measured.
 
     Parameters
@@ -293,6 +296,8 @@ def compare_staircase(problem: CovariateProblem, scale: float, flow: str = "spli
         where all coordinates are equal, otherwise only the number of drops and the losses.
     seed
         Of the random starts.
+    rtol
+        As in `integrate_system`.
 
     Raises ``InputError`` for another flow or a scale that is not positive, ``HypothesisError`` for an aligned start
     with fewer heads than coordinates and for a split one where two coordinates have one drive.
@@ -322,7 +327,7 @@ def compare_staircase(problem: CovariateProblem, scale: float, flow: str = "spli
         times, order = (_merged_time(problem, start),), (tuple(range(dims)),)
         plateaus = (plateaus[0], plateaus[-1])
         last = 2 * math.log(1 + 1 / size) / theory.merged_rate.evaluate(problem)
-    run = integrate_system(linear_attention_flow(flow), problem.float_values(), start, last + 30 * slowest)
+    run = integrate_system(linear_attention_flow(flow), problem.float_values(), start, last + 30 * slowest, rtol=rtol)
     return StaircaseTable(
         problem,
         flow,

@@ -261,15 +261,19 @@ def shift_rows():
     yield Row("factors of the shift covariance", lambda: opened, leading, hand.interaction, (h, k))
 
 
-ROWS = [*section_1(), *section_2(), *section_3()]
+ROWS = (*section_1(), *section_2(), *section_3())
+LONG = "energy identity, split"
+each = pytest.mark.parametrize(
+    "row", [pytest.param(row, id=row.name, marks=pytest.mark.slow if row.name == LONG else ()) for row in ROWS]
+)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@each
 def test_derived_is_the_hand_formula(row):
     assert row.agrees_symbolically()
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@each
 def test_derived_agrees_at_fifty_digits(row):
     assert row.worst_point() == ""
 

@@ -63,7 +63,7 @@ def test_loss_and_merged_velocity_equal_the_hand_formula(closure):
         ("merged", "finite_d"),
         ("merged", "first_order"),
         ("log", "finite_d"),
-        ("log", "first_order"),
+        pytest.param("log", "first_order", marks=pytest.mark.slow),
         ("split", "finite_d"),
         pytest.param("split", "first_order", marks=pytest.mark.slow),
     ],

@@ -88,7 +88,11 @@ def test_velocity_and_loss_obey_the_hand_relations(parametrisation, convention):
         assert loss == pytest.approx(loss_relation(convention, PROBLEM, hand.loss(mu, omega, problem)), rel=1e-12)
 
 
-@each
+@pytest.mark.parametrize(
+    "convention",
+    [item if len(names(item).split(",")) == 1 else pytest.param(item, marks=pytest.mark.slow) for item in OTHER],
+    ids=names,
+)
 def test_every_added_step_holds(convention):
     balanced = gradient_flow("balanced")
     limit = task_allocation_limit()

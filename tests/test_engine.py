@@ -191,6 +191,7 @@ def test_it_gives_up_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.partial.t[-1] > 1
 
 
+@pytest.mark.slow
 @needs_numba
 @pytest.mark.parametrize("rtol", [1e-4, 1e-10, 1e-12])
 def test_errors_are_honest_at_every_tolerance(rtol: float) -> None:

@@ -51,6 +51,7 @@ class TestTheory:
         assert ours | {"escape time for small imbalance"} <= set(report.passed)
         check_latex(THEORY.derivation.latex())
 
+    @pytest.mark.slow
     def test_a_wrong_pull_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The chain rests on the split flow: with another gradient the step that uses it fails."""
         right = module.to_hyperbolic(module.split_flow())

@@ -209,6 +209,7 @@ class TestStaircase:
         assert rate == pytest.approx(np.sqrt(8**2 + 2**2 + 0.5**2))
         assert delay == pytest.approx(np.log(100) / rate, rel=1e-4)
 
+    @pytest.mark.slow
     def test_full_flow_by_an_independent_integrator(self):
         rng = np.random.default_rng(5)
         start = {"v": rng.normal(size=3), "k": rng.normal(size=(3, 3)), "q": rng.normal(size=(3, 3))}
@@ -255,6 +256,7 @@ class TestSoftmax:
         # Among them: equal coordinates give the isotropic loss of the same closure.
         assert not theory.softmax_covariate_flow(closure).derivation.check().failed
 
+    @pytest.mark.slow
     def test_first_order_against_the_real_attention(self):
         problem = CovariateProblem(
             [2, 1, 1, "1/2"], [1, "1/2", 1, 2], noise_variance=0.2, context_length=150, n_heads=2

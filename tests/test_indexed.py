@@ -193,6 +193,7 @@ def renamed(expression, names):
 
 
 class TestEquality:
+    @pytest.mark.slow
     @settings(max_examples=50)
     @given(expressions())
     def test_copies_with_other_names_have_the_same_normal_form(self, expression):

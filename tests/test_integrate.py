@@ -44,6 +44,7 @@ def run_random(seed: int, **options: Any) -> Trajectory:
     return hf.integrate(problem, initial, t_final=2e3, times=np.geomspace(0.5, 2e3, 25), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_error_estimate_bounds_the_true_error(seed: int) -> None:
     run = run_random(seed)
@@ -81,6 +82,7 @@ def test_30_digits(method: str) -> None:
         assert state.loss == pytest.approx(loss, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_merged_agrees_with_another_method() -> None:
     runs = [
         hf.integrate(REFERENCE, START, "merged", t_final=1e3, times=[3, 30, 300], method=method)

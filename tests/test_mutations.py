@@ -56,6 +56,7 @@ FLOWS = {"merged flow", "balanced flow", "split flow", "logarithms", "growth", "
 LOSSES = {"loss, leading", "loss, finite_d", "loss, first_order"}
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind(plant):
     keep_right(LOSSES)
     one = loss.population_loss()
@@ -148,6 +149,7 @@ def _no_dimension(record):
     return Integer(1), Integer(1)
 
 
+@pytest.mark.slow
 def test_split_metric(plant):
     """o at twice its pace: other invariants."""
     found = flow.split_flow().invariants
@@ -161,6 +163,7 @@ def test_split_metric(plant):
     assert flow.split_flow().invariants != found
 
 
+@pytest.mark.slow
 def test_growth_coordinates():
     """A factor that moves wrongly."""
     first, *others = flow.split_flow().velocity
@@ -181,6 +184,7 @@ def test_symmetric_reduction(plant):
     assert failed(symmetry.symmetric_reduction().derivation, "loss on the symmetric set")
 
 
+@pytest.mark.slow
 def test_energy(plant):
     right = flow.gradient_flow("balanced")
     wrong = replace(right, velocity=(2 * right.velocity[0], right.velocity[1]))

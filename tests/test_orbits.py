@@ -119,7 +119,9 @@ def test_the_symmetric_start_gives_the_symmetric_reduction(n_tasks):
         assert difference_is_zero(opened.subs(names), inline(new, found.definitions))
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(
+    "name", ["balanced", *(pytest.param(name, marks=pytest.mark.slow) for name in FLOWS if name != "balanced")]
+)
 def test_every_check_passes_and_a_wrong_partition_fails(name):
     system = FLOWS[name]
     found = orbit_reduction(system, orbit_partition([0, 0, 1], [[1, 2, 2], [1, 2, 2], [3, 3, 3]]))

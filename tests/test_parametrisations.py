@@ -184,6 +184,12 @@ class TestCoordinates:
             to_hyperbolic(gradient_flow(name))
 
 
+def slow_energy(these):
+    """The checks as parameters; that of the energy takes seconds."""
+    marks = {checks.energy: pytest.mark.slow}
+    return [pytest.param(check, id=check.__name__, marks=marks.get(check, ())) for check in these]
+
+
 class TestChecks:
     ALL = (
         checks.split,
@@ -195,12 +201,12 @@ class TestChecks:
         checks.symmetric_reduction_restricts,
     )
 
-    @pytest.mark.parametrize("check", ALL, ids=lambda check: check.__name__)
+    @pytest.mark.parametrize("check", slow_energy(ALL))
     def test_it_holds(self, check):
         finding = check(SETTING)
         assert finding.bound - finding.measured > finding.error
 
-    @pytest.mark.parametrize("check", ALL[:5], ids=lambda check: check.__name__)
+    @pytest.mark.parametrize("check", slow_energy(ALL[:5]))
     def test_a_planted_constant_fails_it(self, check, monkeypatch):
         flow = split_flow()
         first, *others = flow.velocity

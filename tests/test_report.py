@@ -184,6 +184,7 @@ def test_force_replaces_the_report_and_keeps_the_rest(tmp_path: Path, capsys: py
     assert (tmp_path / "index.html").read_text(encoding="utf-8") != "old"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stubbed")
 def test_what_the_command_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from ...theory.choices import CLOSURES
 from ..closure_table import closure_losses
@@ -64,7 +64,7 @@ def single_task_risk(problem: Problem, weights: InitialState, n_samples: int, se
     means = []
     for _ in range(max(2, n_samples // size)):
         strata = (np.arange(size) + rng.random(size)) / size
-        radius = np.sqrt(chi2.ppf(strata, dim))
+        radius = np.sqrt(chdtri(dim, 1 - strata))
         along = rng.standard_normal((size, length))
         pooled, mixed = np.zeros(size), np.zeros((size, length))
         for own_mu, own_omega in zip(mu, omega, strict=True):
