@@ -36,7 +36,7 @@ F = Fraction
 KITS = ["mpmath", pytest.param("arb", marks=pytest.mark.skipif(not find_spec("flint"), reason="needs python-flint"))]
 PROBLEM = hf.Problem(dims=[4, 5], signal_power=[1, 2], noise_variance=0.1, context_length=50, n_heads=2)
 ELSEWHERE = {"lower": (1e9).hex(), "upper": (2e9).hex()}
-CLAIMS = ["factor-e", "ordering", "idle-head", "gradient", "balanced-flow"]
+CLAIMS = ["factor-e", "universal-bound", "idle-head", "gradient", "balanced-flow"]
 
 
 @pytest.fixture(params=KITS)
@@ -185,7 +185,7 @@ class TestVerdicts:
         assert (judged(entry, strong, wrong).verdict, judged(entry, strong, wrong).what) == ("fails", "wrong")
 
     def test_a_row_is_read_back(self):
-        (verdict,) = hf.verify(PROBLEM, ["ordering"], quick=True).verdicts
+        (verdict,) = hf.verify(PROBLEM, ["idle-head"], quick=True).verdicts
         row = json.loads(json.dumps(verdict.to_row(), allow_nan=False))
         again = Verdict.from_row(row)
         assert again.to_row() == row
@@ -238,8 +238,8 @@ class TestFile:
             (lambda c: c["verdicts"][0].update(evidence="float"), "factor-e: evidence was float, is symbolic"),
             (lambda c: c["verdicts"][4]["findings"][0].update(measured=1e-3), "balanced-flow: measured"),
             (
-                lambda c: c["verdicts"][1]["findings"][0]["certified"][-1].update(ELSEWHERE),
-                "ordering: the enclosure of",
+                lambda c: c["verdicts"][2]["findings"][0]["certified"][-1].update(ELSEWHERE),
+                "idle-head: the enclosure of",
             ),
             (lambda c: c["verdicts"].pop(), "balanced-flow: the verdict was missing"),
         ],

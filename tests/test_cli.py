@@ -336,9 +336,9 @@ def test_compare_prints_losses_and_heads(problem: Path, capsys: pytest.CaptureFi
 
 
 def test_verify_one_claim(capsys: pytest.CaptureFixture[str]) -> None:
-    found = json_of(capsys, "verify", "ordering", "--quick", *SMALL)
+    found = json_of(capsys, "verify", "universal-bound", "--quick", *SMALL)
     (verdict,) = found["verdicts"]
-    assert (verdict["id"], verdict["verdict"]) == ("ordering", "holds")
+    assert (verdict["id"], verdict["verdict"]) == ("universal-bound", "holds")
     assert found["problem"]["dims"] == [4, 5]
 
 
@@ -348,7 +348,7 @@ def test_verify_exit_codes(
 ) -> None:
     genuine = verify.judged
     monkeypatch.setattr(verify, "judged", lambda *given: replace(genuine(*given), verdict=outcome))
-    assert json_of(capsys, "verify", "ordering", code=code)["verdicts"][0]["verdict"] == outcome
+    assert json_of(capsys, "verify", "balanced-flow", code=code)["verdicts"][0]["verdict"] == outcome
 
 
 def test_init_and_cite(capsys: pytest.CaptureFixture[str]) -> None:

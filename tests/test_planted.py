@@ -401,6 +401,7 @@ def test_a_wrong_constant_is_refuted_over_a_range(id, monkeypatch):
     assert outcome(LAWS[id](Setting(REFERENCE, seed=0, quick=True))) == "fails"
 
 
+@pytest.mark.slow
 def test_a_head_that_leaves_a_task_out_is_covered():
     """There the formula of one head that serves all tasks is below the optimum; the claim is about every division."""
     uneven = Problem(dims=[39, 38], signal_power=[0.605, 8.866], noise_variance=0.5153, context_length=16, n_heads=2)
@@ -408,6 +409,7 @@ def test_a_head_that_leaves_a_task_out_is_covered():
         assert outcome(ENCLOSURES[id](Setting(uneven, seed=0, quick=True))) == "holds"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", ENCLOSURES)
 def test_the_enclosure_itself_holds(id):
     finding = ENCLOSURES[id](Setting(REFERENCE, seed=0, quick=True))
