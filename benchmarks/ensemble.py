@@ -108,6 +108,20 @@ def vmap_rates(loops: list[Loop], references: list[np.ndarray]) -> list[str]:
     return lines
 
 
+def own_jax_rate(members: list[tuple[hf.Problem, hf.InitialState]]) -> str:
+    """Members per second of ``hf.ensemble`` on JAX, both integrations of each."""
+    if not find_spec("jax"):
+        return "headflow on JAX: not installed, skipped"
+    import jax
+
+    some = members[:1000]
+    for _ in range(2):  # the first compiles
+        began = time.perf_counter()
+        hf.ensemble(*zip(*some, strict=True), t_final=T_FINAL, rtol=1e-3, backend="jax")
+    rate = len(some) / (time.perf_counter() - began)
+    return f"headflow on JAX ({jax.devices()[0].platform}): {rate:.0f} members/s at 0.001"
+
+
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     print(machine.describe("headflow", "numpy", "scipy", "numba"))
@@ -121,7 +135,7 @@ def main() -> None:
 
     theirs = {rtol: errors_of([loop.run(rtol) for loop in loops]) for rtol in LOOP_TOLERANCES}
     hf.ensemble(*zip(*members[:8], strict=True), t_final=T_FINAL)  # compiles
-    for line in (joblib_rate(1e-4), *vmap_rates(loops, references)):
+    for line in (joblib_rate(1e-4), *vmap_rates(loops, references), own_jax_rate(members)):
         print(line)
     for rtol in (1e-3, 1e-4):
         ours = hf.ensemble(*zip(*members[:SAMPLE], strict=True), t_final=T_FINAL, rtol=rtol)

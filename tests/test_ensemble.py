@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,22 +12,26 @@ import headflow as hf
 from cases import REFERENCE, START, random_case
 from headflow.errors import InputError, InputTypeError, ValidityWarning
 from headflow.numerics.codegen.native import numba_installed
-from headflow.numerics.engine import ensemble as module
+from headflow.numerics.engine import members
 
 needs_numba = pytest.mark.skipif(not numba_installed(), reason="numba is not installed (extra fast)")
 STARTS = [hf.InitialState.random(REFERENCE, scale=0.03, seed=seed) for seed in range(5)]
 
 
-@pytest.fixture(params=[pytest.param("compiled", marks=needs_numba), "scipy"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "scipy":
-        monkeypatch.setattr(module, "numba_installed", lambda: False)
+needs_jax = pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed (extra jax)")
+
+
+@pytest.fixture(
+    params=[pytest.param("numba", marks=needs_numba), pytest.param("jax", marks=[needs_jax, pytest.mark.slow]), "scipy"]
+)
+def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 def test_members_are_what_integrate_gives(way: str) -> None:
-    found = hf.ensemble(REFERENCE, STARTS[:3], t_final=300, rtol=1e-5)
-    assert json.loads(found.attrs["provenance"])["method"] == ("Rodas5P" if way == "compiled" else "auto")
+    found = hf.ensemble(REFERENCE, STARTS[:3], t_final=300, rtol=1e-5, backend=way)
+    provenance = json.loads(found.attrs["provenance"])
+    assert (provenance["backend"], provenance["method"]) == (way, "auto" if way == "scipy" else "Rodas5P")
     for member, start in enumerate(STARTS[:3]):
         run = hf.integrate(REFERENCE, start, t_final=300, method="LSODA")
         one = found.sel(member=member)
@@ -49,7 +54,7 @@ def test_ragged_members_and_failures_stay(way: str) -> None:
         (REFERENCE, hf.InitialState(START.mu, START.omega + 6)),  # overflows
         (REFERENCE, hf.InitialState(-START.mu, START.omega)),  # not positive
     ]
-    found = hf.ensemble(*zip(*cases, strict=True), t_final=50)
+    found = hf.ensemble(*zip(*cases, strict=True), t_final=50, backend=way)
     assert found.status.values.tolist() == ["reached_t_final"] * 2 + ["bad_input"] * 3
     assert found.n_tasks.values.tolist()[:2] == [3, small.n_tasks]
     for member, words in ((2, "shape"), (3, "overflow"), (4, "positive")):
@@ -63,9 +68,32 @@ def test_ragged_members_and_failures_stay(way: str) -> None:
 
 
 @needs_numba
+@needs_jax
+@pytest.mark.slow
+@pytest.mark.parametrize("parametrisation", ["merged", "split"])
+def test_jax_and_numba_take_the_same_steps(parametrisation: str) -> None:
+    starts = [hf.InitialState.random(REFERENCE, scale=0.1, seed=seed) for seed in range(40)]
+    by_numba, by_jax = (
+        hf.ensemble(REFERENCE, starts, 1e3, parametrisation, rtol=1e-6, backend=backend) for backend in ("numba", "jax")
+    )
+    for name in ("loss", "mu", "omega", "emergence"):
+        np.testing.assert_allclose(by_jax[name], by_numba[name], rtol=1e-6, atol=1e-9, err_msg=name)
+    assert (by_jax.allocation == by_numba.allocation).all()
+
+
+@needs_jax
+@pytest.mark.slow
+def test_jax_gives_up_on_a_member_and_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "MAX_EVALUATIONS", 200)
+    found = hf.ensemble(REFERENCE, STARTS[:2], backend="jax")
+    assert set(found.status.values.tolist()) == {"too_many_evaluations"}
+    assert ((found.t.values > 0) & (found.t.values < 1e4)).all()
+    assert np.isfinite(found.mu.values).all()
+
+
+@needs_numba
 def test_plain_python_follows_the_same_members(monkeypatch: pytest.MonkeyPatch) -> None:
     from headflow.numerics.codegen.native import native_system
-    from headflow.numerics.engine import members
     from headflow.numerics.engine.native import engine
 
     compiled = hf.ensemble(REFERENCE, STARTS[0], t_final=60)
@@ -86,8 +114,6 @@ def test_threads_change_nothing() -> None:
 
 @needs_numba
 def test_a_member_that_runs_out_of_evaluations_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    from headflow.numerics.engine import members
-
     monkeypatch.setattr(members, "MAX_EVALUATIONS", 200)
     found = hf.ensemble(REFERENCE, STARTS[0])
     assert found.status.item() == "too_many_evaluations"
@@ -135,6 +161,8 @@ def test_it_warns_once_outside_the_range_of_the_closure() -> None:
         (REFERENCE, START, {"workers": 0}, InputError, "workers must be at least 1"),
         (REFERENCE, START, {"workers": 1.5}, InputTypeError, "workers must be an integer"),
         (REFERENCE, START, {"closure": "x"}, InputError, "unknown closure"),
+        (REFERENCE, START, {"backend": "cuda"}, InputError, "unknown backend 'cuda'.*allowed: auto, numba, jax, scipy"),
+        (REFERENCE, START, {"backend": 1}, InputTypeError, "backend must be a string"),
     ],
 )
 def test_bad_input_is_refused(problems, initials, options, kind, message) -> None:  # type: ignore[no-untyped-def]

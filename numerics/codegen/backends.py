@@ -51,6 +51,7 @@ class Functions:
             str(one.base.label): tuple(length(axis, sizes) for axis in code.ranges[one.base]) for one in system.state
         }
         self._code = code
+        self._named: dict[tuple[str, ...], _Pure] = {}
         self._tangent = CompiledSystem(tangent(system))
 
     @property
@@ -65,6 +66,12 @@ class Functions:
     def loss(self, y: Array, values: Mapping[str, Array]) -> Array:
         """The loss, shape ()."""
         return self._call(self._loss, values, self._parts(y)).reshape(())
+
+    def named(self, y: Array, values: Mapping[str, Array], names: tuple[str, ...]) -> Array:
+        """The flat values of named definitions or state variables, one after the other; ``KeyError`` if unknown."""
+        if names not in self._named:
+            self._named[names] = _pure(self._code, lambda code, graph: code.named_parts(graph, names), self._table)
+        return self._call(self._named[names], values, self._parts(y))
 
     def jacobian_product(self, y: Array, direction: Array, values: Mapping[str, Array]) -> Array:
         """The Jacobian of the velocity at ``y`` times a direction of shape (n,)."""

@@ -8,12 +8,13 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
 from ..._version import __version__
-from ...theory.choices import checked_closure, checked_parametrisation
+from ...theory.choices import checked_closure, checked_parametrisation, unknown
 from ...theory.errors import InputError, InputTypeError, ValidityWarning
 from ..codegen.native import numba_installed
 from ..domain import largest_omega
@@ -23,13 +24,14 @@ from ..initial import InitialState
 from ..integrate import checked_rtol
 from ..problem import Problem
 from ..solvers import COMPILED
-from .members import Member, Outcome, Task
+from .members import BACKENDS, Member, Outcome, Task
 
 if TYPE_CHECKING:
     import xarray
 
 _LARGEST: Final = 400  # variables up to which compiled loops serve an ensemble
 _CHUNK: Final = 64  # members that a thread takes at a time
+_BATCH: Final = 16_384  # members that JAX steps together
 _T = TypeVar("_T")
 
 
@@ -42,12 +44,12 @@ def ensemble(
     rtol: float = 1e-3,
     workers: int | None = None,
     progress: bool = False,
+    backend: str = "auto",
 ) -> xarray.Dataset:
     """Integrate the gradient flow of many members, and keep where each one ends.
 
     Each is integrated twice, with rtol/100 and with rtol, as `integrate` does it: the first is the result, the distance
-    of the two at ``t_final`` its error estimate.  With the extra ``fast`` members run in compiled loops and in threads;
-    without it SciPy takes one after the other.
+    of the two at ``t_final`` its error estimate.
 
     Parameters
     ----------
@@ -63,6 +65,11 @@ def ensemble(
         Threads; default: the processor cores that this process may use.
     progress
         Show a bar on stderr, if that is a terminal and it takes more than two seconds.
+    backend
+        "numba" (extra ``fast``): compiled loops in threads; "jax" (extra ``jax``): all members of one shape in one
+        vectorised call, on JAX's default device, a GPU where it has one, in float64, to which JAX is switched for the
+        whole process; "scipy": one member after the other; "auto": numba where it is installed and the members are
+        small, else scipy.
 
     Returns
     -------
@@ -95,11 +102,25 @@ def ensemble(
         checked_closure(closure),
         as_float("t_final", t_final, positive=True),
         checked_rtol(rtol),
-        numba_installed() and max(2 * problem.n_tasks * problem.n_heads for problem, _ in members) <= _LARGEST,
+        _checked_backend(backend, max(2 * problem.n_tasks * problem.n_heads for problem, _ in members)),
     )
     outcomes = _run(task, members, _checked_workers(workers), progress)
     _warn(task, outcomes)
     return _dataset(task, members, outcomes)
+
+
+def _checked_backend(backend: str, size: int) -> str:
+    if not isinstance(backend, str):
+        raise InputTypeError(f"backend must be a string, got {shown(backend)}")
+    if backend not in ("auto", *BACKENDS):
+        raise InputError(unknown("backend", backend, ("auto", *BACKENDS)))
+    if backend == "auto":
+        return "numba" if numba_installed() and size <= _LARGEST else "scipy"
+    if backend == "numba" and not numba_installed():
+        raise InputError("the backend numba needs numba: install headflow[fast], or use the backend auto")
+    if backend == "jax" and find_spec("jax") is None:
+        raise InputError("the backend jax needs JAX: install headflow[jax], or use the backend auto")
+    return backend
 
 
 def _listed(name: str, given: _T | Iterable[_T], kind: type[_T]) -> list[_T]:
@@ -142,7 +163,7 @@ def _run(task: Task, members: Sequence[Member], workers: int, progress: bool) ->
     hidden = None if progress else True  # None: hidden unless stderr is a terminal
     bar = tqdm(total=len(members), desc="ensemble", file=sys.stderr, disable=hidden, delay=2, leave=False)
     outcomes: dict[int, Outcome] = {}
-    chunks = _chunks(members, workers)
+    chunks = _chunks(members, _BATCH if task.backend == "jax" else min(_CHUNK, len(members) // (4 * workers)))
 
     def outcomes_of(places: Sequence[int]) -> list[Outcome]:
         return task.outcomes([members[place] for place in places])
@@ -153,7 +174,7 @@ def _run(task: Task, members: Sequence[Member], workers: int, progress: bool) ->
 
     with bar:
         keep(chunks[0], outcomes_of(chunks[0]))  # compiles, once
-        if not task.compiled or workers == 1:
+        if task.backend != "numba" or workers == 1:
             for places in chunks[1:]:
                 keep(places, outcomes_of(places))
         else:
@@ -166,12 +187,12 @@ def _run(task: Task, members: Sequence[Member], workers: int, progress: bool) ->
     return [outcomes[place] for place in range(len(members))]
 
 
-def _chunks(members: Sequence[Member], workers: int) -> list[list[int]]:
+def _chunks(members: Sequence[Member], most: int) -> list[list[int]]:
     """Places of members that are taken together, all of equal shape."""
     shapes: dict[tuple[int, int], list[int]] = {}
     for place, (problem, _) in enumerate(members):
         shapes.setdefault((problem.n_tasks, problem.n_heads), []).append(place)
-    size = max(1, min(_CHUNK, len(members) // (4 * workers)))
+    size = max(1, most)
     return [places[start : start + size] for places in shapes.values() for start in range(0, len(places), size)]
 
 
@@ -237,5 +258,6 @@ def _provenance(task: Task) -> dict[str, Any]:
         "closure": task.closure,
         "t_final": task.t_final,
         "rtol": task.rtol,
-        "method": COMPILED if task.compiled else "auto",
+        "method": "auto" if task.backend == "scipy" else COMPILED,
+        "backend": task.backend,
     }

@@ -37,11 +37,11 @@ TSIT_NODES: Floats
 TSIT_DENSE: Floats
 
 REACHED, FULL, TOO_SMALL, OVERFLOW, EXHAUSTED, UNSOUND = range(6)
-_SHRINK, _GROW, _SAFETY = 0.2, 6.0, 0.9
+SHRINK, GROW, SAFETY = 0.2, 6.0, 0.9
 _STIFF, _MILD = 3.0, 1.0  # step · ‖J‖ above which steps become implicit, below which explicit (stable up to 3.3)
 _LOOK = 4  # explicit steps after which stiffness is looked at
 _DAMPING = 0.08  # of the step's changes by the error before: near the limit of stability it saves rejected steps
-_SHORTEST = 1e-15  # a step, relative to the way still to go and the way gone
+SHORTEST = 1e-15  # a step, relative to the way still to go and the way gone
 
 
 def factorise(columns: Floats, pivots: Integers) -> bool:
@@ -319,7 +319,7 @@ def advance(
         last = s + step >= end or end - (s + step) < 1e-3 * step
         if last:
             step = end - s
-        if step <= _SHORTEST * max(s, step if last else 0.0, 1e-12 * end):
+        if step <= SHORTEST * max(s, step if last else 0.0, 1e-12 * end):
             return TOO_SMALL
         if counts[4] == 1 or unseen >= _LOOK:
             if not linear:
@@ -365,20 +365,20 @@ def advance(
             counts[3] += 1
             position[1] = 0.1 * step
             rejected_before = True
-            if position[1] <= _SHORTEST * max(s, 1e-12 * end):
+            if position[1] <= SHORTEST * max(s, 1e-12 * end):
                 return OVERFLOW
             continue
         bounded = max(error, 1e-10)
         if error > 1.0:
             counts[3] += 1
-            position[1] = step * max(_SHRINK, min(0.9, _SAFETY * bounded**-0.2))
+            position[1] = step * max(SHRINK, min(0.9, SAFETY * bounded**-0.2))
             rejected_before = True
             continue
         factor = bounded**-0.2
         if not implicit:
             factor = bounded ** (0.75 * _DAMPING - 0.2) * max(error_before, 1e-4) ** _DAMPING
             error_before = error
-        factor = min(_GROW, max(_SHRINK, _SAFETY * factor))
+        factor = min(GROW, max(SHRINK, SAFETY * factor))
         reached = end if last else s + step
         if watching or len(ends):
             bends(implicit, step, stages, dense)

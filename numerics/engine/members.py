@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -15,7 +15,7 @@ from ...theory.errors import InputError, IntegrationError, ValidityWarning
 from ...theory.limits import task_allocation_limit
 from ..allocation import CLEAR, Allocation, busiest
 from ..codegen.formula import formula
-from ..codegen.native import native_system
+from ..codegen.native import NativeSystem, native_system
 from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
 from ..integrate import DISAGREEMENT, ROUNDING, TIGHTER, TIGHTEST, integrate
@@ -24,9 +24,11 @@ from ..reference import realised_limit
 from ..solvers import MAX_EVALUATIONS, absolute_tolerance
 from ..stop import StopReason
 from ..trajectory import Trajectory
-from .native import engine, follower
+from . import batched, loops
+from .native import follower
 from .stepping import FAILURES
 
+BACKENDS: Final = ("numba", "jax", "scipy")
 BAD_INPUT: Final = "bad_input"
 Member: TypeAlias = tuple[Problem, InitialState]
 
@@ -66,22 +68,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Task:
-    """What every member is asked for; ``compiled`` says whether by compiled loops."""
+    """What every member is asked for, and by which of `BACKENDS`."""
 
     parametrisation: str
     closure: str
     t_final: float
     rtol: float
-    compiled: bool
+    backend: str
 
     def outcomes(self, members: Sequence[Member]) -> list[Outcome]:
         """Integrate members of equal shape; what goes wrong with one is part of its outcome, not raised."""
         with np.errstate(all="ignore"):
-            if not self.compiled:
+            if self.backend == "scipy":
                 return [self._guarded(self._by_scipy, *member) for member in members]
             startable = [self._startable(*member) for member in members]
             fit = [member for member, good in zip(members, startable, strict=True) if good]
-            done = iter(self._by_loops(fit) if fit else ())
+            done = iter(self._together(fit) if fit else ())
             return [
                 next(done) if good else self._guarded(self._refused, *member)
                 for member, good in zip(members, startable, strict=True)
@@ -137,7 +139,7 @@ class Task:
             error=float(run.error[-1]),
         )
 
-    def _by_loops(self, members: Sequence[Member]) -> list[Outcome]:
+    def _together(self, members: Sequence[Member]) -> list[Outcome]:
         flows = _Flows(members, self)
         coarse = flows.run(self.rtol, np.full(len(members), np.nan))
         tight = flows.run(max(self.rtol / TIGHTER, TIGHTEST), flows.levels(coarse))
@@ -146,7 +148,7 @@ class Task:
         heads = np.where(shares >= CLEAR, best, -1).tolist()
         outcomes = []
         for place, member in enumerate(members):
-            if tight.status[place] == engine().UNSOUND:
+            if tight.status[place] == loops.UNSOUND:
                 outcomes.append(self._guarded(self._refused, *member))
                 continue
             failure = FAILURES.get(tight.status[place]) or FAILURES.get(coarse.status[place])
@@ -181,7 +183,7 @@ class _Ends:
 
 
 class _Flows:
-    """The flows of members of equal shape in compiled loops."""
+    """The flows of members of equal shape, compiled by numba or JAX."""
 
     def __init__(self, members: Sequence[Member], task: Task) -> None:
         self._problems, self._task = [problem for problem, _ in members], task
@@ -192,21 +194,34 @@ class _Flows:
         weights = np.array([(initial.mu, initial.omega) for _, initial in members])
         imbalance = np.array([initial.imbalance for _, initial in members])
         self._chart = Chart.of_arrays(values, weights, imbalance, task.parametrisation, task.closure)
-        self._native = native_system(self._chart.system)
-        self._values = self._native.bound_members(self._chart.values, len(members), *self._shape)
 
     def run(self, rtol: float, levels: FloatArray) -> _Ends:
-        chart, count = self._chart, len(self._problems)
-        states, weights, reports = chart.start.copy(), np.empty(chart.start.shape), np.empty((count, 5))
+        chart = self._chart
         atols = np.array([absolute_tolerance(rtol, chart.log, start) for start in chart.start])
+        if self._task.backend == "jax":
+            weights, reports = batched.follow(
+                chart, self._shape, self._task.t_final, rtol, atols, levels, MAX_EVALUATIONS
+            )
+        else:
+            weights, reports = self._by_loops(rtol, atols, levels)
+        status, t, loss, start_loss, emergence = reports.T
+        shaped = weights.reshape(len(weights), 2, *self._shape)
+        return _Ends([int(one) for one in status], t, loss, start_loss, emergence, shaped)
+
+    def _by_loops(self, rtol: float, atols: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArray]:
+        chart, native, values = self._chart, *self._bound
+        states, weights, reports = chart.start.copy(), np.empty(chart.start.shape), np.empty((len(chart.start), 5))
         follower()(
-            *(*self._native.callbacks, self._native.weights_callback, *self._shape, self._values),
-            *(np.empty(self._native.sizes(*self._shape)[2]), self._task.t_final, chart.log),
+            *(*native.callbacks, native.weights_callback, *self._shape, values),
+            *(np.empty(native.sizes(*self._shape)[2]), self._task.t_final, chart.log),
             *(rtol, atols, levels, MAX_EVALUATIONS, states, weights, reports),
         )
-        status, t, loss, start_loss, emergence = reports.T
-        shaped = weights.reshape(count, 2, *self._shape)
-        return _Ends([int(one) for one in status], t, loss, start_loss, emergence, shaped)
+        return weights, reports
+
+    @cached_property
+    def _bound(self) -> tuple[NativeSystem, FloatArray]:
+        native = native_system(self._chart.system)
+        return native, native.bound_members(self._chart.values, len(self._problems), *self._shape)
 
     def levels(self, ends: _Ends) -> FloatArray:
         """Per member the loss at emergence on the way to its allocation; NaN where that has no limit."""
@@ -214,7 +229,7 @@ class _Flows:
         best, shares = busiest(ends.weights[:, 0], ends.weights[:, 1])
         clear = np.all(shares >= CLEAR, axis=1)
         for place, problem in enumerate(self._problems):
-            if ends.status[place] != engine().REACHED:
+            if ends.status[place] != loops.REACHED:
                 continue
             heads = best[place].tolist()
             if clear[place] and len(set(heads)) == len(heads):
