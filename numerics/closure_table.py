@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cache
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,13 @@ from .codegen.compiled import CompiledSystem
 from .domain import violation
 from .initial import InitialState
 from .problem import FloatArray, Problem
+from .word_table import WordTable, aligned
 
 _TASK_LOSS = IndexedBase("task_loss", real=True)[n.i]
 
 
 @dataclass(frozen=True, eq=False)
-class ClosureTable:
+class ClosureTable(WordTable):
     """Losses of one set of weights: in each closure, and sampled from the real softmax attention.
 
     Attributes
@@ -85,19 +85,7 @@ class ClosureTable:
 
     def text(self) -> str:
         """The table as text."""
-        rows = self.rows()
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join(lines)
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        head, *body = self.rows()
-        rows = [f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>"]
-        rows += [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body]
-        return f"<table>{''.join(rows)}</table>"
+        return "\n".join(aligned(self.rows()))
 
 
 def compare_closures(problem: Problem, weights: InitialState, n_samples: int = 20_000, seed: int = 0) -> ClosureTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,11 @@ from .codegen import compile_system
 from .domain import violation
 from .initial import InitialState
 from .problem import FloatArray, Problem
+from .word_table import WordTable, aligned
 
 
 @dataclass(frozen=True, eq=False)
-class GradientTable:
+class GradientTable(WordTable):
     """The gradient of the risk in μ and ω at decomposable weights: of every closure, and of the real attention.
 
     Attributes
@@ -57,22 +57,9 @@ class GradientTable:
 
     def text(self) -> str:
         """The table and the test as text."""
-        head, *body = self.rows()
-        widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
-        lines = [
-            "  ".join([name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))])
-            for name, *cells in (head, *body)
-        ]
+        rows = self.rows()
+        lines = aligned(rows, right=range(1, len(rows[0])))
         return "\n".join([*lines, "± one standard error", self.off_diagonal.text()])
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        head, *body = self.rows()
-        lines = [f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>"]
-        lines += [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body]
-        return f"<table>{''.join(lines)}</table>"
 
     def to_json(self) -> dict[str, Any]:
         """The table and the test as a JSON object."""

@@ -14,6 +14,7 @@ from ..theory.phases.convergence import convergence_law
 from .cascade import Cascade, cascade, emergence_times
 from .escape import predicted_sign_changes, sign_changes
 from .initial import InitialState
+from .word_table import aligned
 
 if TYPE_CHECKING:
     from .trajectory import Trajectory
@@ -78,12 +79,7 @@ def prediction_lines(rows: Sequence[Prediction]) -> list[str]:
                 row.note,
             )
         )
-    widths = [max(len(line[column]) for line in cells) for column in range(4)]
-    return [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[4]]).rstrip()
-        for line in cells
-        if rows
-    ]
+    return aligned(cells) if rows else []
 
 
 def _emergence(trajectory: Trajectory) -> Iterator[Prediction]:

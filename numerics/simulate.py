@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, overload
 
@@ -23,6 +22,7 @@ from .integrate import integrate
 from .problem import FloatArray, Problem
 from .stop import IntegrationInterrupted
 from .trajectory import Trajectory
+from .word_table import WordTable, aligned
 
 if TYPE_CHECKING:
     import xarray
@@ -45,7 +45,7 @@ class Deviation:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Simulation:
+class Simulation(WordTable):
     """A training of the real softmax attention, and the reduced flow from the same start.
 
     Attributes
@@ -132,8 +132,7 @@ class Simulation:
     def text(self) -> str:
         """The table and the largest deviations as text."""
         rows = list(self.rows())
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        lines = aligned(rows, right=range(len(rows[0])))
         for name, symbol in (("mu", "μ"), ("omega", "ω")):
             most = self.deviation(name)
             lines.append(
@@ -145,15 +144,6 @@ class Simulation:
         key_query, output_value = self.run.off_diagonal[-1]
         lines.append(f"off-diagonal at the end: {key_query:.2g} of key-query, {output_value:.2g} of output-value")
         return "\n".join(lines) + "\n"
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        head, *body = self.rows()
-        lines = [f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>"]
-        lines += [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body]
-        return f"<table>{''.join(lines)}</table>"
 
 
 @overload

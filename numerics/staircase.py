@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +24,7 @@ from .covariates import CovariateProblem
 from .exact import as_float
 from .problem import FloatArray
 from .system_run import SystemDynamics, SystemRun, integrate_system
+from .word_table import WordTable, aligned
 
 _STANDS_OUT = 1.0  # a drop is ten times faster than the slow stretches on both sides (decimal logarithm)
 _SLOWEST = 1e-10  # rates below this part of the fastest one are rounding errors
@@ -172,7 +172,7 @@ def _alone(problem: CovariateProblem, head: dict[str, FloatArray], free: NDArray
 
 
 @dataclass(frozen=True)
-class StaircaseTable:
+class StaircaseTable(WordTable):
     """Predicted and measured drops of one run.
 
     Attributes
@@ -264,19 +264,7 @@ class StaircaseTable:
 
     def text(self) -> str:
         """The table as text."""
-        rows = self.rows()
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join(lines) + "\n"
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        head, *body = self.rows()
-        rows = [f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>"]
-        rows += [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body]
-        return f"<table>{''.join(rows)}</table>"
+        return "\n".join(aligned(self.rows())) + "\n"
 
 
 def compare_staircase(

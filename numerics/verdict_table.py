@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from ..theory.errors import InputError
 from ..theory.printing import latex_prose
 from .checks.exploration import Explored
 from .verdict import Verdict
+from .word_table import html
 
 FORMATS = ("text", "json", "latex", "markdown")
 HEADINGS = ("statement", "verdict", "evidence", "measured", "bound", "error")
@@ -45,9 +45,7 @@ def _explored(explored: Sequence[Explored], form: str) -> str:
 
 
 def html_table(verdicts: Sequence[Verdict]) -> str:
-    head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
-    rows = ("".join(f"<td>{escape(cell)}</td>" for cell in (verdict.title, *_cells(verdict))) for verdict in verdicts)
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+    return html([HEADINGS, *((verdict.title, *_cells(verdict)) for verdict in verdicts)])
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:

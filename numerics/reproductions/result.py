@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from ..._version import __version__
 from ..problem import FloatArray
+from ..word_table import WordTable, aligned
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Reproduction:
+class Reproduction(WordTable):
     """A published experiment done again.
 
     Attributes
@@ -121,25 +121,11 @@ class Reproduction:
 
     def text(self) -> str:
         """Title, table and notes as text."""
-        rows = self.rows()
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = [self.title, ""]
-        for name, *cells in rows:
-            numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
-            lines.append("  ".join([name.ljust(widths[0]), *numbers]).rstrip())
+        lines = [self.title, "", *aligned(self.rows(), right=range(1, 5))]
         return "\n".join([*lines, *(["", *self.notes] if self.notes else [])]) + "\n"
-
-    def __str__(self) -> str:
-        return self.text()
 
     def __repr__(self) -> str:
         return f"Reproduction({self.name}, {self.settings}, {len(self.table)} rows)"
-
-    def _repr_html_(self) -> str:
-        head, *body = self.rows()
-        lines = [f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>"]
-        lines += [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body]
-        return f"<table>{''.join(lines)}</table>"
 
 
 def _finite(values: Any) -> Any:
