@@ -153,7 +153,11 @@ def test_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         (["compare", *SMALL, "--seed"], "--seed: expected one argument"),
         (["compare", "a.toml", "b.toml"], "headflow compare takes no further argument, got 'b.toml'"),
         (["--json", "init"], "--json must come after headflow init"),
-        (["verify", "factr-e"], "unknown claim 'factr-e'; did you mean 'factor-e'?"),
+        (
+            ["verify", "factr-e"],
+            "unknown claim 'factr-e'; did you mean 'factor-e'? (`headflow derive statements`",
+        ),
+        (["verify", "p.toml"], "p.toml is no claim; for the problem of that file use --problem p.toml"),
         (["verify", "--seed", "x"], "--seed must be given in integers, got 'x'"),
     ],
 )

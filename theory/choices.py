@@ -11,8 +11,10 @@ CLOSURES = ("leading", "finite_d", "first_order")
 PARAMETRISATIONS = ("merged", "balanced", "split")
 
 
-def unknown(kind: str, word: str, allowed: Collection[str]) -> str:
+def unknown(kind: str, word: str, allowed: Collection[str], listed: str = "") -> str:
     """The sentence for a ``word`` that is none of ``allowed``, with a suggestion where one is near.
+
+    ``listed`` says where the allowed words are told, if they are too many for a sentence.
 
     Examples
     --------
@@ -22,7 +24,7 @@ def unknown(kind: str, word: str, allowed: Collection[str]) -> str:
     lower = word.lower()
     near = get_close_matches(lower, allowed, n=1) or [name for name in allowed if lower in name.split("_")]
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {word!r}{hint} (allowed: {', '.join(allowed)})"
+    return f"unknown {kind} {word!r}{hint} ({listed or 'allowed: ' + ', '.join(allowed)})"
 
 
 def _checked(kind: str, word: object, allowed: Collection[str]) -> str:

@@ -8,6 +8,7 @@ from ...theory.choices import unknown
 from ...theory.errors import InputError, InputTypeError
 from ...theory.statement import Statement
 from ...theory.statements import statement
+from ...theory.statements.registry import LISTED
 from . import (
     asymptotics,
     basin,
@@ -183,7 +184,7 @@ def known_ids() -> tuple[str, ...]:
 def known_id(id: str) -> str:
     """The id; ``InputError`` with a suggestion for one that stands for no statement."""
     if id not in known_ids():
-        raise InputError(unknown("claim", id, known_ids()))
+        raise InputError(unknown("claim", id, known_ids(), LISTED))
     return id
 
 

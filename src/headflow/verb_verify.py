@@ -25,6 +25,8 @@ def run(arguments: Namespace) -> int:
         raise InputError("--resume needs --certificate FILE")
     if arguments.certificate is not None:
         check_file(Path(arguments.certificate), arguments.force or arguments.resume)
+    if files := [claim for claim in arguments.claims if claim.endswith(".toml")]:
+        raise InputError(f"{files[0]} is no claim; for the problem of that file use --problem {files[0]}")
     given, _ = problem_file(arguments, default=True)
     verification = verify(
         given.problem,

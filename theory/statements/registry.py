@@ -38,6 +38,9 @@ _BUILDERS: Mapping[str, Callable[[], Statement]] = {
 }
 
 
+LISTED = "`headflow derive statements` lists them"
+
+
 @cache
 def statements() -> tuple[Statement, ...]:
     """Every registered statement, in the order in which they build on each other."""
@@ -48,5 +51,5 @@ def statements() -> tuple[Statement, ...]:
 def statement(id: str) -> Statement:
     """The statement of that id, derived alone; ``InputError`` with a suggestion for an unknown one."""
     if id not in _BUILDERS:
-        raise InputError(unknown("claim", id, tuple(_BUILDERS)))
+        raise InputError(unknown("claim", id, tuple(_BUILDERS), LISTED))
     return _BUILDERS[id]()
