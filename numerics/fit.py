@@ -55,12 +55,12 @@ class Fit:
     @property
     def deviation(self) -> float:
         """How far exponent (absolute) and constant (relative) are from what is predicted: the larger of both."""
-        return max((abs(found - wanted) / scale for found, _, wanted, scale in self._compared()), default=math.inf)
+        return _largest(abs(found - wanted) / scale for found, _, wanted, scale in self._compared())
 
     @property
     def error(self) -> float:
         """Half the width of the wider interval, in the units of `deviation`."""
-        return max((error / scale for _, error, _, scale in self._compared()), default=math.inf)
+        return _largest(error / scale for _, error, _, scale in self._compared())
 
     def _compared(self) -> Iterable[tuple[float, float, float, float]]:
         if self.predicted_exponent is not None:
@@ -96,6 +96,12 @@ class Fit:
     def __str__(self) -> str:
         what, exponent, known, constant, predicted = self.cells()
         return f"{what}: exponent {exponent} (predicted {known}), constant {constant} (predicted {predicted})"
+
+
+def _largest(values: Iterable[float]) -> float:
+    """The largest, not-a-number if one is, and infinite if there are none."""
+    found = tuple(values)
+    return math.nan if any(map(math.isnan, found)) else max(found, default=math.inf)
 
 
 def power_law(

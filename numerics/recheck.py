@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,8 @@ def _differences(before: Verdict, after: Verdict) -> Iterator[Change]:
         for law, again in zip(old.fits, new.fits, strict=False):
             if not _same(law.exponent, again.exponent, law.exponent_error + again.exponent_error):
                 yield Change(after.id, f"the exponent of {law.quantity}", repr(law.exponent), repr(again.exponent))
+            if not _same(law.constant, again.constant, law.constant_error + again.constant_error):
+                yield Change(after.id, f"the constant of {law.quantity}", repr(law.constant), repr(again.constant))
         told = {claim.claim: claim for claim in new.certified}
         for claim in old.certified:
             yield from _claims(after.id, claim, told.get(claim.claim))
@@ -112,7 +115,7 @@ def _differences(before: Verdict, after: Verdict) -> Iterator[Change]:
 
 
 def _same(first: float, second: float, error: float) -> bool:
-    both_missing = first != first and second != second
+    both_missing = not math.isfinite(first) and not math.isfinite(second)  # one is read back, as null
     return first == second or both_missing or abs(first - second) <= error
 
 

@@ -75,10 +75,14 @@ def outcome(finding: Finding) -> Outcome:
 
 
 def judged(entry: Statement, *findings: Finding) -> Verdict:
-    """The verdict on a statement from what its checks found: one that fails decides, then the strongest that holds."""
+    """The verdict on a statement from what its checks found.
+
+    One that fails decides, then the strongest that holds among those that are about the whole claim.
+    """
     ordered = sorted(findings, key=lambda finding: STRENGTH.index(finding.evidence))
-    ranked: tuple[Outcome, ...] = ("fails", "holds", "inconclusive")
-    decisive = min(ordered, key=lambda finding: ranked.index(outcome(finding)))
+    failing = [finding for finding in ordered if outcome(finding) == "fails"]
+    whole = [finding for finding in ordered if finding.whole] or ordered
+    decisive = failing[0] if failing else min(whole, key=lambda finding: outcome(finding) != "holds")
     return Verdict(
         entry.id,
         entry.title,
@@ -105,6 +109,7 @@ def _finding_row(finding: Finding) -> dict[str, Any]:
         "error": finding.error,
         "what": finding.what,
         "seed": finding.seed,
+        "whole": finding.whole,
     }
     return {
         **_finite(row),
@@ -155,6 +160,7 @@ def _finding(row: Mapping[str, Any]) -> Finding:
         row["seed"],
         tuple(_certified(entry) for entry in row["certified"]),
         tuple(Fit.from_row(entry) for entry in row["fits"]),
+        row["whole"],
     )
 
 

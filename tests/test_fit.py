@@ -64,6 +64,14 @@ def test_a_wrong_power_or_constant_fails_and_too_wide_an_interval_is_open():
     assert verdict(-0.5, 2.0, noise=0.1) == "inconclusive"
 
 
+def test_a_constant_that_no_fit_describes_leaves_the_law_open():
+    values = 3 * X**-1.3
+    law = power_law("y", "x", X, values, exponent=-1.0, constant=3.0, errors=0.001 * values)
+    assert math.isnan(law.constant)
+    assert math.isnan(law.deviation)
+    assert outcome(fitted("float", [law], 0.5)) == "inconclusive"
+
+
 def test_no_law_and_no_prediction_prove_nothing():
     assert outcome(fitted("float", [], 0.1)) == "inconclusive"
     assert outcome(fitted("float", [power_law("y", "x", X, X)], 0.1)) == "inconclusive"

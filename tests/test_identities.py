@@ -67,6 +67,17 @@ def test_the_identity_holds(id):
     assert (finding.evidence, outcome(finding)) == ("symbolic", "holds")
 
 
+def test_a_loss_that_is_right_for_three_tasks_only_is_refuted(monkeypatch):
+    right = identities.symmetric_reduction()
+    tasks, off = n.n_tasks, right.state[1]
+    extra = (tasks - 3) * off**2
+    gradient = list(right.gradient)
+    gradient[1] += 2 * (tasks - 3) * off / (tasks * (tasks - 1))
+    planted = dataclasses.replace(right, loss=right.loss + extra, gradient=tuple(gradient))
+    monkeypatch.setattr(identities, "symmetric_reduction", lambda: planted)
+    assert outcome(IDENTITIES["symmetric-reduction"](SETTING)) == "fails"
+
+
 @pytest.mark.parametrize(("id", "name", "change"), WRONG, ids=[f"{id}-{place}" for place, (id, *_) in enumerate(WRONG)])
 def test_a_wrong_constant_is_refuted(id, name, change, monkeypatch):
     right = getattr(identities, name)

@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,8 @@ Box = Mapping[Expr, Interval]
 @dataclass(frozen=True)
 class TrappingRegion:
     """A box of weights from which every balanced flow (leading closure) converges to the limit of its allocation.
+
+    On its way a flow stays within the distances that were proved, of which the box holds the floats.
 
     ``allocation`` is the head (0-based) of each task; ``share`` and ``omega`` are the ranges of μ ω and of ω there, one
     per task; off task the weights are positive and at most ``largest_mu`` and ``largest_omega``; all exact.
@@ -107,8 +109,13 @@ def trapping_region(
     kit
         The arithmetic (default: the best that is installed).
 
-    Raises `NotTrapping` (an ``InputError``) where one of the claims is not shown.
+    Raises `NotTrapping` (an ``InputError``) where one of the claims is not shown, ``InputError`` for sizes that leave
+    no box.
     """
+    if not (radius > 0 and min(largest_mu, largest_omega) >= 0):
+        raise InputError(
+            f"a trapping region needs radius > 0 and off-task weights >= 0, got {radius}, {largest_mu}, {largest_omega}"
+        )
     heads = tuple(allocation)
     if problem.n_tasks != problem.n_heads or sorted(heads) != list(range(problem.n_heads)):
         told = f"H = {problem.n_heads}, I = {problem.n_tasks}, heads {heads}"
@@ -121,7 +128,7 @@ def trapping_region(
             raise NotTrapping(f"the region is too large for an enclosure: {error}") from None
 
 
-@cache
+@lru_cache(maxsize=64)
 def _region(problem: Problem, allocation: tuple[int, ...], kit: Arithmetic) -> _Region:
     return _Region(problem, allocation, kit)
 
@@ -162,11 +169,14 @@ class _Region:
         off = {atom: Interval.of(self.kit, ZERO, largest_mu) for atom in self.off_mu}
         off |= {atom: Interval.of(self.kit, ZERO, largest_omega) for atom in self.off_omega}
         box = dict(off)
+        told: list[Range] = []
         for atom, value in self.limit.items():
             reach = Interval.of(self.kit, radius * self.weights[atom], radius * self.weights[atom])
-            # Ends that are floats, within the distance: the same numbers in every arithmetic.
-            low, high = float((value * (-reach).exp()).ends[1]), float((value * reach.exp()).ends[0])
-            box[atom] = Interval.of(self.kit, *map(Fraction, (math.nextafter(low, math.inf), math.nextafter(high, 0))))
+            least, most = value * (-reach).exp(), value * reach.exp()
+            # What is proved is proved of all within the distance; told are floats that lie within it.
+            box[atom] = Interval.of(self.kit, least.ends[0], most.ends[1])
+            low, high = math.nextafter(float(least.ends[1]), math.inf), math.nextafter(float(most.ends[0]), 0)
+            told.append((Fraction(low), Fraction(high)))
         norms = self._row_norms(box)
         log_norm = max(norms.values())
         if not log_norm < 0:
@@ -180,11 +190,10 @@ class _Region:
             raise NotTrapping("the off-task weights are too large, or the region is too small, to keep a flow in it")
         decay = self._decay(box, largest_omega)
         self._one_rest(box)
-        ranges = [box[atom].ends for atom in self.limit]
         return TrappingRegion(
             self.allocation,
-            tuple(ranges[::2]),
-            tuple(ranges[1::2]),
+            tuple(told[::2]),
+            tuple(told[1::2]),
             largest_mu,
             largest_omega,
             log_norm,

@@ -13,7 +13,7 @@ from ..initial import InitialState
 from ..problem import Problem
 from .finding import Finding, Setting, enclosed
 
-# Off-task weights of the box, in units of the on-task ones; the longest time that a flow is followed.
+# Off-task weights of the box are so much over the largest d; the longest time that a flow is followed.
 OFF_TASK_MU, OFF_TASK_OMEGA = Fraction(1, 10**5), Fraction(1, 50)
 LONGEST = 1e3
 
@@ -21,18 +21,22 @@ LONGEST = 1e3
 def ends_at_its_allocation(setting: Setting) -> Finding:
     """A box around the limit of two tasks that traps the flow; unless quick, one task's flow bounded from its start.
 
-    What is not shown is left undecided: a flow may converge without ever being in a box that was proved.
+    What is not shown is left undecided: a flow may converge without ever being in a box that was proved.  And what is
+    shown is a part of the statement, which is about small random starts: it does not decide that it holds.
     """
     small = setting.small(2)
     claims = [_trapped(small.replace(n_heads=small.n_tasks), setting.kit)]
     if not setting.quick:
         one = setting.problem.subset([0], n_heads=1)
         claims.append(_arrives(one, InitialState.random(one, seed=setting.seed), setting.kit))
-    return enclosed(claims, "claims refuted: a box traps the flow, which ends at its allocation")
+    return enclosed(claims, "claims refuted: a box traps the flow, which ends at its allocation", whole=False)
 
 
 def _trapped(problem: Problem, kit: Arithmetic) -> Certified:
-    claim = "every balanced flow in the box stays and converges to the allocation limit; upper: the logarithmic norm"
+    claim = (
+        f"every balanced flow from the box (dims {problem.dims}, L = {problem.context_length}, H = {problem.n_heads}) "
+        "converges to the allocation limit; upper: the logarithmic norm"
+    )
     mu, omega = (Fraction(max(problem.dims)) ** -1 * unit for unit in (OFF_TASK_MU, OFF_TASK_OMEGA))
     for radius in RADII:
         try:

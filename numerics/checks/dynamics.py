@@ -111,6 +111,8 @@ def late_law(setting: Setting) -> Finding:
     error = float(run.loss_error[-1]) * limit
     if constant == 0:  # one task: no pair is left, and the gap closes exponentially
         return Finding("float", abs(gaps[-1]), 1e-9, error, "gap with one task", setting.seed)
+    if min(gaps) <= 0:
+        return unknown
     law = power_law("gap", "t", times, gaps, exponent=-2.0, constant=constant, correction=-1.0)
     return fitted("float", [law], 0.01, error / abs(gaps[-1]), setting.seed)
 

@@ -56,7 +56,8 @@ class Finding:
     """The claim holds where ``measured`` stays below ``bound`` by more than ``error``.
 
     ``certified`` lists what an enclosure proved over boxes of parameters, with exact ends; ``fits`` the power laws
-    that were fitted over a range.
+    that were fitted over a range.  What shows but a part of the claim (not ``whole``) can refute it, and never decides
+    that it holds.
     """
 
     evidence: Evidence
@@ -67,6 +68,7 @@ class Finding:
     seed: int | None = None
     certified: tuple[Certified, ...] = ()
     fits: tuple[Fit, ...] = ()
+    whole: bool = True
 
 
 def fitted(
@@ -84,14 +86,14 @@ def fitted(
     return Finding(evidence, max(deviations), bound, max(errors) + error, what, seed, fits=found)
 
 
-def enclosed(claims: Iterable[Certified], what: str) -> Finding:
+def enclosed(claims: Iterable[Certified], what: str, whole: bool = True) -> Finding:
     """Claims proved over boxes as a finding: none may be refuted; one left undecided leaves the verdict open."""
     found = tuple(claims)
     if not found:
         raise ValueError(f"no claim to prove: {what}")
     refuted = sum(claim.holds is False for claim in found)
     undecided = sum(claim.holds is None for claim in found) if not refuted else 0
-    return Finding("enclosure", float(refuted), NONE_FAILS, float(undecided), what, None, found)
+    return Finding("enclosure", float(refuted), NONE_FAILS, float(undecided), what, None, found, whole=whole)
 
 
 @cache

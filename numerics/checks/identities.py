@@ -174,9 +174,10 @@ def _anonymous(node: Expr, kinds: Mapping[Symbol, Expr], places: dict[IndexedBas
 
 
 def symmetric_set(setting: Setting) -> Finding:
-    """The loss on the symmetric set, for three tasks the population loss there, has I or I (I − 1) gradients as slopes.
+    """The loss on the symmetric set, there the population loss, has I or I (I − 1) gradients as slopes.
 
-    By symmetry of the loss the gradient on the set has the set's own form, so its slopes give it.
+    By symmetry of the loss the gradient on the set has the set's own form, so its slopes give it.  The two losses are
+    compared for I up to five: coefficients of one exponential are polynomials in I of degree 3, which five values fix.
     """
     del setting
     reduced = symmetric_reduction()
@@ -186,18 +187,19 @@ def symmetric_set(setting: Setting) -> Finding:
         difference_is_zero(own.diff(name), count * inline(entry, reduced.definitions))
         for name, entry, count in zip(reduced.state, reduced.gradient, 2 * (tasks, tasks * (tasks - 1)), strict=True)
     ]
-    base, size = attention_gradient(), 3
+    base = attention_gradient()
     m, off_mu, p, off_omega = STATE
-    values = {
-        "I": size,
-        "H": size,
-        "d": [task_dim] * size,
-        "lambda": [task_power] * size,
-        "phi": [task_noise] * size,
-        "mu": [[m if task == head else off_mu for head in range(size)] for task in range(size)],
-        "omega": [[p if task == head else off_omega for head in range(size)] for task in range(size)],
-    }
-    equal.append(expand(unroll(base.loss.expression, values, base.definitions) - unroll(own, {"I": size})) == 0)
+    for size in range(1, 6):
+        values = {
+            "I": size,
+            "H": size,
+            "d": [task_dim] * size,
+            "lambda": [task_power] * size,
+            "phi": [task_noise] * size,
+            "mu": [[m if task == head else off_mu for head in range(size)] for task in range(size)],
+            "omega": [[p if task == head else off_omega for head in range(size)] for task in range(size)],
+        }
+        equal.append(expand(unroll(base.loss.expression, values, base.definitions) - unroll(own, {"I": size})) == 0)
     return _counted(equal, "slopes on the symmetric set that are not its gradients")
 
 

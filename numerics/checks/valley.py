@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy.optimize import brentq
@@ -34,26 +34,27 @@ def order(setting: Setting) -> Finding:
     problem = setting.problem
     first, power = problem.dims[0], float(problem.signal_power[0])
     two = problem.replace(dims=[first, first + 3], signal_power=[power, 0.6 * power], n_heads=3)
-    laws = _laws_of(setting, two, "unpaired valley") + _laws_of(setting, two.replace(n_heads=4), "pairs")
-    return fitted("float", laws, SAME, LOSS_ERROR, setting.seed)
+    return _found(
+        setting, [_laws_of(setting, two, "unpaired valley"), _laws_of(setting, two.replace(n_heads=4), "pairs")]
+    )
 
 
 def pairs(setting: Setting) -> Finding:
     """Exponents and constants for two equal tasks on two and on four heads."""
-    laws = [law for heads in (2, 4) for law in _laws_of(setting, _equal(setting, 2, heads), "pairs")]
-    return fitted("float", _with_constants(laws), SAME, LOSS_ERROR, setting.seed)
+    valleys = [_laws_of(setting, _equal(setting, 2, heads), "pairs") for heads in (2, 4)]
+    return _found(setting, map(_with_constants, valleys))
 
 
 def simplex(setting: Setting) -> Finding:
     """Exponents and constants for two and for three equal tasks on three heads."""
-    laws = [law for tasks in (2, 3) for law in _laws_of(setting, _equal(setting, tasks, 3), "unpaired valley")]
-    return fitted("float", _with_constants(laws), SAME, LOSS_ERROR, setting.seed)
+    valleys = [_laws_of(setting, _equal(setting, tasks, 3), "unpaired valley") for tasks in (2, 3)]
+    return _found(setting, map(_with_constants, valleys))
 
 
 def one_task(setting: Setting) -> Finding:
     """Exponents and constants for one task on two heads and on three, of which two merge."""
-    laws = [law for heads in (2, 3) for law in _laws_of(setting, _equal(setting, 1, heads), "pairs")]
-    return fitted("float", _with_constants(laws), SAME, LOSS_ERROR, setting.seed)
+    valleys = [_laws_of(setting, _equal(setting, 1, heads), "pairs") for heads in (2, 3)]
+    return _found(setting, map(_with_constants, valleys))
 
 
 def start(setting: Setting) -> Finding:
@@ -119,6 +120,13 @@ def _equal(setting: Setting, tasks: int, heads: int) -> Problem:
 def _with_constants(laws: Sequence[Fit]) -> Sequence[Fit]:
     """The laws, or () if a constant that is due is not known: then there is nothing to compare."""
     return laws if all(law.predicted_constant is not None for law in laws) else ()
+
+
+def _found(setting: Setting, valleys: Iterable[Sequence[Fit]]) -> Finding:
+    """The laws of several valleys as a finding; one that no start came to leaves the claim open."""
+    each = [tuple(laws) for laws in valleys]
+    laws = [law for laws in each for law in laws] if all(each) else []
+    return fitted("float", laws, SAME, LOSS_ERROR, setting.seed)
 
 
 def _laws_of(setting: Setting, problem: Problem, kind: str) -> tuple[Fit, ...]:
