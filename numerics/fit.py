@@ -30,7 +30,9 @@ class Fit:
     quantity, variable
         What is fitted as a function of what.
     exponent, exponent_error
-        The exponent and half the width of its 99 % Student interval; not-a-number where no power describes the numbers.
+        The exponent and half the width of its 99 % interval; not-a-number where no power describes the numbers.  Of
+        numbers without random errors the interval is Student's of their scatter about the law: a scale, not a
+        probability.
     constant, constant_error
         The same of the constant, with the exponent at its predicted value where there is one.
     predicted_exponent, predicted_constant
@@ -127,8 +129,7 @@ def power_law(
     exponent, constant
         What theory predicts for p and A, if anything.
     correction
-        The power q of the next order, as theory has it: B joins in.  With ``errors`` it does so only where a power
-        alone misfits at the 5 % level.
+        The power q of the next order, as theory has it: B joins in.
     errors
         Standard errors of y; what misfits more than they allow widens the intervals.  Without them all numbers have
         one relative error, which their scatter tells (Student).
@@ -162,7 +163,7 @@ def _fitted(
     names = 1 if power is not None else 2
     positive = y > 0
     nothing = np.full(2, math.nan), np.full(2, math.nan)
-    if not np.isfinite(y).all() or positive.sum() < names:
+    if not np.isfinite(y).all() or len(np.unique(x[positive])) < names:
         return nothing
 
     def residual(found: FloatArray) -> FloatArray:
@@ -174,16 +175,13 @@ def _fitted(
     start = np.linalg.lstsq(
         np.stack([np.ones_like(x), logs], axis=1)[positive, :names], (np.log(np.abs(y)) - held * logs)[positive]
     )[0]
-    shapes = [start] if next_order is None else [start, np.append(start, 0.0)][0 if known else 1 :]
-    described = False
-    for begin in shapes:
-        free = len(x) - len(begin)
-        if free < 1:
-            return nothing
-        run = least_squares(residual, begin, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15)
-        squares = float(run.fun @ run.fun)
-        if described := bool(chdtrc(free, squares) > _LEVEL):
-            break
+    begin = start if next_order is None else np.append(start, 0.0)
+    free = len(x) - len(begin)
+    if free < 1 or len(np.unique(x)) < len(begin):
+        return nothing
+    run = least_squares(residual, begin, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15)
+    squares = float(run.fun @ run.fun)
+    described = bool(chdtrc(free, squares) > _LEVEL)
     if known and not squares <= _WORST_MISFIT * free:
         return nothing
     scatter = squares / free

@@ -17,7 +17,7 @@ PROBLEM = Problem(dims=[10, 10], signal_power=[1, 1], noise_variance=0.1, contex
 WITH_HYPOTHESES = {
     *("task-allocation-limit", "factor-e", "separation", "separation-limit", "ordering", "convergence", "late-law"),
     *("universal-bound", "multi-head-optimum", "single-head-optimum", "equal-tasks-optimum", "shared-head"),
-    *("population-loss", "finite-d-loss", "first-order-loss", "finite-d-bounds", "first-order-allocation-limit"),
+    *("population-loss", "finite-d-loss", "first-order-loss", "finite-d-bounds"),
     *("closure-limits", "normalisation-costs-a-head", "linear-drop-times", "decomposability", "symmetric-reduction"),
     *("balanced-limit-stable", "split-limit-saddle", "balanced-flow", "who-wins", "emergence-time", "warm-up"),
     *("merged-emergence", "merged-degenerate-minimum", "merged-valley", "merged-valley-pairs"),

@@ -40,6 +40,25 @@ def test_what_scatters_more_than_its_errors_has_a_student_interval():
     assert narrow.exponent_error / wide.exponent_error == pytest.approx(5.841 / 2.576 * math.sqrt(5 / 3), rel=0.02)
 
 
+@pytest.mark.parametrize(("bend", "relative"), [(0.0, 0.01), (-4.0, 0.05), (-10.0, 0.1)])
+def test_the_intervals_hold_what_a_hidden_next_order_hides(bend, relative):
+    """Errors so large that the next order is not seen in the numbers: it is in the intervals all the same."""
+    rng = np.random.default_rng(0)
+    hits = np.zeros(2)
+    for _ in range(100):
+        values = 3 / X * (1 + bend / X)
+        sigma = relative * np.abs(values)
+        drawn = values + sigma * rng.standard_normal(5)
+        law = power_law("y", "x", X, drawn, exponent=-1.0, constant=3.0, correction=-1, errors=sigma)
+        hits += abs(law.exponent + 1) < law.exponent_error, abs(law.constant - 3) < law.constant_error
+    assert (hits >= 95).all()
+
+
+def test_equal_abscissae_have_no_fit():
+    law = power_law("y", "x", np.ones(4), np.ones(4), exponent=1.0)
+    assert math.isnan(law.exponent)
+
+
 def test_the_next_order_is_told_apart():
     values = 2 * X**-2 * (1 + 3 / X)
     with_it = power_law("y", "x", X, values, exponent=-2.0, constant=2.0, correction=-1)

@@ -65,7 +65,7 @@ def _off_the_limit(case: Case) -> float:
 def _late_constant_missed(case: Case) -> float:
     own = case.problem.replace(n_heads=case.problem.n_tasks)
     run = _run(case, 1e4)
-    gap = float(run.loss[-1]) - (run.phases.limit or 0.0)
+    gap = float(run.loss[-1]) - (np.nan if run.phases.limit is None else run.phases.limit)
     return abs(gap * 1e8 / convergence_law().constant.evaluate(own) - 1)
 
 
@@ -73,11 +73,6 @@ def _largest_eigenvalue(case: Case) -> float:
     """Of the generated Jacobian at the task-allocation limit, over the fastest."""
     spectrum = spectrum_at_limit(case.problem, case.parametrisation)
     return float(spectrum.max() / np.abs(spectrum).max())
-
-
-def _still_at_the_limit(case: Case) -> float:
-    """The loss at t = 10⁴ over that of the task-allocation limit: what has escaped is below one."""
-    return float(_run(case, 1e4).loss[-1]) / _allocation_loss(case.problem)
 
 
 def _factor_velocity_missed(case: Case) -> float:
@@ -251,14 +246,14 @@ DYNAMICS: tuple[Exploration, ...] = (
     ),
     Exploration(
         "split-limit-saddle",
-        "Δ ≠ 0",
+        "I ≥ 2",
         "fails",
-        Case("Δ = .1, Γ = 0", NEAR, _start(_APART, imbalance=(0.1, 0.0)), parametrisation=_SPLIT),
-        Case("Δ = 0, Γ = .1: no escape", NEAR, _start(_APART, imbalance=(0.0, 0.1)), parametrisation=_SPLIT),
-        _still_at_the_limit,
-        0.98,
-        1e-6,
-        "loss at t = 10⁴ over the limit",
+        Case("I = 2", NEAR, parametrisation=_SPLIT),
+        Case("I = 1: stable", ONE.replace(context_length=100), parametrisation=_SPLIT),
+        lambda case: -_largest_eigenvalue(case),
+        -1e-6,
+        SAME,
+        "minus the largest eigenvalue at the limit, over the fastest",
     ),
     Exploration(
         "balanced-flow",
@@ -284,7 +279,7 @@ DYNAMICS: tuple[Exploration, ...] = (
     ),
     Exploration(
         "who-wins",
-        "ε → 0 with free heads",
+        "ε → 0",
         "fails",
         Case("ε = 10⁻³", NEAR, _start([[1.2, 1.0], [1.2, 1.15]], scale=1e-3)),
         Case("ε = .01", NEAR, _start([[1.2, 1.0], [1.2, 1.15]], scale=0.01)),
