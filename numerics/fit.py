@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -55,20 +54,15 @@ class Fit:
     points: int
 
     @property
-    def deviation(self) -> float:
-        """How far exponent (absolute) and constant (relative) are from what is predicted: the larger of both."""
-        return _largest(abs(found - wanted) / scale for found, _, wanted, scale in self._compared())
-
-    @property
-    def error(self) -> float:
-        """Half the width of the wider interval, in the units of `deviation`."""
-        return _largest(error / scale for _, error, _, scale in self._compared())
-
-    def _compared(self) -> Iterable[tuple[float, float, float, float]]:
+    def deviations(self) -> tuple[tuple[float, float], ...]:
+        """How far exponent (absolute) and constant (relative) are from what is predicted, with half their intervals."""
+        found = []
         if self.predicted_exponent is not None:
-            yield self.exponent, self.exponent_error, self.predicted_exponent, 1.0
+            found.append((abs(self.exponent - self.predicted_exponent), self.exponent_error))
         if self.predicted_constant is not None:
-            yield self.constant, self.constant_error, self.predicted_constant, abs(self.predicted_constant)
+            size = abs(self.predicted_constant)
+            found.append((abs(self.constant - self.predicted_constant) / size, self.constant_error / size))
+        return tuple(found)
 
     def to_row(self) -> dict[str, Any]:
         """The fit as a JSON object; a number that is not finite is null."""
@@ -98,12 +92,6 @@ class Fit:
     def __str__(self) -> str:
         what, exponent, known, constant, predicted = self.cells()
         return f"{what}: exponent {exponent} (predicted {known}), constant {constant} (predicted {predicted})"
-
-
-def _largest(values: Iterable[float]) -> float:
-    """The largest, not-a-number if one is, and infinite if there are none."""
-    found = tuple(values)
-    return math.nan if any(map(math.isnan, found)) else max(found, default=math.inf)
 
 
 def power_law(

@@ -20,7 +20,7 @@ from .problem import Problem
 from .verdict import Outcome, Verdict, judged, worst
 from .verdict_table import html_table, table
 
-LEAST_DIGITS = 30
+LEAST_DIGITS, MOST_DIGITS = 30, 300
 EXIT_CODES: dict[Outcome, int] = {"holds": 0, "fails": 1, "inconclusive": 3}
 
 __all__ = ["EXIT_CODES", "Outcome", "Verdict", "Verification", "judged", "verify"]
@@ -106,7 +106,7 @@ def verify(
     resume
         Keep the verdicts that a certificate begun for the same question holds already.
     digits
-        Decimal digits of high-precision evidence, at least 30; ends of enclosures have twice as many bits.
+        Decimal digits of high-precision evidence, from 30 to 300; ends of enclosures have twice as many bits.
     explore
         Measure too what becomes of these claims without one of their hypotheses, on concrete problems that headflow
         keeps: counterexamples, and where a claim still holds.
@@ -118,8 +118,8 @@ def verify(
 
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
-    if digits < LEAST_DIGITS:
-        raise InputError(f"digits must be at least {LEAST_DIGITS}, got {digits}")
+    if not LEAST_DIGITS <= digits <= MOST_DIGITS:
+        raise InputError(f"digits must lie between {LEAST_DIGITS} and {MOST_DIGITS}, got {digits}")
     ids = [known_id(claim) for claim in claims] or list(known_ids())
     setting = Setting(problem, seed, quick, digits)
     path = None if certificate is None else Path(certificate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -54,7 +54,7 @@ class Root:
         return found[0]
 
 
-@cache
+@lru_cache(maxsize=256)
 def _roots(equation: Expr, positive: tuple[Expr, ...], most: Expr) -> tuple[Expr, ...]:
     """The roots in (0, ``most``) at which all of ``positive`` are; kept, since equal tasks have one equation."""
     function, *others = (lambdify(_UNKNOWN, expression, modules="mpmath") for expression in (equation, *positive))

@@ -160,16 +160,17 @@ def certified_states(
         )
     time, step, steps, worst = 0.0, FIRST_STEP, 0, Fraction(0)
     while time < t_final:
-        step = min(step, t_final - time)
+        then = min(time + step, t_final)
         with kit.working():
-            found = _step(flow, run.sol(time), run.sol(time + step), step, radius)
+            found = _step(flow, run.sol(time), run.sol(then), Fraction(then) - Fraction(time), radius)
         steps += 1
-        if found is None or found[1] > DEFECT:
+        refused = found is None or found[1] > DEFECT
+        if steps > MOST_STEPS or (refused and step / 2 < SHORTEST):
+            raise InputError(f"no bound closes after t = {time:g}: nothing is proved beyond that time")
+        if found is None or refused:
             step /= 2
-            if steps > MOST_STEPS or step < SHORTEST:
-                raise InputError(f"no bound closes after t = {time:g}: nothing is proved beyond that time")
             continue
-        time = t_final if time + step >= t_final else time + step
+        time = then
         radius, worst = found[0], max(worst, found[1])
         yield Reached(flow, time, run.sol(time), radius, worst, steps)
         if found[1] < DEFECT / 16:
@@ -177,10 +178,10 @@ def certified_states(
 
 
 def _step(
-    flow: _Flow, first: FloatArray, last: FloatArray, length: float, radius: Fraction
+    flow: _Flow, first: FloatArray, last: FloatArray, h: Fraction, radius: Fraction
 ) -> tuple[Fraction, Fraction] | None:
-    """The radius after a step and the bound of the defect in it; None where no tube could be closed."""
-    kit, h = flow.kit, Fraction(length)
+    """The radius after a step of length ``h`` and the bound of the defect in it; None where no tube could be closed."""
+    kit = flow.kit
     slopes = [flow.floats(state).copy() for state in (first, last)]
     numbers = zip(*(array.tolist() for array in (first, last, *slopes)), strict=True)
     paths = [_cubic(kit, Fraction(a), Fraction(b), Fraction(s), Fraction(e), h) for a, b, s, e in numbers]

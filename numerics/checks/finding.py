@@ -76,13 +76,19 @@ def fitted(
 ) -> Finding:
     """Laws fitted over ranges as a finding: the largest deviation of an exponent or a constant from its prediction.
 
-    Its error is half the width of the widest interval (99 %) and ``error``, that of the numbers themselves.
+    Its error is half the width of the widest interval (99 %) and ``error``, that of the numbers themselves.  One
+    deviation that is known and too large refutes; a law that could not be fitted leaves the claim open otherwise.
     """
     found = tuple(fits)
     what = "largest deviation of an exponent, or relative one of a constant"
-    deviations, errors = ([getattr(fit, name) for fit in found] for name in ("deviation", "error"))
-    if not found or not all(map(math.isfinite, (*deviations, *errors))):
+    pairs = [pair for fit in found for pair in fit.deviations]
+    known = [pair for pair in pairs if all(map(math.isfinite, pair))]
+    for deviation, width in known:
+        if deviation - width - error > bound:
+            return Finding(evidence, deviation, bound, width + error, what, seed, fits=found)
+    if len(known) < len(pairs) or not all(fit.deviations for fit in found) or not found:
         return Finding(evidence, math.inf, bound, math.inf, "no law could be fitted", seed, fits=found)
+    deviations, errors = zip(*known, strict=True)
     return Finding(evidence, max(deviations), bound, max(errors) + error, what, seed, fits=found)
 
 

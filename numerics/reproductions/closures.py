@@ -125,8 +125,7 @@ def closure_study(settings: str, progress: bool = False) -> Reproduction:
         (
             f"Heads at ±ω with μ = ±1/(2ω); L = {', '.join(map(str, size.lengths))}. Orders come from weighted fits of "
             "A L^(−p) (1 + B/L).",
-            f"In brackets the {100 * CONFIDENCE:g} % interval of the fit, from the sampling; a next order too small "
-            "to be resolved may shift an order by about as much.",
+            f"In brackets the {100 * CONFIDENCE:g} % interval of the fit, from the sampling.",
             *(f"No order of {which}: the error is no power of L at these lengths." for which in unfitted),
         ),
     )

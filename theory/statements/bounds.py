@@ -22,7 +22,15 @@ def _elimination() -> Statement:
     derivation = eliminate_mu().derivation
     labels = ("loss without mu", "expressed part")
     claim = (*(line for label in labels for line in derivation[label].formula), *lines_of(PARAMETERS[1:2]))
-    return Statement("mu-elimination", "Loss with μ at its best", (LEADING,), claim, DERIVED, "proved", derivation)
+    return Statement(
+        "mu-elimination",
+        "Loss with μ at its best",
+        (LEADING, "C invertible (no two heads alike)"),
+        claim,
+        DERIVED,
+        "proved",
+        derivation,
+    )
 
 
 def _optimum() -> Statement:
