@@ -131,7 +131,7 @@ def diffrax_many(n_tasks: int, n_heads: int, t_final: float, solver: str) -> Cal
             None,
             start,
             stepsize_controller=diffrax.PIDController(rtol=rtol, atol=rtol),
-            max_steps=10**6,
+            max_steps=5 * 10**4,  # a member that needs more delivers nothing
             throw=False,
         )
         return found.ys[-1]
