@@ -113,6 +113,18 @@ def test_threads_change_nothing() -> None:
 
 
 @needs_numba
+def test_threads_compile_once_where_the_first_member_is_refused() -> None:
+    from headflow.numerics.codegen import module_cache
+    from headflow.numerics.engine import native
+
+    for made in (module_cache.load_module, native._engine, native._follower):
+        made.cache_clear()
+    bad = hf.InitialState(-START.mu, START.omega)
+    found = hf.ensemble(REFERENCE, [bad, *STARTS, *STARTS], t_final=20, workers=8)
+    assert found.status.values.tolist() == ["bad_input"] + ["reached_t_final"] * 10
+
+
+@needs_numba
 def test_a_member_that_runs_out_of_evaluations_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(members, "MAX_EVALUATIONS", 200)
     found = hf.ensemble(REFERENCE, STARTS[0])

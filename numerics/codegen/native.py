@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
+from threading import RLock
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,7 @@ from .loops import FUNCTIONS, LoopModule, loop_module
 from .module_cache import load_module, remembered
 
 Floats = NDArray[np.float64]
+COMPILING: Final = RLock()  # held by whoever makes compiled code: threads that need it too wait for it
 
 
 def numba_installed() -> bool:

@@ -15,7 +15,7 @@ from ...theory.errors import InputError, IntegrationError, ValidityWarning
 from ...theory.limits import task_allocation_limit
 from ..allocation import CLEAR, Allocation, busiest
 from ..codegen.formula import formula
-from ..codegen.native import NativeSystem, native_system
+from ..codegen.native import COMPILING, native_system
 from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
 from ..integrate import DISAGREEMENT, ROUNDING, TIGHTER, TIGHTEST, integrate
@@ -193,7 +193,8 @@ class _Flows:
         values: dict[str, float | FloatArray] = {name: np.array([one[name] for one in each]) for name in each[0]}
         weights = np.array([(initial.mu, initial.omega) for _, initial in members])
         imbalance = np.array([initial.imbalance for _, initial in members])
-        self._chart = Chart.of_arrays(values, weights, imbalance, task.parametrisation, task.closure)
+        with COMPILING:  # the first one derives
+            self._chart = Chart.of_arrays(values, weights, imbalance, task.parametrisation, task.closure)
 
     def run(self, rtol: float, levels: FloatArray) -> _Ends:
         chart = self._chart
@@ -209,19 +210,23 @@ class _Flows:
         return _Ends([int(one) for one in status], t, loss, start_loss, emergence, shaped)
 
     def _by_loops(self, rtol: float, atols: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArray]:
-        chart, native, values = self._chart, *self._bound
+        chart, (callbacks, values, n_work) = self._chart, self._bound
         states, weights, reports = chart.start.copy(), np.empty(chart.start.shape), np.empty((len(chart.start), 5))
         follower()(
-            *(*native.callbacks, native.weights_callback, *self._shape, values),
-            *(np.empty(native.sizes(*self._shape)[2]), self._task.t_final, chart.log),
+            *(*callbacks, *self._shape, values),
+            *(np.empty(n_work), self._task.t_final, chart.log),
             *(rtol, atols, levels, MAX_EVALUATIONS, states, weights, reports),
         )
         return weights, reports
 
     @cached_property
-    def _bound(self) -> tuple[NativeSystem, FloatArray]:
-        native = native_system(self._chart.system)
-        return native, native.bound_members(self._chart.values, len(self._problems), *self._shape)
+    def _bound(self) -> tuple[tuple[Any, ...], FloatArray, int]:
+        """Velocity, Jacobian, loss and weights; the members' parameters; the length of ``work``."""
+        with COMPILING:
+            native = native_system(self._chart.system)
+            callbacks = (*native.callbacks, native.weights_callback)
+        values = native.bound_members(self._chart.values, len(self._problems), *self._shape)
+        return callbacks, values, native.sizes(*self._shape)[2]
 
     def levels(self, ends: _Ends) -> FloatArray:
         """Per member the loss at emergence on the way to its allocation; NaN where that has no limit."""

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..codegen.module_cache import load_module
-from ..codegen.native import compiled_function, function_signature
+from ..codegen.native import COMPILING, compiled_function, function_signature
 from . import explicit_tableau, tableau
 
 
 def engine(compiled: bool = True) -> ModuleType:
     """The module of `loops`, with every function compiled (or as plain Python)."""
-    return _engine(compiled)
+    with COMPILING:
+        return _engine(compiled)
 
 
 @cache
@@ -30,9 +31,14 @@ def _engine(compiled: bool) -> ModuleType:
     return module  # type: ignore[no-any-return]
 
 
-@cache
 def follower() -> Any:
     """`loops.follow`, compiled: by itself, because one trajectory does not need it."""
+    with COMPILING:
+        return _follower()
+
+
+@cache
+def _follower() -> Any:
     from numba import types
 
     function, size, real = types.FunctionType(function_signature()), types.int64, types.float64
