@@ -264,7 +264,7 @@ def emergence_times(trajectory: Trajectory, until: float | None = None) -> tuple
     rows = np.stack([outputs(float(t)) for t in trajectory.t])
     found: list[float | None] = []
     for task, last in enumerate(rows[-1] if until is None else outputs(until)):
-        if last < IDLE:
+        if not last >= IDLE:  # NaN too
             found.append(None)
             continue
         row = int(np.flatnonzero(rows[:, task] >= last / 2)[0])

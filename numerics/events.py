@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from .escape import sign_changes
 if TYPE_CHECKING:
     from .trajectory import Trajectory
 
+_LEVEL: Final = 0.9  # of the last output half-way to the end: 0.71 where it grows exponentially, 0.75 linearly
+
 
 @dataclass(frozen=True, order=True)
 class Event:
@@ -21,11 +23,12 @@ class Event:
     Attributes
     ----------
     t
-        When, in learning rate × steps: the root of the condition on the dense output, not a row of the trajectory.
+        When, in learning rate × steps: a root of the condition on the interpolated trajectory, not one of its rows.
     name
         "emergence", "convergence_onset" or "escape", of the loss, as `headflow.numerics.phases.Phases` defines them;
         "task_emergence": the output Σ_h μ_i^h ω_i^h of ``task`` passes half of its value at the end (before an
-        escape: half-way to it); "sign_change": μ of ``task`` and ``head`` passes zero.
+        escape: half-way to it), where it starts below and the loss emerges or, if that has no limit, the output levels
+        off; "sign_change": μ of ``task`` and ``head`` passes zero.
     task, head
         Whose, counted from 0; None where it concerns all, ``head`` also where no single head has the task.
     """
@@ -57,12 +60,20 @@ def events_of(trajectory: Trajectory) -> tuple[Event, ...]:
     if phases.emergence is not None and phases.escape is not None:
         station = (phases.emergence + phases.escape) / 2
     heads = (trajectory.final if station is None else trajectory.at(station)).allocation.heads
-    times = emergence_times(trajectory, station)
-    for task, (time, head) in enumerate(zip(times, heads, strict=True)):
-        if time is not None:
+    for task, (time, head) in enumerate(zip(emergence_times(trajectory, station), heads, strict=True)):
+        if time and _has_emerged(trajectory, task, time):  # at 0 it is beyond half already
             found.append(Event(time, "task_emergence", task, head))
     if trajectory.parametrisation != "balanced":  # which keeps every sign
         changes = sign_changes(trajectory).values
         for task, head in np.argwhere(np.isfinite(changes)):
             found.append(Event(float(changes[task, head]), "sign_change", int(task), int(head)))
     return tuple(sorted(found, key=lambda event: (event.t, event.name)))
+
+
+def _has_emerged(trajectory: Trajectory, task: int, time: float) -> bool:
+    """Whether a task that passes half of its last output at ``time`` is not on its way up still."""
+    if trajectory.phases.limit is not None:
+        return trajectory.phases.emergence is not None
+    last = float(trajectory.t[-1])
+    later, end = (trajectory.weights_at(t).prod(axis=0)[task].sum() for t in ((time + last) / 2, last))
+    return bool(later >= _LEVEL * end)

@@ -78,11 +78,16 @@ class Simulation(WordTable):
         return np.asarray(weights[:, np.arange(len(self.heads)), self.heads])
 
     def deviation(self, name: str, until: float = math.inf) -> Deviation:
-        """How far the on-task "mu" or "omega" comes from the prediction, up to time ``until``."""
+        """How far the on-task "mu" or "omega" comes from the prediction, up to time ``until``.
+
+        Where the prediction is zero there is no relative deviation, and it does not count.
+        """
         measured, predicted = self.run.mu, self.predicted[1]
         if name == "omega":
             measured, predicted = self.run.omega, self.predicted[2]
-        apart = np.abs(self.on_task(measured) / self.on_task(predicted) - 1)[self.run.t <= until * (1 + 1e-9)]
+        on, by = self.on_task(measured), self.on_task(predicted)
+        ratios = np.divide(on, by, out=np.ones_like(by), where=by != 0)
+        apart = np.abs(ratios - 1)[self.run.t <= until * (1 + 1e-9)]
         row, task = (int(place) for place in np.unravel_index(int(apart.argmax()), apart.shape))
         return Deviation(float(apart[row, task]), float(self.run.t[row]), task, int(self.heads[task]))
 

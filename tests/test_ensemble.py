@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,15 +115,24 @@ def test_threads_change_nothing() -> None:
 
 
 @needs_numba
-def test_threads_compile_once_where_the_first_member_is_refused() -> None:
+def test_threads_compile_once_where_the_first_member_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from headflow.numerics.codegen import module_cache
     from headflow.numerics.engine import native
 
+    names = []
+
+    def slowly(function: Any, signature: Any, compiled: Any = native.compiled_function) -> Any:
+        names.append(function.__name__)
+        time.sleep(0.02)  # so that the other threads come meanwhile
+        return compiled(function, signature)
+
+    monkeypatch.setattr(native, "compiled_function", slowly)
     for made in (module_cache.load_module, native._engine, native._follower):
         made.cache_clear()
     bad = hf.InitialState(-START.mu, START.omega)
     found = hf.ensemble(REFERENCE, [bad, *STARTS, *STARTS], t_final=20, workers=8)
     assert found.status.values.tolist() == ["bad_input"] + ["reached_t_final"] * 10
+    assert len(names) == len(set(names)) == len(native._signatures()) + 1
 
 
 @needs_numba

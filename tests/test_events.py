@@ -75,3 +75,22 @@ def test_they_are_frozen_and_shown() -> None:
     assert RUN.to_json()["events"][0] == {"t": first.t, "name": first.name, "task": first.task, "head": first.head}
     assert f"event     {first}" in flow_summary(RUN)
     assert str(first).startswith(f"task {first.task + 1} emerges on head {first.head + 1} at t = ")
+
+
+def test_tasks_that_have_not_emerged_or_had_at_the_start_have_no_emergence() -> None:
+    early = hf.integrate(REFERENCE, START, t_final=30)
+    assert early.phases.emergence is None
+    assert not [event for event in early.events if event.name == "task_emergence"]
+    state = RUN.at(60)
+    late = hf.integrate(REFERENCE, hf.InitialState(state.mu, state.omega), t_final=100)
+    assert late.phases.limit is not None
+    assert not [event for event in late.events if event.name == "task_emergence"]
+
+
+def test_where_heads_stay_equal_tasks_that_level_off_emerge() -> None:
+    equal = hf.InitialState(np.full((3, 3), 0.03), np.full((3, 3), 0.03))
+    run = hf.integrate(REFERENCE, equal, t_final=200)
+    assert run.phases.limit is None
+    found = [event for event in run.events if event.name == "task_emergence"]
+    assert len(found) == 3
+    assert {event.head for event in found} == {None}

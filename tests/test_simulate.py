@@ -71,6 +71,16 @@ def test_measured_and_predicted_stand_side_by_side(simulation):
     assert set(simulation.data) >= {"mu", "predicted_mu", "predicted_loss", "off_diagonal"}
 
 
+def test_where_zero_is_predicted_there_is_no_relative_deviation():
+    dead = InitialState(mu=[[0.8, 0.3], [0, 0]], omega=[[0.2, 0.1], [0, 0]])
+    found = simulate(SMALL, dead, Training(0.2, 0.05, 16, records=2), parametrisation="split")
+    for name in ("mu", "omega"):
+        most = found.deviation(name)
+        assert 0 < most.value < 1
+        assert most.task == 0
+    json.dumps(found.to_json(), allow_nan=False)
+
+
 def test_the_table_and_the_figure(simulation):
     text = simulation.text()
     assert text.splitlines()[0].split() == [
