@@ -15,6 +15,7 @@ from cases import REFERENCE, START, random_case
 from headflow.errors import InputError, InputTypeError, ValidityWarning
 from headflow.numerics.codegen.native import numba_installed
 from headflow.numerics.engine import members
+from headflow.numerics.engine.ensemble import _batch, _chunks
 
 needs_numba = pytest.mark.skipif(not numba_installed(), reason="numba is not installed (extra fast)")
 STARTS = [hf.InitialState.random(REFERENCE, scale=0.03, seed=seed) for seed in range(5)]
@@ -144,6 +145,36 @@ def test_a_member_that_runs_out_of_evaluations_is_kept(monkeypatch: pytest.Monke
     assert np.isfinite(found.mu.values).all()
     assert np.isinf(found.error_estimate.item())
     assert "limit on the number of evaluations" in found.detail.item()
+
+
+@needs_numba
+def test_members_that_fail_or_come_elsewhere_have_no_emergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hf.ensemble(REFERENCE, STARTS[0], t_final=300).emergence.item() > 0
+    with monkeypatch.context() as patched:
+        patched.setattr(members, "DISAGREEMENT", 0.0)
+        apart = hf.ensemble(REFERENCE, STARTS[0], t_final=300)
+    assert (apart.status.item(), np.isnan(apart.emergence.item())) == ("disagreement", True)
+    answers = iter([[((0,), (1,), (2,))], [((0, 1), (2,))]])
+    monkeypatch.setattr(members._Flows, "groups", lambda *_: next(answers))
+    elsewhere = hf.ensemble(REFERENCE, STARTS[0], t_final=300)
+    assert (elsewhere.status.item(), np.isnan(elsewhere.emergence.item())) == ("reached_t_final", True)
+
+
+@pytest.mark.parametrize("error", [InputError, OverflowError])
+def test_a_limit_that_cannot_be_had_costs_no_member(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> float:
+        raise error("no such limit")
+
+    monkeypatch.setattr(members, "realised_limit", fails)
+    assert np.isnan(members._limit.__wrapped__(REFERENCE, ((0, 1), (2,)), "leading"))
+
+
+def test_members_that_jax_steps_together_fit_into_memory() -> None:
+    assert _batch(3, 3) == 16_384
+    assert _batch(32, 32) * (2 * 32 * 32) ** 2 <= 2**27
+    small, large = REFERENCE.replace(n_heads=2), REFERENCE.replace(n_heads=3)
+    chunks = _chunks([(small, START), (large, START)] * 3, lambda n_tasks, n_heads: 2 if n_heads == 2 else 0)
+    assert chunks == [[0, 2], [4], [1], [3], [5]]
 
 
 @needs_numba

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _LARGEST: Final = 400  # variables up to which compiled loops serve an ensemble
 _CHUNK: Final = 64  # members that a thread takes at a time
-_BATCH: Final = 16_384  # members that JAX steps together
+_BATCH: Final = 16_384  # members that JAX steps together,
+_NUMBERS: Final = 2**27  # or, if that is fewer, as many as have Jacobians of so many entries
 _T = TypeVar("_T")
 
 
@@ -77,9 +78,10 @@ def ensemble(
         With dimensions member, task and head (0-based; members with fewer tasks or heads are filled up with NaN,
         ``allocation`` with −1): ``mu``, ``omega`` and ``loss`` (without ½) at ``t``, which is t_final unless the member
         failed; ``allocation``, the head that does at least 90 % of a task's work, else −1; ``emergence``, the first
-        time at which half of the drop to the limit of that allocation is done, NaN where there is none;
-        ``error_estimate``, relative, of loss, μ and ω at t; ``status``, "reached_t_final" or why it was not reached;
-        ``detail``, a sentence for a member that failed.  A failing member stays in the dataset.
+        time at which half of the drop to the limit of that allocation is done, NaN where there is none or the member
+        failed; ``error_estimate``, relative, of loss, μ and ω at t (not of ``emergence``); ``status``,
+        "reached_t_final" or why it was not reached; ``detail``, a sentence for a member that failed.  A failing member
+        stays in the dataset.
 
     Raises
     ------
@@ -163,7 +165,8 @@ def _run(task: Task, members: Sequence[Member], workers: int, progress: bool) ->
     hidden = None if progress else True  # None: hidden unless stderr is a terminal
     bar = tqdm(total=len(members), desc="ensemble", file=sys.stderr, disable=hidden, delay=2, leave=False)
     outcomes: dict[int, Outcome] = {}
-    chunks = _chunks(members, _BATCH if task.backend == "jax" else min(_CHUNK, len(members) // (4 * workers)))
+    share = min(_CHUNK, len(members) // (4 * workers))
+    chunks = _chunks(members, _batch if task.backend == "jax" else lambda *_: share)
 
     def outcomes_of(places: Sequence[int]) -> list[Outcome]:
         return task.outcomes([members[place] for place in places])
@@ -187,13 +190,22 @@ def _run(task: Task, members: Sequence[Member], workers: int, progress: bool) ->
     return [outcomes[place] for place in range(len(members))]
 
 
-def _chunks(members: Sequence[Member], most: int) -> list[list[int]]:
-    """Places of members that are taken together, all of equal shape."""
+def _batch(n_tasks: int, n_heads: int) -> int:
+    """How many members of a shape JAX steps together."""
+    return min(_BATCH, _NUMBERS // (2 * n_tasks * n_heads) ** 2)
+
+
+def _chunks(members: Sequence[Member], most: Callable[[int, int], int]) -> list[list[int]]:
+    """Places of members that are taken together: of equal shape (I, H), at most ``most(I, H)`` of them, or one."""
     shapes: dict[tuple[int, int], list[int]] = {}
     for place, (problem, _) in enumerate(members):
         shapes.setdefault((problem.n_tasks, problem.n_heads), []).append(place)
-    size = max(1, most)
-    return [places[start : start + size] for places in shapes.values() for start in range(0, len(places), size)]
+    sizes = {shape: max(1, most(*shape)) for shape in shapes}
+    return [
+        places[start : start + sizes[shape]]
+        for shape, places in shapes.items()
+        for start in range(0, len(places), sizes[shape])
+    ]
 
 
 def _warn(task: Task, outcomes: Sequence[Outcome]) -> None:

@@ -31,6 +31,7 @@ from .stepping import FAILURES
 BACKENDS: Final = ("numba", "jax", "scipy")
 BAD_INPUT: Final = "bad_input"
 Member: TypeAlias = tuple[Problem, InitialState]
+_Groups: TypeAlias = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,8 @@ class Outcome:
     heads
         Per task its 0-based head, −1 where no head does 90 % of its work.
     emergence
-        T_0, the time of half the drop to the limit of the allocation; NaN where there is none.
+        T_0, the time of half the drop to the limit of the allocation; NaN where there is none, for a member that
+        failed, and where the other integration ends in another allocation.
     error
         Estimated relative error of loss, μ and ω at the end: the distance between two integrations.
     """
@@ -142,7 +144,9 @@ class Task:
     def _together(self, members: Sequence[Member]) -> list[Outcome]:
         flows = _Flows(members, self)
         coarse = flows.run(self.rtol, np.full(len(members), np.nan))
-        tight = flows.run(max(self.rtol / TIGHTER, TIGHTEST), flows.levels(coarse))
+        aims = flows.groups(coarse)
+        tight = flows.run(max(self.rtol / TIGHTER, TIGHTEST), flows.levels(coarse, aims))
+        came = [aim == groups for aim, groups in zip(aims, flows.groups(tight), strict=True)]
         errors = apart(coarse.loss, coarse.weights, tight.loss, tight.weights)[1] + ROUNDING
         best, shares = busiest(tight.weights[:, 0], tight.weights[:, 1])
         heads = np.where(shares >= CLEAR, best, -1).tolist()
@@ -163,7 +167,7 @@ class Task:
                     t=float(tight.t[place]),
                     loss=float(tight.loss[place]),
                     heads=tuple(heads[place]),
-                    emergence=float(tight.emergence[place]),
+                    emergence=float(tight.emergence[place]) if stop.completed and came[place] else math.nan,
                     error=error,
                 )
             )
@@ -228,19 +232,24 @@ class _Flows:
         values = native.bound_members(self._chart.values, len(self._problems), *self._shape)
         return callbacks, values, native.sizes(*self._shape)[2]
 
-    def levels(self, ends: _Ends) -> FloatArray:
-        """Per member the loss at emergence on the way to its allocation; NaN where that has no limit."""
-        found = np.full(len(self._problems), np.nan)
+    def groups(self, ends: _Ends) -> list[_Groups | None]:
+        """Per member the groups of tasks that have one head; None where it has not ended in an allocation."""
+        found: list[_Groups | None] = [None] * len(self._problems)
         best, shares = busiest(ends.weights[:, 0], ends.weights[:, 1])
         clear = np.all(shares >= CLEAR, axis=1)
-        for place, problem in enumerate(self._problems):
+        for place, heads in enumerate(best.tolist()):
             if ends.status[place] != loops.REACHED:
                 continue
-            heads = best[place].tolist()
             if clear[place] and len(set(heads)) == len(heads):
-                groups: tuple[tuple[int, ...], ...] | None = tuple((task,) for task in range(len(heads)))
+                found[place] = tuple((task,) for task in range(len(heads)))
             else:
-                groups = Allocation.of(*ends.weights[place]).limit_groups
+                found[place] = Allocation.of(*ends.weights[place]).limit_groups
+        return found
+
+    def levels(self, ends: _Ends, aims: Sequence[_Groups | None]) -> FloatArray:
+        """Per member the loss at emergence on the way to the limit of those groups; NaN where there is none."""
+        found = np.full(len(self._problems), np.nan)
+        for place, (problem, groups) in enumerate(zip(self._problems, aims, strict=True)):
             limit = math.inf if groups is None else _limit(problem, groups, self._task.closure)
             if limit < ends.start_loss[place]:
                 found[place] = (ends.start_loss[place] + limit) / 2
@@ -248,11 +257,11 @@ class _Flows:
 
 
 @lru_cache(maxsize=4096)
-def _limit(problem: Problem, groups: tuple[tuple[int, ...], ...], closure: str) -> float:
+def _limit(problem: Problem, groups: _Groups, closure: str) -> float:
     """`realised_limit`; by the allocation limit's own generated code where no head is shared (much faster)."""
-    if closure == "leading" and all(len(group) == 1 for group in groups):
-        return formula(task_allocation_limit().loss.expression)(problem.float_values())
     try:
+        if closure == "leading" and all(len(group) == 1 for group in groups):
+            return formula(task_allocation_limit().loss.expression)(problem.float_values())
         return realised_limit(problem, groups, closure)
-    except ValueError:  # outside a hypothesis there is no limit to have half the way to
+    except (ValueError, ArithmeticError):  # outside a hypothesis there is no limit to have half the way to
         return math.nan
