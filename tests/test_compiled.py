@@ -15,7 +15,7 @@ import pytest
 from sympy import Rational, Symbol, exp
 
 import headflow as hf
-from headflow.numerics.codegen import compile_system, module_cache
+from headflow.numerics.codegen import compile_system, module_cache, native
 from headflow.numerics.codegen.loops import loop_module
 from headflow.numerics.codegen.native import NativeSystem, native_system, numba_installed
 from headflow.numerics.dynamics import Chart
@@ -137,8 +137,9 @@ def test_files_are_written_once_and_whole(tmp_path: Path, monkeypatch: pytest.Mo
     written = path.stat().st_mtime_ns
     load("probe", source)
     assert path.stat().st_mtime_ns == written
-    path.write_text("half of it")
-    assert load("probe", source).value == 7
+    for damaged in (b"half of it", b"\xff\xfe not text"):
+        path.write_bytes(damaged)
+        assert load("probe", source).value == 7
     assert not list(path.parent.glob("*.tmp"))
 
 
@@ -175,15 +176,44 @@ def test_results_are_made_once_and_again_where_damaged(tmp_path: Path, monkeypat
 
 
 def test_a_changed_source_has_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in ("theory", "numerics/codegen"):
-        (tmp_path / folder).mkdir(parents=True)
-    source = tmp_path / "theory" / "loss.py"
+    sources = [tmp_path / name for name in ("theory/loss.py", "numerics/codegen/loops.py", "numerics/flows.py")]
+    for source in sources:
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text("half = 1")
     monkeypatch.setattr(module_cache, "__file__", str(tmp_path / "numerics" / "codegen" / "module_cache.py"))
-    keys = set()
-    for text in ("half = 1", "half = 2", "half = 1"):
-        source.write_text(text)
+    keys = {module_cache.sources_key.__wrapped__()}
+    for source in sources:
+        source.write_text("half = 2")
         keys.add(module_cache.sources_key.__wrapped__())
-    assert len(keys) == 2
+        source.write_text("half = 1")
+        keys.add(module_cache.sources_key.__wrapped__())
+    assert len(keys) == 4
+
+
+def test_options_of_the_compiler_are_in_the_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEADFLOW_CACHE_DIR", str(tmp_path))
+    native.loaded("probe_options", "a = 1")
+    monkeypatch.setattr(native, "_OPTIONS", {"nogil": False})
+    native.loaded("probe_options", "a = 1")
+    assert len(list(tmp_path.glob("probe_options_*.py"))) == 2
+
+
+def test_a_result_that_cannot_be_kept_is_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setenv("HEADFLOW_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(module_cache, "_write", full)
+    assert module_cache.remembered("probe", lambda: 7) == 7
+
+
+def test_the_last_folder_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module_cache.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(module_cache, "_usable", lambda _: False)
+    module_cache._last_resort.cache_clear()
+    assert module_cache.cache_folder() == module_cache.cache_folder()
+    assert len(list(tmp_path.iterdir())) == 1
+    module_cache._last_resort.cache_clear()
 
 
 @pytest.mark.parametrize(("parametrisation", "coordinates"), [("balanced", "log"), ("merged", "plain")])

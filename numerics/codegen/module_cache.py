@@ -16,6 +16,7 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +34,11 @@ def cache_folder() -> Path:
     for folder in _candidates():
         if _usable(folder):
             return folder
+    return _last_resort()
+
+
+@cache
+def _last_resort() -> Path:
     return Path(tempfile.mkdtemp(prefix="headflow-"))
 
 
@@ -66,7 +72,7 @@ def load_module(name: str, source: str) -> ModuleType:
     """The module of that text, imported from its file; several processes may ask for it at the same time."""
     key = hashlib.sha256(source.encode()).hexdigest()[:16]
     path = cache_folder() / f"{name}_{key}.py"
-    if not (path.exists() and path.read_text(encoding="utf-8") == source):
+    if not _holds(path, source.encode()):
         _write(path, source.encode())
     module_name = f"headflow_generated_{name}_{key}"
     spec = importlib.util.spec_from_file_location(module_name, path)
@@ -87,10 +93,18 @@ def remembered(name: str, make: Callable[[], _T]) -> _T:
     content = _intact(path)
     if content is None:
         content = pickle.dumps(make())
-        _write(path, _digest(content) + content)
+        with suppress(OSError):  # what cannot be kept is made again
+            _write(path, _digest(content) + content)
     with distribute(False):  # SymPy's products would be multiplied out
         found: _T = pickle.loads(content)  # as trusted as the modules beside it, which are run
     return found
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _intact(path: Path) -> bytes | None:
@@ -105,12 +119,13 @@ def _intact(path: Path) -> bytes | None:
 
 @cache
 def sources_key() -> str:
-    """A hash of the sources of theory and of code generation, and of the versions of Python and SymPy."""
-    folders = [Path(__file__).parent.parent.parent / "theory", Path(__file__).parent]
+    """A hash of the sources of theory, of flows and of code generation, and of the versions of Python and SymPy."""
+    here = Path(__file__).parent
+    root = here.parent.parent
+    paths = [*(root / "theory").rglob("*.py"), *here.rglob("*.py"), here.parent / "flows.py"]
     digest = hashlib.sha256(f"{sys.version} {sympy.__version__}".encode())
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    for path in sorted(paths):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

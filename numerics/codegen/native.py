@@ -25,6 +25,7 @@ from .loops import FUNCTIONS, LoopModule, loop_module
 from .module_cache import load_module, remembered
 
 Floats = NDArray[np.float64]
+_OPTIONS: Final[Mapping[str, Any]] = {"cache": True, "nogil": True, "error_model": "numpy"}
 COMPILING: Final = RLock()  # held by whoever makes compiled code: threads that need it too wait for it
 
 
@@ -46,7 +47,12 @@ def compiled_function(function: Callable[..., Any], signature: Any) -> Any:
     """``function`` compiled for one signature; it holds no lock while it runs, and division by zero gives infinity."""
     from numba import njit
 
-    return njit(signature, cache=True, nogil=True, error_model="numpy")(function)
+    return njit(signature, **_OPTIONS)(function)
+
+
+def loaded(name: str, source: str) -> ModuleType:
+    """The module of that text; numba's files do not depend on its options, so that the text says them."""
+    return load_module(name, f"{source}\n# compiled with {_OPTIONS}\n")
 
 
 @cache
@@ -92,7 +98,7 @@ class NativeSystem:
     @cached_property
     def module(self) -> ModuleType:
         """The generated module."""
-        return load_module(f"{self.system.parametrisation}_{self.system.closure}", self.loops.source)
+        return loaded(f"{self.system.parametrisation}_{self.system.closure}", self.loops.source)
 
     @property
     def source(self) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..codegen.module_cache import load_module
-from ..codegen.native import COMPILING, compiled_function, function_signature
+from ..codegen.native import COMPILING, compiled_function, function_signature, loaded
 from . import explicit_tableau, tableau
 
 
@@ -23,7 +22,7 @@ def engine(compiled: bool = True) -> ModuleType:
 @cache
 def _engine(compiled: bool) -> ModuleType:
     source = (Path(__file__).parent / "loops.py").read_text(encoding="utf-8")
-    module: Any = load_module("engine" if compiled else "engine_plain", f"{source}\n\n{_tableau_text()}")
+    module: Any = loaded("engine" if compiled else "engine_plain", f"{source}\n\n{_tableau_text()}")
     if compiled:
         for name, signature in _signatures().items():
             # In this order each finds those it calls compiled.
