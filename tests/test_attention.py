@@ -405,6 +405,37 @@ def test_what_is_large_by_chance_is_not_confirmed_and_what_is_there_is():
     assert found.to_json()["candidates"]
 
 
+def test_off_diagonal_tests_without_entries_or_with_another_frame_are_refused():
+    one = Problem(dims=[1], signal_power=[1], noise_variance="0.1", context_length=9, n_heads=1)
+    with pytest.raises(InputError, match="no entry off the diagonal that could have a gradient"):
+        off_diagonal_test(one, AttentionWeights.spectral(one, [[0.5]], [[0.2]]), 1000, backend="numpy")
+    weights, _ = rotated(UNEVEN)
+    for wrong in (np.ones(13), np.eye(12), np.ones((1, 1))):
+        with pytest.raises(InputError, match=r"rotation must have the shape \(13, 13\)"):
+            off_diagonal_test(UNEVEN, weights, rotation=wrong)
+        with pytest.raises(InputError, match="rotation must have the shape"):
+            weights.spectrum(wrong)
+
+
+def test_the_confirming_sample_has_the_entries_of_the_first(monkeypatch):
+    taken = []
+    real = population_gradient
+
+    def uneven(*arguments, **settings):
+        found = real(*arguments, **settings)
+        if not taken:
+            found.groups[0][:, 0, 0, 1] = 0.0  # an entry without spread in the first sample only
+        taken.append(found)
+        return found
+
+    monkeypatch.setattr(off_diagonal, "population_gradient", uneven)
+    found = off_diagonal_test(UNEVEN, rotated(UNEVEN)[0], 1000, 2, bound=2.5, backend="numpy")
+    values, errors = taken[1].off_diagonal()
+    drawn = taken[0].off_diagonal()[1] > 0
+    assert drawn.sum() < len(drawn)
+    np.testing.assert_allclose(found.confirmation, (values[drawn] / errors[drawn])[found.candidates])
+
+
 @pytest.mark.slow
 def test_one_of_two_thousand_entries_beyond_four_errors_is_chance():
     # On 30 samples of 20,000 prompts (seeds 10 to 39) this entry's z, pooled, is −0.6, and 4 of 59,520 are beyond 4.

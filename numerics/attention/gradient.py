@@ -16,7 +16,7 @@ from ..problem import FloatArray, Problem
 from .backends import make_backend
 from .prompts import EVALUATION, checked_seed
 from .risk import acting_weights
-from .weights import AttentionWeights
+from .weights import AttentionWeights, frame_of
 
 _GROUPS: Final = 100  # of prompts; the mean gradient of a group is one observation
 
@@ -76,8 +76,7 @@ class PopulationGradient:
         d = sum(self.weights.dims)
         by_read, by_write = (group.copy() for group in self.groups)
         turn = np.eye(by_read.shape[-1])
-        if rotation is not None:
-            turn[:d, :d] = rotation
+        turn[:d, :d] = frame_of(rotation, d)
         by_read, by_write = turn.T @ by_read @ turn, by_write @ turn
         off = ~np.eye(len(turn), dtype=bool)
         reads, writes = off.copy(), off.copy()

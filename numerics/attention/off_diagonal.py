@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
+from ...theory.errors import InputError
 from ..exact import as_float
 from ..problem import FloatArray, Problem
 from .gradient import population_gradient
-from .weights import AttentionWeights
+from .weights import AttentionWeights, frame_of
 
 _LARGER: Final = 4  # times as many prompts confirm
 
@@ -147,28 +148,39 @@ def off_diagonal_test(
     bound
         In standard errors, > 0.
 
-    Raises what `population_gradient` raises.
+    Raises what `population_gradient` raises, and `InputError` for a rotation of another shape, and where there is no
+    entry to test.
     """
+    frame = frame_of(rotation, problem.total_dim)
     limit = as_float("bound", bound, positive=True)
 
-    def sampled(count: int, with_seed: int) -> tuple[FloatArray, FloatArray, int]:
+    def sampled(
+        count: int, with_seed: int, drawn: NDArray[np.bool_] | None = None
+    ) -> tuple[FloatArray, NDArray[np.bool_], int]:
+        """Observations in units of their spread, which entries they are of, and the number of prompts."""
         found = population_gradient(
             problem, weights, count, with_seed, averaged=averaged, backend=backend, progress=progress
         )
-        groups = found.off_diagonal_groups(rotation)
+        groups = found.off_diagonal_groups(frame)
         spread = groups.std(axis=0, ddof=1)
         # An entry without any spread has a gradient that vanishes prompt by prompt.
-        units = np.divide(groups, spread, out=np.zeros_like(groups), where=spread > 0)[:, spread > 0]
-        return units.mean(axis=0) * len(units) ** 0.5, units, found.n_samples
+        kept = spread > 0 if drawn is None else drawn
+        return np.divide(groups, spread, out=np.zeros_like(groups), where=spread > 0)[:, kept], kept, found.n_samples
 
-    statistics, units, drawn = sampled(n_samples, seed)
+    def in_errors(units: FloatArray) -> FloatArray:
+        return np.asarray(units.mean(axis=0) * len(units) ** 0.5)
+
+    units, kept, first = sampled(n_samples, seed)
+    if not kept.any():
+        raise InputError("there is no entry off the diagonal that could have a gradient")
+    statistics = in_errors(units)
     candidates = np.flatnonzero(np.abs(statistics) > limit).astype(np.int64)
     again, more = np.zeros(0), 0
     if len(candidates):
-        everywhere, _, more = sampled(_LARGER * n_samples, seed + 1)
-        again = everywhere[candidates]
+        confirming, _, more = sampled(_LARGER * n_samples, seed + 1, kept)
+        again = in_errors(confirming)[candidates]
     degrees = len(units) - 1
-    return OffDiagonalTest(statistics, degrees, _independent(units), limit, candidates, again, drawn, more)
+    return OffDiagonalTest(statistics, degrees, _independent(units), limit, candidates, again, first, more)
 
 
 def _independent(units: FloatArray) -> float:

@@ -218,7 +218,8 @@ class AttentionWeights:
         owner = np.repeat(np.arange(n_tasks), self.dims)
         scores = read[:, :d]
         if rotation is not None:
-            scores = np.swapaxes(np.asarray(rotation), 0, 1) @ scores @ np.asarray(rotation)
+            frame = frame_of(rotation, d)
+            scores = frame.T @ scores @ frame
         diagonal = np.diagonal(scores, axis1=1, axis2=2)  # (H, d)
         average = (np.arange(n_tasks)[:, None] == owner) / np.array(self.dims)[:, None]  # (I, d)
         omega = average @ diagonal.T
@@ -266,11 +267,14 @@ def _rest(matrices: FloatArray, zeroed: FloatArray) -> float:
     return float(np.linalg.norm(zeroed)) / whole if whole else 0.0
 
 
+def frame_of(rotation: ArrayLike | None, d: int) -> FloatArray:
+    """Φ as an array (d, d), by default the identity; raises `InputError` for another shape."""
+    return np.eye(d) if rotation is None else _array("rotation", rotation, [(d, d)])
+
+
 def _rotation(problem: Problem, rotation: ArrayLike | None) -> FloatArray:
     d = problem.total_dim
-    if rotation is None:
-        return np.eye(d)
-    frame = _array("rotation", rotation, [(d, d)])
+    frame = frame_of(rotation, d)
     if not np.allclose(frame.T @ frame, np.eye(d), rtol=0, atol=_ORTHOGONAL):
         raise InputError("rotation must be orthogonal")
     owner = owners(problem)
