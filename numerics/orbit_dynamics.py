@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from ..theory.errors import HypothesisError
+from ..theory.errors import HypothesisError, InputError
 from .dynamics import Dynamics, apart
 from .initial import InitialState
 from .orbits import OrbitFlow, orbit_flow, orbits_of
@@ -84,6 +84,21 @@ class OrbitDynamics:
         whole = self.full.velocity.evaluate(self.flow.expand(y).ravel())
         ours = self.flow.expand(self.flow.velocity(y)).ravel()
         return bool(np.abs(whole - ours).max() <= _AGREEMENT * np.abs(whole).max())
+
+
+def rebuilt_dynamics(
+    full: Dynamics, problem: Problem, initial: InitialState, parametrisation: str, closure: str, size: int
+) -> OrbitDynamics:
+    """The reduction with flat states of ``size`` numbers, whether it is worth it or not.
+
+    Raises `InputError` where problem and start have none.
+    """
+    orbits = orbits_of(problem, initial)
+    if 2 * len(orbits.cells) != size:
+        raise InputError(
+            f"the states have {size} numbers, but problem and start have {len(orbits.cells)} cells of μ and ω each"
+        )
+    return OrbitDynamics(full, orbit_flow(problem, initial, parametrisation, closure, orbits))
 
 
 def reduced_dynamics(

@@ -17,7 +17,7 @@ from .dynamics import Dynamics
 from .exact import as_float
 from .flows import flow
 from .initial import InitialState
-from .orbit_dynamics import OrbitDynamics, reduced_dynamics
+from .orbit_dynamics import OrbitDynamics, rebuilt_dynamics
 from .panels import DEGREE, interpolate
 from .phases import Phases, phases_of
 from .problem import FloatArray, Problem
@@ -143,9 +143,7 @@ class Trajectory:
     def _dynamics(self) -> Dynamics | OrbitDynamics:
         what = (self.problem, self.initial, self.parametrisation, self.closure)
         full = Dynamics(*what)
-        found = reduced_dynamics(full, *what) if self.reduced else full
-        assert found is not None
-        return found
+        return rebuilt_dynamics(full, *what, self.states_flat.shape[1]) if self.reduced else full
 
     @cached_property
     def _panel_states(self) -> FloatArray:

@@ -13,7 +13,7 @@ from sympy import IndexedBase, KroneckerDelta, Rational, Symbol
 
 from cases import REFERENCE, START, random_case
 from headflow import InitialState, Problem, Trajectory, integrate
-from headflow.numerics import compile_system, orbits
+from headflow.numerics import compile_system, orbit_dynamics, orbits
 from headflow.numerics.orbits import orbit_flow, orbits_of
 from headflow.theory import gradient_flow, split_flow, symmetric_reduction, to_hyperbolic, to_log
 from headflow.theory import notation as n
@@ -317,6 +317,18 @@ def test_symmetric_starts_are_integrated_on_their_cells(parametrisation, t_final
     step, y = 1e-6, jacobian.start
     columns = [(jacobian.velocity(y + step * e) - jacobian.velocity(y - step * e)) / (2 * step) for e in np.eye(4)]
     np.testing.assert_allclose(jacobian.jacobian(y), np.transpose(columns), rtol=1e-6, atol=1e-8)
+
+
+def test_states_on_cells_are_expanded_whether_a_reduction_is_still_worth_it_or_not(tmp_path, monkeypatch):
+    problem, initial = symmetric(6)
+    run = integrate(problem, initial, t_final=1)
+    run.save(tmp_path / "run.nc")
+    monkeypatch.setattr(orbit_dynamics, "_FEWEST_ENTRIES", 37)
+    loaded = Trajectory.load(tmp_path / "run.nc")
+    np.testing.assert_array_equal(loaded.final.mu, run.final.mu)
+    elsewhere = InitialState(mu=initial.mu + 0.01 * np.eye(6)[0], omega=initial.omega)
+    with pytest.raises(InputError, match=r"the states have 4 numbers, but problem and start have \d+ cells"):
+        _ = replace(run, initial=elsewhere).final
 
 
 def test_starts_without_enough_symmetry_are_not_reduced():
