@@ -227,18 +227,20 @@ def simulate(
     given = InitialState.random(problem) if initial is None else initial
     if isinstance(given, AttentionWeights):
         given.check(problem)
-        spectrum = given.spectrum()
-        weights, start = given, InitialState(spectrum.mu, spectrum.omega)
+        weights = given
+    elif training is None:
+        weights = AttentionWeights.spectral(problem, given.mu, given.omega)
     else:
-        start = given
-        if training is None:
-            weights = AttentionWeights.spectral(problem, start.mu, start.omega)
-        else:
-            weights = AttentionWeights.of(problem, start, parametrisation)
+        weights = AttentionWeights.of(problem, given, parametrisation)
     if training is None:
         return attention_risk(problem, weights, n_samples, seed, progress=progress)
     if weights.is_split == (parametrisation == "merged"):
         raise InputError(f"weights {', '.join(weights.names)} are not those of the {parametrisation} flow")
+    if isinstance(given, AttentionWeights):
+        spectrum = given.spectrum()
+        start = InitialState(spectrum.mu, spectrum.omega)
+    else:
+        start = given
     flow = _flow(problem, start, training, parametrisation, closure)  # before the training: what is wrong is said soon
     try:
         return Simulation(start, flow, train(problem, weights, training, checkpoint, progress=progress))

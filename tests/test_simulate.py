@@ -167,6 +167,11 @@ def test_command_line_starts(file, capsys):
         assert main([*words, name, *settings]) == 0
         found = json.loads(capsys.readouterr().out)
         assert found["parametrisation"] == trained
+        assert found["start"] == {
+            "kind": name,
+            "scale": {"structured": scale, "factors": 0.5}.get(name, 0.01),
+            "seed": 3 if name == "random" else 0,
+        }
         expected = make_start(SMALL, "random", seed=3).spectrum().mu if mu is None else mu
         np.testing.assert_allclose(found["mu"][0], expected)
         np.testing.assert_allclose(found["predicted"]["mu"][0], expected)
@@ -175,8 +180,13 @@ def test_command_line_starts(file, capsys):
     out = capsys.readouterr().out
     assert f"{risk.value:.6g} ±" in out
     assert "prompts/s" in out
+    assert main(["simulate", file, "--start", "factors", "--scale", "0.5", "--samples", "200", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["start"] == {"kind": "factors", "scale": 0.5, "seed": 0}
     for refused, sentence in (
         (["--scale", "1"], "--scale goes with --start"),
+        (["--start", "structured", "--seed", "-1"], "seed must be at least 0"),
+        (["--start", "factors", "--scale", "1e200"], "the weights are too large"),
+        (["--start", "gaussian", "--scale", "1e200", "--train"], "mu must be finite"),
         (["--start", "oposite"], "did you mean 'opposite'"),
         (["--start", "random", "--scale", "0"], "scale must be positive"),
         (["--start", "opposite", "--parametrisation", "balanced"], "must be merged, got balanced"),

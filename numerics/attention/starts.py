@@ -31,19 +31,29 @@ def make_start(problem: Problem, kind: str, scale: float | None = None, seed: in
         "gaussian" with a normal factor for each head, see `multi_task_start`.  "identity", "opposite" and "random" are
         merged weights in the form of [H25], see `small_start`.
     scale
-        > 0; default L^(−3/4) for those of [C24], .01 for those of [H25].
+        > 0; default that of `default_scale`.
     seed
-        Of "gaussian" and "random".
+        ≥ 0; of "gaussian" and "random".
 
     Raises `InputError` for an unknown name or what is not allowed.
     """
+    checked_seed(seed)
+    size = default_scale(problem, kind) if scale is None else scale
+    if kind == "structured":
+        return structured_start(problem, size)
+    if kind in PAIRS:
+        return small_start(problem, kind, size, seed)
+    return multi_task_start(problem, size, seed if kind == "gaussian" else None)
+
+
+def default_scale(problem: Problem, kind: str) -> float:
+    """The scale of the start of that name: L^(−3/4) for those of [C24], .01 for those of [H25].
+
+    Raises `InputError` for an unknown name.
+    """
     if kind not in STARTS:
         raise InputError(unknown("start", str(kind), STARTS))
-    if kind == "structured":
-        return structured_start(problem, scale)
-    if kind in PAIRS:
-        return small_start(problem, kind, 0.01 if scale is None else scale, seed)
-    return multi_task_start(problem, scale, seed if kind == "gaussian" else None)
+    return 0.01 if kind in PAIRS else _published(problem, None)
 
 
 def structured_start(problem: Problem, scale: float | None = None) -> AttentionWeights:

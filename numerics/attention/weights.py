@@ -171,16 +171,14 @@ class AttentionWeights:
         if not self.is_split:
             return self.parts[0]
         key, query = self.parts[:2]
-        product: FloatArray = np.swapaxes(key, 1, 2) @ query / math.sqrt(key.shape[1])
-        return product
+        return _product(np.swapaxes(key, 1, 2), query) / math.sqrt(key.shape[1])
 
     @property
     def output_value(self) -> FloatArray:
         """U of every head, (H, d_e, d_e)."""
         if not self.is_split:
             return self.parts[1]
-        product: FloatArray = self.parts[3] @ self.parts[2]
-        return product
+        return _product(self.parts[3], self.parts[2])
 
     @property
     def acting(self) -> tuple[FloatArray, FloatArray]:
@@ -212,13 +210,19 @@ class AttentionWeights:
         )
 
     def spectrum(self, rotation: ArrayLike | None = None) -> Spectrum:
-        """The spectral variables, in the frame of Φ = ``rotation`` (default: the identity), and what is left."""
+        """The spectral variables, in the frame of Φ = ``rotation`` (default: the identity), and what is left.
+
+        Where weights overflow, so do these.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._spectrum(frame_of(rotation, sum(self.dims)))
+
+    def _spectrum(self, frame: FloatArray) -> Spectrum:
         read, write = self.acting
         d, n_tasks = sum(self.dims), len(self.dims)
         owner = np.repeat(np.arange(n_tasks), self.dims)
         scores = read[:, :d]
-        if rotation is not None:
-            frame = frame_of(rotation, d)
+        if (frame != np.eye(d)).any():  # rounds nothing else
             scores = frame.T @ scores @ frame
         diagonal = np.diagonal(scores, axis1=1, axis2=2)  # (H, d)
         average = (np.arange(n_tasks)[:, None] == owner) / np.array(self.dims)[:, None]  # (I, d)
@@ -233,6 +237,12 @@ class AttentionWeights:
 
     def __repr__(self) -> str:
         return f"AttentionWeights({', '.join(self.names)} of {len(self.parts[0])} heads, dims={self.dims})"
+
+
+def _product(left: FloatArray, right: FloatArray) -> FloatArray:
+    """The matrix product; where it overflows, whoever uses it finds what is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(left @ right)
 
 
 def owners(problem: Problem) -> NDArray[np.int64]:

@@ -50,9 +50,7 @@ def _given(arguments: Namespace) -> tuple[ProblemFile, InitialState | AttentionW
         raise InputError("--start goes without --gradient: that of decomposable weights is compared")
     without_seed = Namespace(**{**vars(arguments), "seed": None})
     given, _ = problem_file(without_seed)
-    scale = None if arguments.scale is None else float(number("scale", arguments.scale))
-    seed = 0 if arguments.seed is None else integer("seed", arguments.seed)
-    weights = make_start(given.problem, arguments.start, scale, seed)
+    weights = make_start(given.problem, **_named_start(given, arguments))
     fitting = ("balanced", "split") if weights.is_split else ("merged",)
     if arguments.parametrisation not in (None, *fitting):
         raise InputError(
@@ -75,7 +73,8 @@ def _sample(given: ProblemFile, start: InitialState | AttentionWeights, argument
         progress=True,
     )
     if arguments.json:
-        content = {**_start_json(given, arguments), "monte_carlo": risk.to_json()}
+        begun = {"initial": given.initial.to_dict()} if arguments.start is None else {}
+        content = {**begun, **_start_json(given, arguments), "monte_carlo": risk.to_json()}
         emit(json_text(json_object(given.problem.to_dict(), given.closure, **content)))
     else:
         emit(_risk_text(risk))
@@ -97,9 +96,21 @@ def _gradient(given: ProblemFile, arguments: Namespace) -> int:
 
 
 def _start_json(given: ProblemFile, arguments: Namespace) -> dict[str, Any]:
-    if arguments.start is None:
-        return {"initial": given.initial.to_dict()}
-    return {"start": arguments.start, "scale": arguments.scale, "seed": arguments.seed}
+    """The start by name, for the records; nothing where there is none."""
+    return {} if arguments.start is None else {"start": _named_start(given, arguments)}
+
+
+def _named_start(given: ProblemFile, arguments: Namespace) -> dict[str, Any]:
+    from .numerics.attention.starts import default_scale
+
+    kind = arguments.start
+    return {
+        "kind": kind,
+        "scale": default_scale(given.problem, kind)
+        if arguments.scale is None
+        else float(number("scale", arguments.scale)),
+        "seed": 0 if arguments.seed is None else integer("seed", arguments.seed),
+    }
 
 
 def _risk_text(risk: SampledRisk) -> str:
@@ -125,6 +136,7 @@ def _train(given: ProblemFile, start: InitialState | AttentionWeights, arguments
     target = None if arguments.output is None else Path(arguments.output)
     if target is not None:
         check_folder(target, arguments.force)
+    begun = _start_json(given, arguments)
     try:
         simulation = simulate(
             given.problem,
@@ -137,14 +149,14 @@ def _train(given: ProblemFile, start: InitialState | AttentionWeights, arguments
         )
     except (TrainingError, IntegrationInterrupted) as stopped:
         if isinstance(stopped.partial, Simulation):
-            _deliver(stopped.partial, target, arguments)
+            _deliver(stopped.partial, begun, target, arguments)
         raise
-    _deliver(simulation, target, arguments)
+    _deliver(simulation, begun, target, arguments)
     return 0
 
 
-def _deliver(simulation: Simulation, target: Path | None, arguments: Namespace) -> None:
-    text = json_text(simulation.to_json())
+def _deliver(simulation: Simulation, begun: dict[str, Any], target: Path | None, arguments: Namespace) -> None:
+    text = json_text({**simulation.to_json(), **begun})
     if target is not None:
         from .plotting import on_white
         from .simulation_figure import simulation_figure
