@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 def sign_changes(trajectory: Trajectory) -> xarray.DataArray:
     """The first time at which each entry of μ changes sign, labelled (task, head) from 0; NaN where none does.
 
-    In units of learning rate × steps; roots between stored rows.
+    In units of learning rate × steps; roots between stored rows.  An entry that starts at 0 takes the first sign that
+    it has.
     """
     found = np.full(trajectory.mu.shape[1:], np.nan)
     for task, head in np.ndindex(found.shape):
         signs = np.sign(trajectory.mu[:, task, head])  # 0 too where a positive μ underflows
-        rows = np.flatnonzero(signs * signs[0] < 0)
+        rows = np.flatnonzero(signs * signs[np.argmax(signs != 0)] < 0)
         if len(rows):
             left, right = trajectory.t[rows[0] - 1], trajectory.t[rows[0]]
-            found[task, head] = brentq(lambda t, at=(task, head): float(trajectory.at(t).mu[at]), left, right)
+            found[task, head] = brentq(
+                lambda t, at=(task, head): float(trajectory.at(t).mu[at]), left, right, xtol=1e-12 * right
+            )
     return _labelled(found)
 
 

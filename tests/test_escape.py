@@ -166,6 +166,19 @@ class TestTrajectories:
         assert bool(sign_changes(run).isnull().all())
         assert bool(predicted_sign_changes(run, 1e3).isnull().all())
 
+    @pytest.mark.parametrize("unit", [1.0, 1e-12])
+    def test_sign_changes_have_the_accuracy_of_their_time_and_of_the_first_sign(self, unit: float) -> None:
+        def mu(t: Any) -> Any:
+            s = np.asarray(t, float)[..., None, None] / unit
+            return np.concatenate([(s - 0.3) ** 3, s * (0.3 - s) * (5.0 - s), s * (1.0 + s)], axis=-1)
+
+        t = unit * np.array([0.0, 0.1, 0.5, 4.0, 6.0])
+        run = SimpleNamespace(t=t, mu=mu(t), at=lambda time: SimpleNamespace(mu=mu(time)))
+        first, second, third = sign_changes(cast(Any, run)).values[0]
+        assert first == pytest.approx(0.3 * unit, rel=1e-4)  # a triple root
+        assert second == pytest.approx(0.3 * unit, rel=1e-11)
+        assert np.isnan(third)
+
     def test_no_prediction_without_an_allocation(self) -> None:
         run = hf.integrate(REFERENCE, START.with_imbalance(1e-3), "split", t_final=20)
         with pytest.raises(HypothesisError, match="each task on a head of its own"):
