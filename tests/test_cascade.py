@@ -1,6 +1,7 @@
 """The cascade: its derived system, and its emergence times and winners against the full flow."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -194,3 +195,11 @@ def test_winners_of_the_reference_case():
         shared += int(found.shared) - int(run.allocation.shared)
     assert right >= 0.98 * 150
     assert abs(shared) <= 1
+
+
+def test_outputs_that_are_not_numbers_have_no_emergence_time():
+    outputs = np.array([[0.1, 0.1], [0.5, np.nan]])
+    run = SimpleNamespace(t=[0.0, 1.0], weights_at=lambda t: np.stack([outputs[int(t == 1)][:, None], np.ones((2, 1))]))
+    first, second = emergence_times(run)
+    assert first == pytest.approx(1.0)
+    assert second is None
