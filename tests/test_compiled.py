@@ -26,7 +26,12 @@ from headflow.theory import notation as n
 needs_numba = pytest.mark.skipif(not numba_installed(), reason="numba is not installed (extra fast)")
 FLOWS = [(p, c) for p in ("balanced", "merged", "split") for c in ("leading", "finite_d", "first_order")]
 
-SLOW = [("balanced", "first_order"), ("split", "first_order"), ("split", "finite_d")]  # seconds of derivation
+SLOW = [
+    ("balanced", "first_order"),
+    ("merged", "first_order"),
+    ("split", "first_order"),
+    ("split", "finite_d"),
+]  # seconds of derivation
 
 
 def case(parametrisation: str, closure: str, shape: tuple[int, int]) -> tuple[Chart, np.ndarray]:

@@ -38,6 +38,8 @@ from headflow.theory import notation as n
 from headflow.theory.indexed import normalise
 from headflow.theory.phases import merged_zero, warm_up
 
+pytestmark = pytest.mark.slow  # each derives chains anew
+
 
 @pytest.fixture
 def plant(monkeypatch):
@@ -56,7 +58,6 @@ FLOWS = {"merged flow", "balanced flow", "split flow", "logarithms", "growth", "
 LOSSES = {"loss, leading", "loss, finite_d", "loss, first_order"}
 
 
-@pytest.mark.slow
 def test_nothing_is_left_behind(plant):
     keep_right(LOSSES)
     one = loss.population_loss()
@@ -94,7 +95,7 @@ MANY = (
 )
 
 
-@pytest.mark.parametrize("names", [FEW, pytest.param(MANY, marks=pytest.mark.slow)], ids=["few", "many"])
+@pytest.mark.parametrize("names", [FEW, MANY], ids=["few", "many"])
 def test_moments_of_a_token(plant, names):
     """Everything hangs on the generating function of one token: its label noise is halved."""
     keep_right(names)
@@ -107,10 +108,7 @@ def test_moments_of_a_token(plant, names):
     "names",
     [
         {"loss, finite_d", "optimum"},
-        pytest.param(
-            LOSSES | {"allocation limit", "allocation limit, finite_d", "shift covariance", "zero-sum pair"},
-            marks=pytest.mark.slow,
-        ),
+        LOSSES | {"allocation limit", "allocation limit, finite_d", "shift covariance", "zero-sum pair"},
     ],
     ids=["few", "many"],
 )
@@ -133,7 +131,7 @@ def test_scaling_of_the_leading_closure(plant):
     "names",
     [
         {"merged flow", "balanced flow", "split flow"},
-        pytest.param(FLOWS | {"merged at zero", "energy"}, marks=pytest.mark.slow),
+        FLOWS | {"merged at zero", "energy"},
     ],
     ids=["few", "many"],
 )
@@ -149,7 +147,6 @@ def _no_dimension(record):
     return Integer(1), Integer(1)
 
 
-@pytest.mark.slow
 def test_split_metric(plant):
     """o at twice its pace: other invariants."""
     found = flow.split_flow().invariants
@@ -163,7 +160,6 @@ def test_split_metric(plant):
     assert flow.split_flow().invariants != found
 
 
-@pytest.mark.slow
 def test_growth_coordinates():
     """A factor that moves wrongly."""
     first, *others = flow.split_flow().velocity
@@ -184,7 +180,6 @@ def test_symmetric_reduction(plant):
     assert failed(symmetry.symmetric_reduction().derivation, "loss on the symmetric set")
 
 
-@pytest.mark.slow
 def test_energy(plant):
     right = flow.gradient_flow("balanced")
     wrong = replace(right, velocity=(2 * right.velocity[0], right.velocity[1]))
@@ -197,7 +192,6 @@ class TestOptimum:
 
     after = ("optimum", "universal bound", "single head", "factor e")
 
-    @pytest.mark.slow
     def test_elimination(self, plant):
         """Another noise of the labels in the loss: all that follows is another function of c."""
         keep_right(self.after)
@@ -213,7 +207,6 @@ class TestOptimum:
         plant(optimum, "attention_gradient", lambda: replace(right, loss=doubled))
         assert failed(optimum.eliminate_mu().derivation, "loss without mu")
 
-    @pytest.mark.slow
     def test_budget_of_one_head(self, plant):
         keep_right(("single head", "separation"))
         plant(bounds, "head_budget", lambda heads: 2 * exp(-1))
@@ -231,7 +224,6 @@ class TestOptimum:
         plant(optimum_proof, name, value)
         assert failed(optimum_proof.optimum_proof(), label)
 
-    @pytest.mark.slow
     def test_limit_beside_the_bound(self, plant):
         """A limit that is twice as large is no longer within e of the bound, nor at the share 1/e."""
         right = limits.task_allocation_limit()
@@ -245,7 +237,7 @@ OTHERS = ("finite_d", "first_order")
 
 
 class TestAllocationLimit:
-    @pytest.mark.parametrize("closure", ["leading", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+    @pytest.mark.parametrize("closure", ["leading", *OTHERS])
     def test_interaction(self, plant, closure):
         """C² in place of C: κ, μ and the loss are others."""
         wrong = _squared_interaction("balanced", closure)
@@ -271,7 +263,6 @@ def _squared_interaction(parametrisation, closure):
     return replace(right, definitions=items)
 
 
-@pytest.mark.slow
 def test_bounds_at_finite_d(plant):
     made = closures.chi_square_generating_function
     plant(closures, "chi_square_generating_function", lambda weight: 1 / made(weight))

@@ -372,9 +372,14 @@ def test_every_check_has_a_plant():
     assert set(PLANTED_LAWS) == set(LAWS)
 
 
+# Seconds where python-flint is not installed.
+LONG = ("first-order-allocation-limit", "linear-drop-times")
+
+
 def cases(table: dict[str, Any]) -> list[Any]:
     return [
-        pytest.param(id, marks=pytest.mark.slow if getattr(plant, "slow", False) else ()) for id, plant in table.items()
+        pytest.param(id, marks=pytest.mark.slow if getattr(plant, "slow", False) or id in LONG else ())
+        for id, plant in table.items()
     ]
 
 

@@ -10,7 +10,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/conventions.md", "docs/own-loss.md", "docs/own-statement.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "docs/conventions.md",
+        pytest.param("docs/own-loss.md", marks=pytest.mark.slow),
+        "docs/own-statement.md",
+    ],
+)
 def test_sessions_give_what_they_show(name):
     outcome = doctest.testfile(str(ROOT / name), module_relative=False, encoding="utf-8")
     assert outcome.attempted > 0
