@@ -243,7 +243,8 @@ def _numpy() -> Table:
 def _jax() -> Table:
     import jax
 
-    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+    config: Any = jax.config  # untyped where JAX is installed
+    config.update("jax_enable_x64", True)
 
     def columns(product: Callable[[Array], Array], size: int) -> Array:
         return jax.vmap(product, out_axes=-1)(jax.numpy.eye(size))
