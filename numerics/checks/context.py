@@ -272,9 +272,8 @@ class _ScoreLaw:
     L E[y² e^{−y}], y = e^{b s − τ_k}.
     """
 
-    STEP = (
-        0.75  # in s and τ: the integrands are analytic in |Im| < π/2, so the trapezoid sum errs by e^{−π²/0.75} = 2e-6
-    )
+    # In s and τ: the integrands are analytic in |Im| < π/2, so the trapezoid sum errs by e^{−π²/0.75} = 2e-6.
+    STEP = 0.75
 
     def __init__(self, size: float, power: int, ratio: float) -> None:
         variance = power**2 * ratio * size
