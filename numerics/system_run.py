@@ -26,7 +26,7 @@ from .problem import FloatArray
 from .solvers import Segment, Stepper, Stopped, choose_method
 
 _TIGHTER = 100.0  # the second integration has this times smaller a tolerance, as `integrate` has
-_ROWS_PER_STEP = 8
+_ROWS_PER_STEP = 4
 
 
 class SystemDynamics:

@@ -135,16 +135,21 @@ def _further_heads(record: Recorder) -> None:
 
 
 def _bordering(size: int) -> bool:
-    """The growth of tr(C⁻¹G) by a bordered row and column, for general symmetric matrices of that size."""
+    """The growth of tr(C⁻¹G) by a bordered row and column, for general symmetric matrices of that size.
+
+    In polynomials: C⁻¹ is the adjugate over the determinant, and w is taken times the determinant of the old C.
+    """
 
     def symmetric(name: str) -> Matrix:
         return Matrix(size + 1, size + 1, lambda a, b: Symbol(f"{name}{min(a, b)}{max(a, b)}", real=True))
 
     c, g = symmetric("c"), symmetric("g")
-    before = (c[:size, :size].inv() * g[:size, :size]).trace()
-    w = Matrix([*(-c[:size, :size].inv() * c[:size, size]), 1])
-    growth = (w.T * g * w)[0] / (w.T * c * w)[0]
-    return bool(cancel((c.inv() * g).trace() - before - growth) == 0)
+    old_c, old_g, column = c[:size, :size], g[:size, :size], c[:size, size]
+    old, new = old_c.det(), c.det()
+    w = Matrix([*(-old_c.adjugate() * column), old])
+    weight = (w.T * c * w)[0] - old * new
+    growth = old * (c.adjugate() * g).trace() - new * (old_c.adjugate() * old_g).trace() - (w.T * g * w)[0]
+    return bool(expand(weight) == 0 and expand(growth) == 0)
 
 
 def _two_heads(record: Recorder) -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from itertools import count
 
 from sympy import Expr, Indexed, Symbol, factor, together
@@ -201,9 +202,7 @@ class _Search:
         if missing:
             raise ValueError(f"the box has no range for {', '.join(sorted(missing))}")
         self._tape = Tape(expression)
-        self._slopes = {
-            atom: Tape(factor(together(expression.diff(atom)))) for atom, (low, high) in box.items() if low < high
-        }
+        self._slopes = {atom: _slope(expression, atom) for atom, (low, high) in box.items() if low < high}
         self.lower: Fraction | None = None
         self._raise_lower(box)
 
@@ -262,6 +261,12 @@ class _Search:
 
     def _intervals(self, ranges: Box) -> dict[Expr, Interval]:
         return {atom: Interval.of(self.kit, low, high) for atom, (low, high) in ranges.items()}
+
+
+@lru_cache(maxsize=256)
+def _slope(expression: Expr, atom: Expr) -> Tape:
+    """The derivative as products, whose signs a cell shows at once."""
+    return Tape(factor(together(expression.diff(atom))))
 
 
 def atoms(expression: Expr) -> set[Expr]:

@@ -11,9 +11,10 @@ from sympy import Expr
 from .boxes import Box, Range
 from .endpoints import Arithmetic, arithmetic
 from .interval import Interval, UnboundedError
-from .tape import Tape
+from .tape import Tape, Values
 
 _NEWTON_STEPS = 12
+_CLOSE = 1e-13  # a relative step of Newton's method after which only rounding errors are left
 
 
 class Equations:
@@ -23,8 +24,16 @@ class Equations:
         if len(expressions) != len(unknowns):
             raise ValueError(f"{len(expressions)} equations for {len(unknowns)} unknowns")
         self.unknowns = tuple(unknowns)
-        self.values = [Tape(expression) for expression in expressions]
-        self.slopes = [[Tape(expression.diff(unknown)) for unknown in unknowns] for expression in expressions]
+        self._tape = Tape(*expressions, *(one.diff(unknown) for one in expressions for unknown in unknowns))
+
+    def at(self, values: Values, kit: Arithmetic) -> tuple[list[Interval], list[list[Interval]]]:
+        """Enclosures of the expressions, and of their derivatives, a row for each expression.
+
+        Raises ``UnboundedError`` where there is none.
+        """
+        count = len(self.unknowns)
+        found = self._tape.all(values, kit)
+        return found[:count], [found[begin : begin + count] for begin in range(count, len(found), count)]
 
     def near(self, values: Mapping[Expr, Fraction], start: Sequence[float], kit: Arithmetic) -> list[Fraction]:
         """A point near a solution, by Newton's method in floats from a start; nothing is proved about it."""
@@ -32,9 +41,11 @@ class Equations:
         fixed = {atom: Interval.of(kit, value, value) for atom, value in values.items()}
         for _ in range(_NEWTON_STEPS):
             unknowns = (Interval.of(kit, Fraction(x), Fraction(x)) for x in point.tolist())
-            there = {**fixed, **dict(zip(self.unknowns, unknowns, strict=True))}
-            slopes = np.array([[_middle(tape(there, kit)) for tape in row] for row in self.slopes])
-            point = point - np.linalg.solve(slopes, [_middle(tape(there, kit)) for tape in self.values])
+            found, rows = self.at({**fixed, **dict(zip(self.unknowns, unknowns, strict=True))}, kit)
+            step = np.linalg.solve([[_middle(entry) for entry in row] for row in rows], [_middle(x) for x in found])
+            point = point - step
+            if (np.abs(step) <= _CLOSE * np.abs(point)).all():
+                break
         return [Fraction(x) for x in point.tolist()]
 
 
@@ -68,9 +79,8 @@ def _krawczyk(equations: Equations, parameters: Box, box: Sequence[Range], kit: 
     try:
         at_centre = {**given, **dict(zip(equations.unknowns, centre, strict=True))}
         over_box = {**given, **dict(zip(equations.unknowns, whole, strict=True))}
-        value = [tape(at_centre, kit) for tape in equations.values]
-        slope = [[tape(over_box, kit) for tape in row] for row in equations.slopes]
-        there = [[tape(at_centre, kit) for tape in row] for row in equations.slopes]
+        value, there = equations.at(at_centre, kit)
+        _, slope = equations.at(over_box, kit)
     except UnboundedError:
         return None
     approximate = np.array([[_middle(entry) for entry in row] for row in there])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from sympy import Add, E, Expr, Integer, Rational, S, Symbol, factor, simplify, sqrt
@@ -150,6 +151,7 @@ def idle_rate(setting: Setting) -> Finding:
     return _with_proof(found, claims, "claims not proved: e^u ≥ e u, by convexity, in a box")
 
 
+@lru_cache(maxsize=8)  # two statements need it
 def _separated(setting: Setting) -> Certified:
     """One head's loss at any division of its budget, 1/e, between two tasks is above the limit's loss.
 

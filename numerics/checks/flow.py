@@ -149,7 +149,7 @@ def _gap(problem: Problem, run: Trajectory) -> float:
     groups = run.allocation.limit_groups
     if groups is None:
         return float("inf")
-    return abs(float(run.data["loss"][-1]) / realised_limit(problem, groups) - 1.0)
+    return abs(float(run.loss[-1]) / realised_limit(problem, groups) - 1.0)
 
 
 def _velocity(problem: Problem, parametrisation: str) -> BoundKernel:

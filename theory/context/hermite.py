@@ -190,17 +190,19 @@ _TRIED = range(1, DEGREES + 1)
 def _normal_mean(polynomial: Expr) -> Expr:
     """E p(t) for a standard normal t, from derivatives of e^{v²/2} at 0."""
     coefficients = expand(polynomial).as_poly(projection).all_coeffs()[::-1]
-    return sum((c * _derivative_at_zero(order) for order, c in enumerate(coefficients)), S.Zero)
+    return sum((c * _derivative(order).subs(_v, 0) for order, c in enumerate(coefficients)), S.Zero)
+
+
+_v = Dummy("v", real=True)
 
 
 @cache
-def _derivative_at_zero(order: int) -> Expr:
-    """Of e^{v²/2}: that of p(v) e^{v²/2} is (p′ + v p) e^{v²/2}."""
-    v = Dummy("v", real=True)
-    factor = S.One
-    for _ in range(order):
-        factor = expand(diff(factor, v) + v * factor)
-    return factor.subs(v, 0)
+def _derivative(order: int) -> Expr:
+    """The polynomial before e^{v²/2} in its derivative: that of p(v) e^{v²/2} is (p′ + v p) e^{v²/2}."""
+    if order == 0:
+        return S.One
+    before = _derivative(order - 1)
+    return expand(diff(before, _v) + _v * before)
 
 
 def _antipodal(record: Recorder) -> None:

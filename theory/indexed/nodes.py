@@ -111,7 +111,9 @@ def indices_of(atom: Expr) -> tuple[Expr, ...]:
 
 
 def rebuild(expression: Expr, arguments: list[Expr]) -> Expr:
-    """``expression`` with new arguments; indexed names keep their own ordering rule."""
+    """``expression`` with new arguments, itself where none is new; indexed names keep their own ordering rule."""
+    if all(new is old for new, old in zip(arguments, expression.args, strict=True)):
+        return expression
     return expression.func(*arguments)
 
 
@@ -170,10 +172,12 @@ def substitute(expression: Expr, mapping: Mapping[Symbol, Expr]) -> Expr:
         return expression
     if isinstance(expression, Symbol):
         return mapping.get(expression, expression)
-    if isinstance(expression, Indexed):
-        return expression.base[tuple(mapping.get(entry, entry) for entry in expression.indices)]
-    if isinstance(expression, KroneckerDelta):
-        return KroneckerDelta(*(mapping.get(entry, entry) for entry in indices_of(expression)))
+    if isinstance(expression, Indexed | KroneckerDelta):
+        entries = indices_of(expression)
+        if not any(entry in mapping for entry in entries):
+            return expression
+        changed = tuple(mapping.get(entry, entry) for entry in entries)
+        return expression.base[changed] if isinstance(expression, Indexed) else KroneckerDelta(*changed)
     if isinstance(expression, Sum):
         pairs = [(index, substitute(upper, mapping)) for index, upper in bounds(expression)]
         inner = {old: new for old, new in mapping.items() if old not in expression.variables}

@@ -331,29 +331,36 @@ def serialise(expression: Expr, names: Mapping[Symbol, str]) -> str:
         entries = [serialise(entry, names) for entry in indices_of(expression)]
         if isinstance(expression, KroneckerDelta) or isinstance(expression.base, SymmetricBase):
             entries.sort()
-        head = "δ" if isinstance(expression, KroneckerDelta) else str(expression.base.label)
+        head = "δ" if isinstance(expression, KroneckerDelta) else expression.base.name
         return f"{head}[{','.join(entries)}]"
-    if expression.is_Number or expression.is_NumberSymbol:
+    if expression.is_Rational:
+        return _digits(expression)
+    if expression.is_NumberSymbol:
         return str(expression)
     if isinstance(expression, log):
         return f"log{serialise(expression.args[0], names)}"
-    keys = sorted(f"{term.coefficient}*{_canonical(term, names)[0]}" for term in terms(expression))
+    keys = sorted(f"{_digits(term.coefficient)}*{_canonical(term, names)[0]}" for term in terms(expression))
     return "{" + " + ".join(keys) + "}"
+
+
+def _digits(number: Rational) -> str:
+    """SymPy's ``str`` of a rational, without its printer: most of the time of a key was spent there."""
+    return str(number.p) if number.q == 1 else f"{number.p}/{number.q}"
 
 
 def _canonical(term: Term, names: Mapping[Symbol, str]) -> tuple[str, tuple[tuple[Symbol, Expr], ...]]:
     """The key of a term without its coefficient, and its bounds in canonical order."""
 
     def key(naming: Mapping[Symbol, str]) -> str:
-        parts = sorted(f"{serialise(atom, naming)}^{power}" for atom, power in term.factors)
-        if term.exponent != 0:
+        parts = sorted(f"{serialise(atom, naming)}^{_digits(power)}" for atom, power in term.factors)
+        if term.exponent is not S.Zero:
             parts.append(f"exp{serialise(term.exponent, naming)}")
         return " ".join(parts)
 
     if not term.bounds:
         return key(names), ()
     blind = {**names, **{index: "?" for index, _ in term.bounds}}
-    signatures = {index: (str(upper), key({**blind, index: "*"})) for index, upper in term.bounds}
+    signatures = {index: (serialise(upper, {}), key({**blind, index: "*"})) for index, upper in term.bounds}
     groups = itertools.groupby(
         sorted(term.bounds, key=lambda pair: signatures[pair[0]]), lambda pair: signatures[pair[0]]
     )
@@ -363,7 +370,7 @@ def _canonical(term: Term, names: Mapping[Symbol, str]) -> tuple[str, tuple[tupl
     for choice in itertools.product(*alternatives):
         order = tuple(itertools.chain.from_iterable(choice))
         naming = {**names, **{index: f"#{depth + place}" for place, (index, _) in enumerate(order)}}
-        text = f"Σ{[str(upper) for _, upper in order]} {key(naming)}"
+        text = f"Σ{[serialise(upper, {}) for _, upper in order]} {key(naming)}"
         if best is None or text < best[0]:
             best = text, order
     assert best is not None
