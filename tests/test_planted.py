@@ -328,6 +328,7 @@ PLANTED_ENCLOSURES: dict[str, Plant | Callable[[pytest.MonkeyPatch], None]] = {
     "finite-d-bounds": Plant(enclosures, "task_allocation_limit", lambda right: _smaller_kappa(right)),
     "balanced-limit-stable": Plant(enclosures, "linearised_flow", changed(on_task=-1)),
     "split-limit-saddle": Plant(enclosures, "linearised_flow", changed(off_task_rates=-1)),
+    "merged-degenerate-minimum": Plant(enclosures, "merged_minimum", changed(curvature=-1)),
     "factor-e": Plant(enclosures, "factor_e", changed(ratio=PERCENT)),
     "separation": wrong_limit,
     "separation-limit": Plant(enclosures, "separation", step("at most I", lambda line: (line[0], line[1] - 1))),

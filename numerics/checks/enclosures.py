@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 from sympy import Add, E, Expr, Integer, Rational, S, Symbol, factor, simplify, sqrt
@@ -20,6 +19,7 @@ from ...theory.limits import task_allocation_limit
 from ...theory.loss import PARAMETERS
 from ...theory.optimum import head_budget, multi_head_optimum
 from ...theory.optimum_proof import expressed
+from ...theory.phases.identical_heads import merged_minimum
 from ...theory.phases.linearisation import linearised_flow
 from ...theory.scalars import summand
 from ...theory.shared_heads import idle_head, scaled_weight
@@ -117,6 +117,14 @@ def split_eigenvalues(setting: Setting) -> Finding:
     return _proved(setting, linear, claims, "claims not proved: a positive eigenvalue off task in a box")
 
 
+def degenerate_minimum(setting: Setting) -> Finding:
+    """The form in (X, Y) is positive definite, and the coefficient of Σ_h μ^h (ω̃^h)² positive: V ≥ α Z."""
+    found = merged_minimum()
+    values = (factor(value) for value in (found.form[0, 0], found.form.det(), found.curvature))
+    claims = [positive(value, _wide(setting, value), kit=setting.kit) for value in map(_first, values)]
+    return _with_proof(found, claims, "claims not proved: a positive form and a positive coefficient in a box")
+
+
 def kappa_in_a_box(setting: Setting) -> Finding:
     """κ(d) > e and κ falls with d, and the ratio of limit to bound is below κ, in a box."""
     limit = task_allocation_limit("finite_d")
@@ -151,7 +159,6 @@ def idle_rate(setting: Setting) -> Finding:
     return _with_proof(found, claims, "claims not proved: e^u ≥ e u, by convexity, in a box")
 
 
-@lru_cache(maxsize=8)  # two statements need it
 def _separated(setting: Setting) -> Certified:
     """One head's loss at any division of its budget, 1/e, between two tasks is above the limit's loss.
 

@@ -124,6 +124,7 @@ ENCLOSURES: Mapping[str, Check] = {
     "finite-d-bounds": enclosures.kappa_in_a_box,
     "balanced-limit-stable": enclosures.balanced_eigenvalues,
     "split-limit-saddle": enclosures.split_eigenvalues,
+    "merged-degenerate-minimum": enclosures.degenerate_minimum,
     "factor-e": enclosures.factor_e_in_a_box,
     "separation": enclosures.separation_in_a_box,
     "separation-limit": enclosures.separation_limit_in_a_box,
