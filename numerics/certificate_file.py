@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import secrets
@@ -14,7 +15,7 @@ from typing import Any
 from .._version import __version__
 from ..theory.errors import InputError
 from .certificates import arithmetic
-from .checks.exploration import Explored
+from .checks.exploration import Exploration, Explored
 from .checks.finding import DIGITS, Setting
 from .problem import Problem
 from .verdict import Verdict
@@ -39,9 +40,13 @@ def environment() -> dict[str, str | None]:
 
 
 def content(
-    setting: Setting, claims: Sequence[str], verdicts: Sequence[Verdict], explored: Sequence[Explored] = ()
+    setting: Setting,
+    claims: Sequence[str],
+    verdicts: Sequence[Verdict] = (),
+    explored: Sequence[Explored] = (),
+    complete: bool = False,
 ) -> dict[str, Any]:
-    """The certificate as a JSON object; ``complete`` once every claim has its verdict."""
+    """The certificate as a JSON object; ``complete`` once all that was asked for is there."""
     return {
         "schema": 1,
         "version": __version__,
@@ -53,7 +58,7 @@ def content(
         "quick": setting.quick,
         "digits": setting.digits,
         "claims": list(claims),
-        "complete": len(verdicts) == len(claims),
+        "complete": complete,
         "verdicts": [verdict.to_row() for verdict in verdicts],
         "explorations": [found.to_row() for found in explored],
     }
@@ -90,13 +95,13 @@ def read(path: Path) -> dict[str, Any]:
     return {"digits": DIGITS, **found}  # certificates of older versions do not say it
 
 
-def begun(path: Path, question: Mapping[str, Any]) -> list[Verdict]:
-    """The verdicts of a certificate that was begun for the same question; ``InputError`` if it was another."""
+def begun(path: Path, question: Mapping[str, Any]) -> dict[str, Any]:
+    """A certificate that was begun for the same question; ``InputError`` if it was another."""
     found = read(path)
     for name in _QUESTION:
         if found.get(name) != question[name]:
             raise InputError(f"{path} was begun with another {name}; give another file, or --force to start anew")
-    return verdicts_of(found, path)
+    return found
 
 
 def verdicts_of(certificate: Mapping[str, Any], path: Path) -> list[Verdict]:
@@ -105,6 +110,25 @@ def verdicts_of(certificate: Mapping[str, Any], path: Path) -> list[Verdict]:
         return [Verdict.from_row(row) for row in certificate["verdicts"]]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} holds a verdict that cannot be read: {error}") from None
+
+
+def explored_of(certificate: Mapping[str, Any], known: Sequence[Exploration]) -> dict[int, Explored]:
+    """What a certificate holds of known explorations, by their places; rows about other cases are left out."""
+    rows = [row for row in certificate.get("explorations", []) if isinstance(row, dict)]
+    found = {}
+    for place, entry in enumerate(known):
+        for row in rows:
+            try:
+                kept = Explored(entry, *(_measured(row[side]) for side in ("inside", "outside")))
+            except (KeyError, TypeError, ValueError):
+                continue
+            if json.loads(json.dumps(kept.to_row())) == row:
+                found[place] = kept
+    return found
+
+
+def _measured(side: Mapping[str, Any]) -> float:
+    return math.inf if side["measured"] is None else float(side["measured"])
 
 
 def problem_of(certificate: Mapping[str, Any], path: Path) -> Problem:

@@ -104,7 +104,7 @@ def verify(
     certificate
         A file to write: versions, inputs and every verdict with its enclosures (JSON), after each statement.
     resume
-        Keep the verdicts that a certificate begun for the same question holds already.
+        Keep the verdicts, and what was explored, that a certificate begun for the same question holds already.
     digits
         Decimal digits of high-precision evidence, from 30 to 300; ends of enclosures have twice as many bits.
     explore
@@ -122,25 +122,41 @@ def verify(
         raise InputError(f"digits must lie between {LEAST_DIGITS} and {MOST_DIGITS}, got {digits}")
     ids = [known_id(claim) for claim in claims] or list(known_ids())
     setting = Setting(problem, seed, quick, digits)
+    known = explorations_of(ids)
     path = None if certificate is None else Path(certificate)
     done: dict[str, Verdict] = {}
-    if path is not None:
-        question = certificate_file.content(setting, ids, ())
-        if resume and path.exists():
-            done = {verdict.id: verdict for verdict in certificate_file.begun(path, question)}
-        certificate_file.write(path, certificate_file.content(setting, ids, _ordered(done, ids)))
+    outside: dict[int, Explored] = {}  # by the place in what is known
+    if path is not None and resume and path.exists():
+        begun = certificate_file.begun(path, certificate_file.content(setting, ids))
+        done = {verdict.id: verdict for verdict in certificate_file.verdicts_of(begun, path)}
+        outside = certificate_file.explored_of(begun, known)
     left = [id for id in ids if id not in done]
+    unexplored = [place for place in range(len(known)) if place not in outside] if explore else []
+    left_over = len(left) + len(unexplored)
+
+    def keep() -> None:
+        if path is not None:
+            complete = left_over == 0
+            explored = [outside[place] for place in sorted(outside)]
+            certificate_file.write(
+                path, certificate_file.content(setting, ids, _ordered(done, ids), explored, complete)
+            )
+
+    keep()
     # disable=None: tqdm shows nothing unless standard error is a terminal.
-    bar = tqdm(total=len(left), desc="verify", unit="claim", delay=2, leave=False, disable=None if progress else True)
+    bar = tqdm(total=left_over, desc="verify", unit="claim", delay=2, leave=False, disable=None if progress else True)
     with bar:
         for verdict in _found(left, setting, workers):
             done[verdict.id] = verdict
+            left_over -= 1
             bar.update()
-            if path is not None:
-                certificate_file.write(path, certificate_file.content(setting, ids, _ordered(done, ids)))
-    explored = tuple(entry.measured() for entry in explorations_of(ids)) if explore else ()
-    if path is not None and explored:
-        certificate_file.write(path, certificate_file.content(setting, ids, _ordered(done, ids), explored))
+            keep()
+        for place in unexplored:
+            outside[place] = known[place].measured()
+            left_over -= 1
+            bar.update()
+            keep()
+    explored = tuple(outside[place] for place in sorted(outside))
     return Verification(problem, "leading", tuple(_ordered(done, ids)), explored)
 
 

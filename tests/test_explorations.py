@@ -100,5 +100,45 @@ def test_explorations_are_shown_and_kept_in_the_certificate(tmp_path):
     assert str(change) == "factor-e: whether it fails without “H ≥ I” was False, is True"
 
 
+def test_what_was_explored_is_continued_and_never_lost(tmp_path, monkeypatch):
+    path = tmp_path / "certificate.json"
+    claims = ["factor-e", "separation"]
+    whole = verify(PROBLEM, claims, quick=True, certificate=path, explore=True)
+    written = path.read_text()
+    content = json.loads(written)
+    assert content["complete"]
+    assert len(whole.explored) >= 2
+    asked = []
+    right = Exploration.measured
+    monkeypatch.setattr(Exploration, "measured", lambda entry: asked.append(entry.statement) or right(entry))
+    # Resumed without asking again, nothing is measured and nothing lost.
+    again = verify(PROBLEM, claims, quick=True, certificate=path, resume=True)
+    assert again.explored == whole.explored
+    assert (path.read_text(), asked) == (written, [])
+    # Cut off between two explorations, and a row of another case: those two are measured, and those only.
+    content.update(complete=False)
+    last, other = content["explorations"].pop(), content["explorations"][0]
+    other["outside"]["problem"]["context_length"] += 1
+    path.write_text(json.dumps(content))
+    verify(PROBLEM, claims, quick=True, certificate=path, resume=True, explore=True)
+    assert asked == [other["statement"], last["statement"]]
+    assert path.read_text() == written
+
+
+def test_a_certificate_is_complete_with_its_explorations_only(tmp_path, monkeypatch):
+    path = tmp_path / "certificate.json"
+    seen = []
+    right = Exploration.measured
+
+    def measured(entry):
+        seen.append(json.loads(path.read_text())["complete"])
+        return right(entry)
+
+    monkeypatch.setattr(Exploration, "measured", measured)
+    verify(PROBLEM, ["factor-e"], quick=True, certificate=path, explore=True)
+    assert seen == [False]
+    assert json.loads(path.read_text())["complete"]
+
+
 def test_without_asking_nothing_is_explored():
     assert verify(PROBLEM, ["factor-e"], quick=True).explored == ()
