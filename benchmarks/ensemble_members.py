@@ -9,6 +9,7 @@ import math
 from functools import cache
 
 import numpy as np
+from peers import plain_code
 from scipy.integrate import solve_ivp
 
 import headflow as hf
@@ -30,21 +31,29 @@ def member(seed: int) -> tuple[hf.Problem, hf.InitialState]:
 
 
 class Loop:
-    """One member by SciPy; the generated code is bound beforehand and costs nothing here."""
+    """One member by SciPy; the generated code is bound beforehand and costs nothing here.
 
-    def __init__(self, problem: hf.Problem, initial: hf.InitialState) -> None:
-        self.dynamics = Dynamics(problem, initial, "balanced", "leading")
-        self.unit = 1 / self.dynamics.rate(self.dynamics.start)
-        self.dynamics.jacobian.evaluate(self.dynamics.start)
+    ``plain``: with the flow and its Jacobian written by hand instead.
+    """
+
+    def __init__(self, problem: hf.Problem, initial: hf.InitialState, plain: bool = False) -> None:
+        flow = self.dynamics = Dynamics(problem, initial, "balanced", "leading")
+        self.unit = 1 / flow.rate(flow.start)
+        self.velocity, self.jacobian = (
+            plain_code(problem)
+            if plain
+            else (lambda t, y: flow.velocity.evaluate(y), lambda t, y: flow.jacobian.evaluate(y))
+        )
+        self.jacobian(0, flow.start)
 
     def run(self, rtol: float) -> np.ndarray:
-        flow, unit = self.dynamics, self.unit
+        unit = self.unit
         found = solve_ivp(
-            lambda s, y: flow.velocity.evaluate(y) * (unit * math.exp(s)),
+            lambda s, y: self.velocity(s, y) * (unit * math.exp(s)),
             (0, math.log1p(T_FINAL / unit)),
-            flow.start,
+            self.dynamics.start,
             "LSODA",
-            jac=lambda s, y: flow.jacobian.evaluate(y) * (unit * math.exp(s)),
+            jac=lambda s, y: self.jacobian(s, y) * (unit * math.exp(s)),
             rtol=rtol,
             atol=rtol,
         )

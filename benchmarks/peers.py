@@ -1,13 +1,16 @@
-"""Owns the peers of the benchmarks: JiTCODE and diffrax on the same flow, each only where it is installed.
+"""Owns the peers of the benchmarks: the flow written by hand in NumPy; JiTCODE and diffrax where they are installed.
 
-Both get the balanced flow in logarithms written out for I = H = 3, as scalar SymPy expressions with common ones shared.
+These two get the balanced flow in logarithms written out for I = H = 3, as scalar SymPy expressions with common ones
+shared.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,18 @@ from sympy import Symbol, cse, lambdify, symbols
 from headflow.theory import gradient_flow, to_log
 from headflow.theory.indexed import unroll
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from oracles.plain_rhs import make_plain  # hand-typed formulas live there only
+
 Run = Callable[..., np.ndarray]
+
+
+def plain_code(problem: Any) -> tuple[Run, Run]:
+    """(t, y) → dy/dt of the balanced flow in logarithms and its Jacobian, as one first writes them in NumPy."""
+    values = problem.float_values()
+    named = {"lam": values["lambda"], "d": values["d"], "sigma2": values["sigma2"], "L": values["L"]}
+    return make_plain(named, problem.n_heads)
 
 
 def written_out(n_tasks: int, n_heads: int, values: dict[str, Any]) -> tuple[list[Symbol], list[Any]]:

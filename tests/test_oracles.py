@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from oracles import bruteforce, global_optimum, hand_formulas, hand_rhs, high_precision, monte_carlo
+from oracles import bruteforce, global_optimum, hand_formulas, hand_rhs, high_precision, monte_carlo, plain_rhs
 
 REFERENCE = hand_formulas.REFERENCE
 
@@ -237,7 +237,7 @@ def test_split_with_equal_factors_is_balanced() -> None:
     assert np.allclose((dk * key + key * dq) / math.sqrt(hand_formulas.embedding(problem)), d_omega, rtol=1e-13)
 
 
-# The benchmark's yardstick.
+# The benchmarks' yardsticks.
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5), (9, 4)])
@@ -257,6 +257,26 @@ def test_hand_rhs_equals_the_formulas(shape: tuple[int, int], flow: str) -> None
     found = hand_rhs.make_rhs(problem, shape[1], flow)(0.0, y)
     wanted = np.concatenate([part.ravel() for part in expected])
     assert np.max(np.abs(found - wanted)) < 1e-13 * max(1.0, np.max(np.abs(wanted)))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5)])
+def test_plain_rhs_equals_the_formulas_and_its_jacobian_their_differences(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(6)
+    problem = random_problem(rng, shape[0])
+    y = np.log(np.abs(np.concatenate([part.ravel() for part in random_weights(rng, *shape)])))
+    velocity, jacobian = plain_rhs.make_plain(problem, shape[1])
+
+    def by_formulas(y: np.ndarray) -> np.ndarray:
+        return np.concatenate(
+            [part.ravel() for part in hand_formulas.velocity_balanced_log(*y.reshape(2, *shape), problem)]
+        )
+
+    wanted = by_formulas(y)
+    assert np.max(np.abs(velocity(0.0, y) - wanted)) < 1e-13 * max(1.0, np.max(np.abs(wanted)))
+    step = 1e-5
+    columns = [(by_formulas(y + shift) - by_formulas(y - shift)) / (2 * step) for shift in step * np.eye(len(y))]
+    wanted = np.stack(columns, axis=1)
+    assert np.max(np.abs(jacobian(0.0, y) - wanted)) < 1e-8 * np.max(np.abs(wanted))
 
 
 # High precision.
