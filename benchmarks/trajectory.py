@@ -4,8 +4,9 @@ I = H = 3, d = 10, L = 100, balanced flow in logarithms to T = 1e4.  Every metho
 takes one and is tried at tolerances from 1e-2 to 1e-10 in half decades; of those that deliver the error asked for the
 fastest counts.  "plain NumPy" is the flow and its Jacobian as one first writes them by hand; the other SciPy methods
 have headflow's generated NumPy code.  JiTCODE and diffrax take part where they are installed; "headflow without numba"
-is what ``auto`` takes where numba is not.  Errors are of loss, μ and ω, relative, at T and (the largest) at 60 times on the way, against Radau
-at rtol 1e-12.  Times are for the state at T; methods take turns, and what is shown are medians and medians of ratios.
+is what ``auto`` takes where numba is not.  Errors are of loss, μ and ω, relative, at T and (the largest) at 60 times on
+the way, against Radau at rtol 1e-12.  Times are for the state at T; methods take turns, and what is shown are medians
+and medians of ratios.
 """
 
 from __future__ import annotations
