@@ -266,7 +266,7 @@ def test_risk_against_the_oracle():
 def test_risk_does_not_depend_on_threads_nor_memory_on_the_number_of_prompts(monkeypatch):
     weights = AttentionWeights.spectral(UNEVEN, MU, OMEGA)
     several = attention_risk(UNEVEN, weights, 2000, backend="numpy")
-    monkeypatch.setattr("headflow.numerics.attention.backends._cores", lambda: 1)
+    monkeypatch.setattr("headflow.numerics.attention.backends.usable_cores", lambda: 1)
     tracemalloc.start()
     peaks = []
     for count in (2000, 8000):

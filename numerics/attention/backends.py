@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 
 from ...theory.choices import unknown
 from ...theory.errors import InputError, InputTypeError
+from ..cores import usable_cores
 from ..problem import FloatArray, Problem
 from . import conditional, model
 from .prompts import Data, draw, draw_jax, draw_scored, draw_scored_jax, frame_size, generator
@@ -87,10 +87,6 @@ def _accelerator() -> bool:
     return bool(jax.default_backend() != "cpu")
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _block_sizes(name: str, problem: Problem, averaged: bool) -> tuple[int, int]:
     """Prompts of a block of losses, and of gradients, by the numbers that a prompt takes."""
     heads, width = problem.n_heads, problem.total_dim if averaged else problem.embedding_dim
@@ -117,7 +113,7 @@ class _NumPy:
         self.loss_block, self.gradient_block = _block_sizes(self.name, problem, averaged)
         self._data, self._heads = Data.of(problem, dtype), problem.n_heads
         self._dtype, self._seed, self._averaged = dtype, seed, averaged
-        self._workers = min(_MOST_THREADS, _cores())
+        self._workers = min(_MOST_THREADS, usable_cores())
         self._pool = ThreadPoolExecutor(self._workers) if self._workers > 1 else None
         self.device = f"CPU, {self._workers} thread{'s' * (self._workers > 1)}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,7 @@ from ..._version import __version__
 from ...theory.choices import checked_closure, checked_parametrisation, unknown
 from ...theory.errors import InputError, InputTypeError, ValidityWarning
 from ..codegen.native import numba_installed
+from ..cores import usable_cores
 from ..domain import largest_omega
 from ..exact import as_float, shown
 from ..flows import flow
@@ -151,7 +151,7 @@ def _paired(problems: list[Problem], initials: list[InitialState]) -> list[tuple
 
 def _checked_workers(workers: int | None) -> int:
     if workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return usable_cores()
     if isinstance(workers, bool) or not isinstance(workers, int | np.integer):
         raise InputTypeError(f"workers must be an integer, got {shown(workers)}")
     if workers < 1:

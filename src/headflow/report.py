@@ -88,7 +88,7 @@ class Report:
         }
 
 
-def build(given: ProblemFile, source: str, quick: bool = False, progress: bool = False) -> Report:
+def build(given: ProblemFile, source: str, quick: bool = False, progress: bool = False, workers: int = 1) -> Report:
     """Do the main job on a problem file.
 
     Parameters
@@ -99,6 +99,8 @@ def build(given: ProblemFile, source: str, quick: bool = False, progress: bool =
         Leave out the costly checks.
     progress
         Show a bar on standard error, if that is a terminal and it takes more than two seconds.
+    workers
+        Processes that verify; see `headflow.verify`.
 
     Raises ``IntegrationError`` where there is not even a part of a trajectory.
     """
@@ -119,7 +121,7 @@ def build(given: ProblemFile, source: str, quick: bool = False, progress: bool =
         _next(bar, "verify")
         from .numerics.verify import verify
 
-        verification = verify(given.problem, quick=quick, progress=progress)
+        verification = verify(given.problem, quick=quick, progress=progress, workers=workers)
         _next(bar, "draw")
         from .report_figures import draw
 

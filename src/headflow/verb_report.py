@@ -14,12 +14,13 @@ def run(arguments: Namespace) -> int:
 
     The exit code is that of ``verify``, or 4 if the integration ended early.
     """
+    from .numerics.cores import usable_cores
     from .report import build
 
     given, source = problem_file(arguments, default=True)
     target = Path(arguments.output)
     check_folder(target, arguments.force)
-    report = build(given, source, arguments.quick, progress=True)
+    report = build(given, source, arguments.quick, progress=True, workers=usable_cores())
     files = report.files()
     with folder(target, arguments.force) as stage:
         for name, text in files.items():

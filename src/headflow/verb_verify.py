@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,8 +60,9 @@ def _recheck(arguments: Namespace) -> int:
 def _workers(arguments: Namespace) -> int:
     if arguments.workers is not None:
         return integer("workers", arguments.workers)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    from .numerics.cores import usable_cores
+
+    return usable_cores()
 
 
 def _table(verification: Verification, form: str) -> str:
