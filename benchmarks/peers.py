@@ -1,7 +1,7 @@
-"""Owns the peers of the benchmarks: the flow written by hand in NumPy; JiTCODE and diffrax where they are installed.
+"""Owns the peers of the benchmarks: the flow written by hand in NumPy, and other packages where they are installed.
 
-These two get the balanced flow in logarithms written out for I = H = 3, as scalar SymPy expressions with common ones
-shared.
+JiTCODE, pyodesys and diffrax get the balanced flow in logarithms written out for I = H = 3, as scalar SymPy expressions
+with common ones shared; scikit-sundae gets headflow's generated NumPy code.
 """
 
 from __future__ import annotations
@@ -74,6 +74,50 @@ def jitcode_run(problem: Any, start: np.ndarray, times: np.ndarray) -> Run | Non
             ode.set_initial_value(start, 0.0)
             found = [np.array(ode.integrate(t)) for t in (times if path else times[-1:])]
         return np.array(found) if path else found[-1]
+
+    return run
+
+
+def pyodesys_run(problem: Any, start: np.ndarray, times: np.ndarray) -> Run | None:
+    """pyodesys with SciPy's LSODA and its own symbolic Jacobian."""
+    if not find_spec("pyodesys"):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pyodesys.symbolic import SymbolicSys
+
+        state, velocity = written_out(problem.n_tasks, problem.n_heads, problem.exact_values())
+        system = SymbolicSys(list(zip(state, velocity, strict=True)))
+
+    def run(rtol: float, path: bool = False) -> np.ndarray:
+        points = np.array([0.0, *(times if path else times[-1:])])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = system.integrate(
+                points, start, integrator="scipy", name="lsoda", rtol=rtol, atol=rtol, nsteps=10**6
+            )
+        return found.yout[1:] if path else found.yout[-1]
+
+    return run
+
+
+def cvode_run(velocity: Run, jacobian: Run, start: np.ndarray, times: np.ndarray) -> Run | None:
+    """scikit-sundae's CVODE with BDF and dense solves, from (t, y) → dy/dt and its Jacobian."""
+    if not find_spec("sksundae"):
+        return None
+    from sksundae.cvode import CVODE
+
+    def right_hand_side(t: float, y: np.ndarray, out: np.ndarray) -> None:
+        out[:] = velocity(t, y)
+
+    def matrix(t: float, y: np.ndarray, rate: np.ndarray, out: np.ndarray) -> None:
+        out[:] = jacobian(t, y)
+
+    def run(rtol: float, path: bool = False) -> np.ndarray:
+        solver = CVODE(right_hand_side, method="BDF", jacfn=matrix, rtol=rtol, atol=rtol, max_num_steps=10**6)
+        points = np.array([0.0, *(times if path else times[-1:])])
+        found = solver.solve(points, start)
+        return found.y[1:] if path and len(points) > 2 else found.y[-1]
 
     return run
 

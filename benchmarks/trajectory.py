@@ -3,10 +3,10 @@
 I = H = 3, d = 10, L = 100, balanced flow in logarithms to T = 1e4.  Every method gets the analytic Jacobian where it
 takes one and is tried at tolerances from 1e-2 to 1e-10 in half decades; of those that deliver the error asked for the
 fastest counts.  "plain NumPy" is the flow and its Jacobian as one first writes them by hand; the other SciPy methods
-have headflow's generated NumPy code.  JiTCODE and diffrax take part where they are installed; "headflow without numba"
-is what ``auto`` takes where numba is not.  Errors are of loss, μ and ω, relative, at T and (the largest) at 60 times on
-the way, against Radau at rtol 1e-12.  Times are for the state at T; methods take turns, and what is shown are medians
-and medians of ratios.
+have headflow's generated NumPy code, and so has scikit-sundae's dense CVODE.  That, JiTCODE, pyodesys and diffrax take
+part where they are installed; "headflow without numba" is what ``auto`` takes where numba is not.  Errors are of loss,
+μ and ω, relative, at T and (the largest) at 60 times on the way, against Radau at rtol 1e-12.  Times are for the state
+at T; methods take turns, and what is shown are medians and medians of ratios.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from statistics import median
 
 import numpy as np
-from peers import diffrax_run, jitcode_run, plain_code
+from peers import cvode_run, diffrax_run, jitcode_run, plain_code, pyodesys_run
 from scipy.integrate import odeint, solve_ivp
 
 import headflow as hf
@@ -148,6 +148,8 @@ def main() -> None:
     began = time.perf_counter()
     METHODS["JiTCODE, LSODA"] = jitcode_run(problem, start, times)
     print(f"JiTCODE: {time.perf_counter() - began:.0f} s of code generation and compilation")
+    METHODS["pyodesys, LSODA"] = pyodesys_run(problem, start, times)
+    METHODS["CVODE dense"] = cvode_run(velocity, jacobian, start, times)
     for solver in ("Tsit5", "Kvaerno5"):
         METHODS[f"diffrax {solver}"] = diffrax_run(problem, start, times, solver)
     for name in [name for name, run in METHODS.items() if run is None]:
