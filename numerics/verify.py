@@ -93,7 +93,7 @@ def verify(
     claims
         Ids of statements (default: all of them, those registered by `register` included).
     quick
-        Fewer samples and starts.
+        Fewer samples and starts; no trapping regions, and no fitted laws where there is other evidence.
     seed
         Seed of every random draw.
     progress
@@ -200,4 +200,4 @@ def _in_processes(ids: Sequence[str], setting: Setting, workers: int) -> Iterato
 
 def verdict_on(id: str, setting: Setting) -> Verdict:
     """The verdict on a statement from what all its checks find."""
-    return judged(known_statement(id), *(check(setting) for check in checks_of(id)))
+    return judged(known_statement(id), *(check(setting) for check in checks_of(id, setting.quick)))
