@@ -168,36 +168,54 @@ def substitute(expression: Expr, mapping: Mapping[Symbol, Expr]) -> Expr:
 
     An upper limit counts as free: ``{n_heads: n_tasks}`` sets H = I everywhere.
     """
-    if not mapping:
-        return expression
-    if isinstance(expression, Symbol):
-        return mapping.get(expression, expression)
-    if isinstance(expression, Indexed | KroneckerDelta):
-        entries = indices_of(expression)
-        if not any(entry in mapping for entry in entries):
-            return expression
-        changed = tuple(mapping.get(entry, entry) for entry in entries)
-        return expression.base[changed] if isinstance(expression, Indexed) else KroneckerDelta(*changed)
-    if isinstance(expression, Sum):
-        pairs = [(index, substitute(upper, mapping)) for index, upper in bounds(expression)]
-        inner = {old: new for old, new in mapping.items() if old not in expression.variables}
-        incoming = set().union(*(free_symbols(new) for new in inner.values()))
-        renamed = {index: fresh(index) for index, _ in pairs if index in incoming}
-        body = substitute(substitute(expression.function, renamed), inner)
-        return close_sum(body, tuple((renamed.get(index, index), upper) for index, upper in pairs))
-    if not expression.args:
-        return expression
-    return rebuild(expression, [substitute(argument, mapping) for argument in expression.args])
+    known: dict[Expr, Expr] = {}  # parts occur many times: each is rebuilt once
+
+    def changed(part: Expr) -> Expr:
+        if isinstance(part, Symbol):
+            return mapping.get(part, part)
+        if not part.args:
+            return part
+        if part not in known:
+            known[part] = anew(part)
+        return known[part]
+
+    def anew(part: Expr) -> Expr:
+        if isinstance(part, Indexed | KroneckerDelta):
+            entries = indices_of(part)
+            if not any(entry in mapping for entry in entries):
+                return part
+            moved = tuple(mapping.get(entry, entry) for entry in entries)
+            return part.base[moved] if isinstance(part, Indexed) else KroneckerDelta(*moved)
+        if isinstance(part, Sum):
+            pairs = [(index, changed(upper)) for index, upper in bounds(part)]
+            inner = {old: new for old, new in mapping.items() if old not in part.variables}
+            incoming = set().union(*(free_symbols(new) for new in inner.values()))
+            renamed = {index: fresh(index) for index, _ in pairs if index in incoming}
+            body = substitute(substitute(part.function, renamed), inner)
+            return close_sum(body, tuple((renamed.get(index, index), upper) for index, upper in pairs))
+        return rebuild(part, [changed(argument) for argument in part.args])
+
+    return changed(expression) if mapping else expression
 
 
 def replace_indexed(expression: Expr, rules: Mapping[IndexedBase, Callable[..., Expr]]) -> Expr:
     """Replace each ``X[a, b]`` whose name has a rule by ``rule(a, b)``, without capture."""
-    if isinstance(expression, Indexed):
-        rule = rules.get(expression.base)
-        return rule(*expression.indices) if rule else expression
-    if isinstance(expression, Sum):
-        body, pairs = open_sum(expression)
-        return close_sum(replace_indexed(body, rules), pairs)
-    if not expression.args or isinstance(expression, KroneckerDelta):
-        return expression
-    return rebuild(expression, [replace_indexed(argument, rules) for argument in expression.args])
+    known: dict[Expr, Expr] = {}
+
+    def changed(part: Expr) -> Expr:
+        if not part.args or isinstance(part, KroneckerDelta):
+            return part
+        if part not in known:
+            known[part] = anew(part)
+        return known[part]
+
+    def anew(part: Expr) -> Expr:
+        if isinstance(part, Indexed):
+            rule = rules.get(part.base)
+            return rule(*part.indices) if rule else part
+        if isinstance(part, Sum):
+            body, pairs = open_sum(part)
+            return close_sum(changed(body), pairs)
+        return rebuild(part, [changed(argument) for argument in part.args])
+
+    return changed(expression)
