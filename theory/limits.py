@@ -6,27 +6,24 @@ transcendental equation per task, whose root is found at high precision.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, Mul, S, Symbol, cancel, exp, expand_log, factor, log, sqrt
 
 from . import notation as n
+from .ansatz import allocation, on_mu, on_omega
 from .choices import checked_closure
 from .closed_form import ENOUGH_HEADS, ClosedForm
 from .derivation import Derivation, Recorder
 from .flow import gradient_flow
-from .indexed import Definition, factored, inline, normalise, replace_indexed, substitute
+from .indexed import Definition, factored, normalise, substitute
 from .indexed.nodes import indexed_bases, rebuild
 from .printing import Equation, Equations
 from .rooted_form import Root, RootedForm
 from .scalars import plain_symbols, positive_solution, summand
 
 loss_infinity = Symbol("loss_infinity", positive=True)
-# On-task values of the ansatz: head i hosts task i.
-on_mu = IndexedBase("m", positive=True)
-on_omega = IndexedBase("w", positive=True)
 # C_ii there, where the equation for w is not solved.
 head_spread = IndexedBase("C_on", positive=True)
 # What takes the place of e where the query's expectation is exact.
@@ -83,20 +80,12 @@ def _stationarity(closure: str) -> _Stationarity:
     flow = gradient_flow("balanced", closure)
     record = Recorder("Task-allocation limit", ("H ≥ I and task i ends on a head of its own, numbered i",))
     record.include(flow.derivation)
-    ansatz: dict[IndexedBase, Callable[..., Expr]] = {
-        n.mu: lambda task, head: on_mu[task] * KroneckerDelta(task, head),
-        n.omega: lambda task, head: on_omega[task] * KroneckerDelta(task, head),
-    }
+    at_ansatz = allocation(flow)
     record(
         "allocation ansatz",
-        ((n.mu[i, h], ansatz[n.mu](i, h)), (n.omega[i, h], ansatz[n.omega](i, h))),
+        at_ansatz.lines(i, h),
         "Head i serves task i alone; further heads are idle (μ = 0) and drop out.",
     )
-
-    def at_ansatz(expression: Expr) -> Expr:
-        opened = substitute(inline(expression, flow.definitions), {n.n_heads: n.n_tasks})
-        return normalise(replace_indexed(opened, ansatz))
-
     by_mu, by_omega = (at_ansatz(partial) for partial in flow.gradient)
     on_task_mu, on_task_omega = (normalise(substitute(partial, {h: i})) for partial in (by_mu, by_omega))
     off_task_mu, off_task_omega = (normalise(where_distinct(partial)) for partial in (by_mu, by_omega))

@@ -13,20 +13,20 @@ from functools import cache
 from sympy import Expr, Ge, IndexedBase, Integer, KroneckerDelta, S, Sum, Symbol, cancel, diff, exp, factor, solve, sqrt
 
 from . import notation as n
+from .ansatz import Ansatz
+from .ansatz import on_mu as hosting_mu
+from .ansatz import on_omega as hosting_omega
 from .bounds import single_head_optimum
 from .choices import checked_closure
 from .derivation import Derivation, Recorder
 from .errors import InputError
 from .flow import gradient_flow
-from .indexed import Definition, difference_is_zero, factored, fold, inline, normalise, replace_indexed, substitute
+from .indexed import Definition, difference_is_zero, factored, fold, normalise, replace_indexed, substitute
 from .indexed.nodes import free_symbols
 from .limits import as_power, task_allocation_limit
-from .limits import on_mu as hosting_mu
-from .limits import on_omega as hosting_omega
 from .optimum_proof import expressed
 from .scalars import plain_symbols, positive_solution, summand
 from .symmetry import task_dim, task_noise, task_power
-from .system import ReducedSystem
 
 group_size = Symbol("g", integer=True, positive=True)
 shared_mu = Symbol("mu_g", positive=True)
@@ -43,12 +43,6 @@ scaled_weight = Symbol("u", real=True)
 
 ONE = Integer(1)
 Rule = Callable[[Expr, Expr], Expr]
-
-
-def _at(flow: ReducedSystem, expression: Expr, mu: Rule, omega: Rule, sizes: dict[Symbol, Expr]) -> Expr:
-    """An expression of a flow at an ansatz for μ and ω, definitions opened."""
-    opened = substitute(inline(expression, flow.definitions), sizes)
-    return normalise(replace_indexed(opened, {n.mu: mu, n.omega: omega}))
 
 
 @dataclass(frozen=True)
@@ -89,13 +83,13 @@ def _shared_head(closure: str) -> SharedHead:
     def hosted(base: IndexedBase) -> Rule:
         return lambda task, head: base[task] * KroneckerDelta(head, ONE)
 
-    ansatz = (hosted(hosting_mu), hosted(hosting_omega))
+    hosting = Ansatz(flow, {n.mu: hosted(hosting_mu), n.omega: hosted(hosting_omega)}, sizes)
     record(
         "hosting ansatz",
-        ((n.mu[i, h], ansatz[0](i, h)), (n.omega[i, h], ansatz[1](i, h))),
+        hosting.lines(i, h),
         "Tasks 1..g of the group sit on head 1 (renumbered); the weights of the others there vanish.",
     )
-    by_mu, by_omega = (_at(flow, partial, *ansatz, sizes) for partial in flow.gradient)
+    by_mu, by_omega = (hosting(partial) for partial in flow.gradient)
     on_mu, on_omega = (normalise(substitute(partial, {h: ONE})) for partial in (by_mu, by_omega))
     if closure == "leading":
         _record_any_group(record, on_mu, on_omega)
@@ -120,7 +114,7 @@ def _shared_head(closure: str) -> SharedHead:
     omega = positive_solution(eliminated, shared_omega)
     record("omega of a shared head", (shared_omega, omega), "The residual eliminated.")
     (interaction,) = (item for item in flow.definitions if item.base == n.interaction)
-    spread = at_equal(_at(flow, interaction.at(ONE, ONE), *ansatz, sizes))
+    spread = at_equal(hosting(interaction.at(ONE, ONE)))
     square = group_size * task_dim * shared_omega**2
     kappa = as_power((spread / square).xreplace({shared_omega: omega}))
     record(
@@ -131,7 +125,7 @@ def _shared_head(closure: str) -> SharedHead:
     in_kappa = {spread: shared_kappa * square}
     mu = _in_cost(positive_solution(equal_mu.xreplace(in_kappa), shared_mu).xreplace({shared_omega: omega}))
     record("mu of a shared head", (shared_mu, mu), "Then the first equation is linear in μ; c = φ d/L.")
-    total = at_equal(_at(flow, flow.loss, *ansatz, sizes)).xreplace(in_kappa)
+    total = at_equal(hosting(flow.loss)).xreplace(in_kappa)
     loss = _in_cost(total.xreplace({shared_mu: mu}).xreplace({shared_omega: omega}))
     if kappa.is_number:
         mu, loss = (form.xreplace({shared_kappa: kappa}) for form in (mu, loss))
@@ -237,10 +231,10 @@ def split_task() -> SplitTask:
     record.include(task_allocation_limit().derivation)
     heads = Symbol("K", integer=True, positive=True)
     sizes = {n.n_tasks: ONE, n.n_heads: heads}
-    ansatz: tuple[Rule, Rule] = (lambda _, head: part_mu[head], lambda _, head: part_omega)
+    ansatz = Ansatz(flow, {n.mu: lambda _, head: part_mu[head], n.omega: lambda *_: part_omega}, sizes)
     record(
         "split ansatz",
-        ((n.mu[i, h], part_mu[h]), (n.omega[i, h], part_omega)),
+        ansatz.lines(i, h),
         "Heads 1..K (renumbered) serve task i alone; the weights of other tasks there vanish.",
     )
     total = Definition(total_mu, substitute(n.over_heads(part_mu[h]), {n.n_heads: heads}))
@@ -249,7 +243,7 @@ def split_task() -> SplitTask:
     def at(expression: Expr) -> Expr:
         """At the ansatz; the sum of all m is one symbol."""
         task = substitute(expression, {i: ONE}) if i in free_symbols(expression) else expression
-        return normalise(replace_indexed(fold(_at(flow, task, *ansatz, sizes), total), of_task))
+        return normalise(replace_indexed(fold(ansatz(task), total), of_task))
 
     by_mu, by_omega = (at(partial) for partial in flow.gradient)
     pull = normalise(by_omega / part_mu[h])
@@ -318,9 +312,9 @@ def idle_head() -> IdleHead:
         ((n.mu[i, idle_head_index], S.Zero), (n.omega[i, idle_head_index], idle_omega[i])),
         "The idle head l, besides heads 1..I at the limit; its ω is arbitrary.",
     )
-    by_mu, by_omega = (
-        _at(flow, substitute(partial, {n.h: idle_head_index}), mu, omega, sizes) for partial in flow.gradient
-    )
+    # The ansatz tells head l from the others: definitions, written for any head, have to be opened first.
+    opened = (substitute(flow.opened(partial), {**sizes, n.h: idle_head_index}) for partial in flow.gradient)
+    by_mu, by_omega = (normalise(replace_indexed(partial, {n.mu: mu, n.omega: omega})) for partial in opened)
     record(
         "idle omega stands still",
         (n.partial_derivative(n.omega[i, idle_head_index]), by_omega),

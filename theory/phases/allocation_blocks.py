@@ -6,19 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Add, Expr, ImmutableMatrix, IndexedBase, KroneckerDelta, S, log, sqrt
+from sympy import Add, Expr, ImmutableMatrix, IndexedBase, KroneckerDelta, S, log
 
 from .. import notation as n
+from ..ansatz import allocation, on_mu, on_omega
 from ..derivation import Recorder
 from ..flow import gradient_flow
-from ..indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, rule, substitute
+from ..indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, substitute
 from ..indexed.calculus import Direction
-from ..limits import in_noise_to_context, on_mu, on_omega, task_allocation_limit, where_distinct
+from ..limits import in_noise_to_context, task_allocation_limit, where_distinct
 from ..scalars import positive_solution
 from ..system import ReducedSystem
 from .linearised import block_equations, perturbation
-
-Point = Mapping[IndexedBase, Callable[..., Expr]]
 
 
 @dataclass(frozen=True)
@@ -50,34 +49,6 @@ def swapped(expression: Expr) -> Expr:
     return substitute(expression, {n.i: n.h, n.h: n.i})
 
 
-def allocation(flow: ReducedSystem) -> Point:
-    """The state with task i on head i alone, at any m_i and w_i there (o = v and k = q for the factors)."""
-    values = {
-        n.mu: lambda task: on_mu[task],
-        n.omega: lambda task: on_omega[task],
-        n.o: lambda task: sqrt(on_mu[task]),
-        n.v: lambda task: sqrt(on_mu[task]),
-        n.key: lambda task: sqrt(sqrt(n.embedding_dim) * on_omega[task]),
-        n.query: lambda task: sqrt(sqrt(n.embedding_dim) * on_omega[task]),
-    }
-    return {base: _on_diagonal(values[base]) for base in flow.state_bases}
-
-
-def at_allocation(flow: ReducedSystem, expression: Expr) -> Expr:
-    """The expression, definitions opened, with H = I at the allocation."""
-    return normalise(replace_indexed(substitute(expression, {n.n_heads: n.n_tasks}), _values(flow)))
-
-
-@cache
-def _values(flow: ReducedSystem) -> Point:
-    """State and definitions at the allocation: these are put in as values, far smaller than their bodies."""
-    values = dict(allocation(flow))
-    for item in flow.definitions:
-        body = normalise(replace_indexed(substitute(item.body, {n.n_heads: n.n_tasks}), values))
-        values[item.base] = rule(item.head, body)
-    return values
-
-
 def at_equilibrium(expression: Expr, closure: str) -> Expr:
     """An expression of task i with what stationarity on task says put in: φ_i by m_i, and the value of w_i."""
     return normalise(expression.xreplace(_equilibrium(closure)))
@@ -96,7 +67,7 @@ def _spread(closure: str) -> dict[Expr, Expr]:
     (interaction,) = (item for item in flow.definitions if item.base == n.interaction)
     limit = task_allocation_limit(closure)
     assert limit.kappa is not None
-    exponent = at_allocation(flow, interaction.at(n.i, n.i)).args[0]
+    exponent = allocation(flow)(interaction.at(n.i, n.i)).args[0]
     value = log(limit.kappa.symbol * n.dims[n.i] * limit.omega.expression**2)
     return {atom: value / exponent.coeff(atom) for atom in exponent.atoms(log)}
 
@@ -105,7 +76,7 @@ def _spread(closure: str) -> dict[Expr, Expr]:
 def _equilibrium(closure: str) -> dict[Expr, Expr]:
     i, h = n.i, n.h
     flow = gradient_flow("balanced", closure)
-    pull = normalise(substitute(at_allocation(flow, flow.gradient[0]), {h: i}))
+    pull = normalise(substitute(allocation(flow)(flow.gradient[0]), {h: i}))
     known = {on_omega[i]: task_allocation_limit(closure).omega.expression, **_spread(closure)}
     return {n.noise_factor[i]: positive_solution(pull, n.noise_factor[i]).xreplace(known), **known}
 
@@ -123,7 +94,7 @@ def allocation_blocks(parametrisation: str, closure: str = "leading") -> Allocat
     }
     derivatives = {}
     for name, direction in directions.items():
-        moved = first_order(flow, direction, lambda expression: at_allocation(flow, expression))
+        moved = first_order(flow, direction, allocation(flow))
         on_task = tuple(normalise(substitute(rhs, {h: i})) for rhs in moved)
         off_task = tuple(where_distinct(rhs) for rhs in moved)
         derivatives["on", name] = tuple(at_equilibrium(rhs, closure) for rhs in on_task) if name == "on" else on_task
@@ -153,9 +124,9 @@ def record_blocks(record: Recorder, flow: ReducedSystem) -> AllocationBlocks:
     point = allocation(flow)
     record(
         f"{name} flow at rest",
-        tuple((base[i, h], point[base](i, h)) for base in state),
+        point.lines(i, h),
         "m_i and w_i are μ_i^i and ω_i^i at the allocation limit; every velocity vanishes there.",
-        check=lambda: all(_at_rest(at_allocation(flow, rhs), closure) for rhs in flow.velocity),
+        check=lambda: all(_at_rest(point(rhs), closure) for rhs in flow.velocity),
     )
     on_task, off_task = block_equations(state, blocks.on_task, i), block_equations(state, blocks.off_task, h)
     record(
@@ -196,10 +167,6 @@ def _same(found: tuple[Expr, ...], lines: tuple[tuple[Expr, Expr], ...]) -> Call
     shown = (substitute(rhs, {n.n_heads: n.n_tasks}) for _, rhs in lines)
     pairs = tuple(zip(found, shown, strict=True))
     return lambda: all(difference_is_zero(own, other) for own, other in pairs)
-
-
-def _on_diagonal(value: Callable[[Expr], Expr]) -> Callable[..., Expr]:
-    return lambda task, head: value(task) * KroneckerDelta(task, head)
 
 
 def _on_task_only(base: IndexedBase) -> Callable[..., Expr]:

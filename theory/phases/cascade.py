@@ -13,6 +13,7 @@ from functools import cache
 from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, S, Symbol, exp, expand, simplify, sqrt
 
 from .. import notation as n
+from ..ansatz import on_mu, on_omega
 from ..closed_form import ClosedForm
 from ..derivation import Derivation, Recorder
 from ..flow import gradient_flow
@@ -20,7 +21,6 @@ from ..indexed import Definition, difference_is_zero, factored, inline, normalis
 from ..indexed.asymptotics import leading_order
 from ..indexed.monomial import Term, to_expression
 from ..indexed.normal import terms
-from ..limits import on_mu, on_omega
 from ..scalars import plain_symbols, positive_solution
 from ..system import ReducedSystem
 from .warm_up import warm_up_flow

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from sympy import Expr, IndexedBase, Integer, Rational, Symbol, exp, expand_log, limit, log, oo, simplify, sqrt
 
 from .. import notation as n
+from ..ansatz import on_mu
 from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, require, to_float
 from ..coordinates import to_hyperbolic
 from ..derivation import Derivation, Recorder
@@ -22,7 +23,7 @@ from ..errors import HypothesisError, InputError
 from ..factors import ABSOLUTE_IMBALANCES, ANGLES
 from ..flow import gradient_flow, split_flow
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
-from ..limits import on_mu, task_allocation_limit
+from ..limits import task_allocation_limit
 from ..loss import PARAMETERS
 from ..scalars import plain_symbols
 

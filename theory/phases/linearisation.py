@@ -7,6 +7,7 @@ from functools import cache
 from sympy import Gt, IndexedBase, Lt, Matrix, S, diag, sqrt, zeros
 
 from .. import notation as n
+from ..ansatz import allocation
 from ..choices import checked_closure, checked_parametrisation
 from ..closed_form import ENOUGH_HEADS, ClosedForm
 from ..derivation import Recorder
@@ -19,7 +20,6 @@ from ..limits import task_allocation_limit, where_distinct
 from ..system import ReducedSystem
 from .allocation_blocks import (
     allocation_blocks,
-    at_allocation,
     at_equilibrium,
     in_parameters,
     off_task_only,
@@ -118,7 +118,7 @@ def _record_algebraic_decay(record: Recorder, flow: ReducedSystem) -> None:
     twice = substitute(flow.opened(flow.velocity[1]), {n.n_heads: n.n_tasks})
     for _ in range(2):
         twice = directional_derivative(twice, direction)
-    second = where_distinct(at_allocation(flow, twice / 2))
+    second = where_distinct(allocation(flow)(twice / 2))
     rate = swapped(in_parameters(flow.closure)(swapped(-second / moved[i, h] ** 2)))
     record(
         "neutral modes at second order",
@@ -176,7 +176,7 @@ def _record_restriction(record: Recorder, flow: ReducedSystem) -> None:
     """On task, μ and ω move as in the balanced flow and the invariants stand still: T J = B T."""
     i, h = n.i, n.h
     forms = (*(item.body for item in PRODUCTS), *flow.invariants)
-    slopes = [[at_allocation(flow, gradient(form, factor)) for factor in flow.state] for form in forms]
+    slopes = [[allocation(flow)(gradient(form, factor)) for factor in flow.state] for form in forms]
     change = Matrix(slopes).applyfunc(lambda slope: at_equilibrium(substitute(slope, {h: i}), flow.closure))
     own, reduced = (allocation_blocks(name, flow.closure).on_task for name in ("split", "balanced"))
     names = (*(item.base for item in PRODUCTS), *(imbalance.base for imbalance in IMBALANCES))
