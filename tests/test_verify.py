@@ -11,7 +11,9 @@ from sympy import Rational, Symbol
 from headflow import Problem, compare, verify
 from headflow.errors import InputError
 from headflow.numerics import optimum
-from headflow.numerics.checks import CHECKS, Finding, Setting, flow, model, statics
+from headflow.numerics.checks import CHECKS, LAWS, Finding, Setting, flow, model, parametrisations, statics
+from headflow.numerics.checks.registry import BASINS, checks_of
+from headflow.numerics.verdict import outcome
 from headflow.numerics.verify import judged
 from headflow.theory.derivation import Derivation, Step
 from headflow.theory.statements import statement, statements
@@ -45,6 +47,20 @@ def test_the_reference_case_holds(quick):
     assert quick.exit_code == 0
     for verdict in quick.verdicts:
         assert verdict.margin == verdict.bound - verdict.measured > verdict.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id", [*LAWS, *BASINS])
+def test_what_a_quick_run_leaves_out_holds(id):
+    table = LAWS if id in LAWS else BASINS
+    assert table[id] in checks_of(id)
+    assert table[id] not in checks_of(id, quick=True)
+    assert outcome(table[id](Setting(REFERENCE, 0, False))) == "holds"
+
+
+@pytest.mark.slow
+def test_both_sides_of_the_split_energy_are_the_same():
+    assert outcome(parametrisations.energy(Setting(REFERENCE, 0, False))) == "holds"
 
 
 def test_json_is_complete(quick):
