@@ -81,7 +81,7 @@ def own_jax_rate(members: list[tuple[hf.Problem, hf.InitialState]]) -> str:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    print(machine.describe("headflow", "numpy", "scipy", "numba"))
+    print(machine.describe("headflow", "numpy", "scipy", "llvmlite"))
     members = [member(seed) for seed in range(count)]
     loops = [Loop(*one) for one in members[:SAMPLE]]
     plain = [Loop(*one, plain=True) for one in members[:SAMPLE]]

@@ -76,7 +76,7 @@ def ends(number: int, method: str, rtol: float) -> Ends | None:
 
 def main() -> int:
     count, first = (int(given) for given in (*sys.argv[1:], *("300", "0")[len(sys.argv) - 1 :]))
-    print(machine.describe("headflow", "numpy", "scipy", "numba"))
+    print(machine.describe("headflow", "numpy", "scipy", "llvmlite"))
     warnings.simplefilter("ignore")  # of states outside a closure's range
     distances: dict[tuple[str, float], list[float]] = {one: [] for one in METHODS}
     wrong, beyond, unknown = [], [], 0

@@ -73,7 +73,7 @@ def main() -> None:
         print(json.dumps(case(int(size), float(t_final), start, float(rtol))))
         return
     largest = int(sys.argv[1]) if sys.argv[1:] else LARGEST
-    print(machine.describe("headflow", "numpy", "scipy", "numba", "scikit-sundae"))
+    print(machine.describe("headflow", "numpy", "scipy", "llvmlite", "scikit-sundae"))
     print(
         f"{'I = H':>6} {'T':>8} {'start':10} {'method':18} {'wall s':>8} {'CPU s':>8} {'velocity':>8} {'products':>8} "
         f"{'error':>8} {'emergence':>9} {'MB':>7}"

@@ -4,7 +4,8 @@ I = H = 3, d = 10, L = 100, balanced flow in logarithms to T = 1e4.  Every metho
 takes one and is tried at tolerances from 1e-2 to 1e-10 in half decades; of those that deliver the error asked for the
 fastest counts.  "plain NumPy" is the flow and its Jacobian as one first writes them by hand; the other SciPy methods
 have headflow's generated NumPy code, and so has scikit-sundae's dense CVODE.  That, JiTCODE, pyodesys and diffrax take
-part where they are installed; "headflow without numba" is what ``auto`` takes where numba is not.  Errors are of loss,
+part where they are installed, and odeint with the generated loops compiled by numba; "headflow without a compiler" is
+what ``auto`` takes where llvmlite is not installed.  Errors are of loss,
 μ and ω, relative, at T and (the largest) at 60 times on the way, against Radau at rtol 1e-12.  Times are for the state
 at T; methods take turns, and what is shown are medians and medians of ratios.
 """
@@ -17,6 +18,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from statistics import median
 
 import numpy as np
@@ -24,9 +26,10 @@ from peers import cvode_run, diffrax_run, jitcode_run, plain_code, pyodesys_run
 from scipy.integrate import odeint, solve_ivp
 
 import headflow as hf
-from headflow.numerics.codegen.native import native_system, numba_installed
+from headflow.numerics.codegen.native import native_system
+from headflow.numerics.compiler import Program, compiler_installed
 from headflow.numerics.dynamics import Dynamics
-from headflow.numerics.engine.native import empty_records, engine
+from headflow.numerics.engine.native import integrator
 from headflow.numerics.engine.stepping import CompiledSteps
 from headflow.numerics.solvers import Stepper, choose_method
 
@@ -34,6 +37,12 @@ T_FINAL, ROUNDS = 1e4, 9
 TOLERANCES = [10.0 ** -(n / 2) for n in range(4, 21)]  # half decades: none pays for more accuracy than is asked for
 TARGETS = (1e-5, 1e-6)
 BASELINES = ("LSODA, plain NumPy", "SciPy LSODA")
+MANY = """
+def many(number: int, values: Vector, y: Vector, work: Vector, out: Vector) -> None:
+    for n in range(number):
+        y[0] = y[0] + 0.0 * out[0]  # else one call would do for all
+        {0}(values, y, work, out)
+"""
 
 problem = hf.Problem(dims=[10] * 3, signal_power=[1] * 3, noise_variance=0.1, context_length=100, n_heads=3)
 dynamics = Dynamics(problem, hf.InitialState.random(problem, scale=0.03), "balanced", "leading")
@@ -76,21 +85,30 @@ def by_odeint(rtol: float, path: bool = False) -> np.ndarray:
     return found[1:] if path else found[-1]
 
 
-def by_odeint_compiled(rtol: float, path: bool = False) -> np.ndarray:
-    native = native_system(dynamics.chart.system)
-    values, out, work = native.bound(dynamics.chart.values, *shape), np.empty(18), np.empty(native.sizes(*shape)[2])
+def odeint_with_numba() -> Callable[..., np.ndarray] | None:
+    """odeint with the generated loops of this size, compiled by numba."""
+    if not find_spec("numba"):
+        return None
+    from numba import njit
+
+    native = native_system(dynamics.chart.system, *shape)
+    compiled = njit(native.function("velocity", compiled=False))
+    values, out, work = native.bound(dynamics.chart.values), np.empty(18), np.empty(native.n_work)
 
     def f(t, y):
-        native.velocity(*shape, values, y, work, out)
+        compiled(values, y, work, out)
         return out
 
-    points = np.array([0.0, *times]) if path else np.array([0.0, T_FINAL])
-    found = odeint(f, start, points, tfirst=True, rtol=rtol, atol=rtol, mxstep=10**6)
-    return found[1:] if path else found[-1]
+    def run(rtol: float, path: bool = False) -> np.ndarray:
+        points = np.array([0.0, *times] if path else [0.0, T_FINAL])
+        found = odeint(f, start, points, tfirst=True, rtol=rtol, atol=rtol, mxstep=10**6)
+        return found[1:] if path else found[-1]
+
+    return run
 
 
 def by_scipy_default(rtol: float, path: bool = False) -> np.ndarray:
-    """What `integrate` does without numba, once."""
+    """What `integrate` does without llvmlite, once."""
     steps = Stepper(dynamics, choose_method("LSODA", len(start)), rtol, start, unit, end)
     found, ahead = start, list(on_the_way)
     states = []
@@ -101,26 +119,26 @@ def by_scipy_default(rtol: float, path: bool = False) -> np.ndarray:
     return np.array(states) if path else found
 
 
-def by_rodas(rtol: float, path: bool = False) -> np.ndarray:
-    if path:
-        steps = CompiledSteps(dynamics.chart, shape, rtol, rtol, unit, end)
-        found, ahead = [], list(on_the_way)
-        for reached, dense in steps.until_evaluations(10**6):
-            while ahead and ahead[0] <= reached:
-                found.append(dense(ahead.pop(0)))
-        return np.array(found)
-    native = native_system(dynamics.chart.system)
-    y, values = start.copy(), native.bound(dynamics.chart.values, *shape)
-    engine().advance(
-        *(*native.callbacks, *shape, values, np.empty(native.sizes(*shape)[2]), unit, end, rtol, rtol, np.nan, 10**6),
-        *(
-            y,
-            np.array([0.0, engine().first_step(rtol, end), np.nan, np.inf]),
-            np.zeros(5, np.int64),
-            *empty_records(0, len(y)),
-        ),
-    )
-    return y
+def by_rodas() -> Callable[..., np.ndarray]:
+    """headflow's compiled steps, their parameters bound beforehand like those of all others."""
+    made = integrator(dynamics.chart.system, *shape)
+    values, advance = made.native.bound(dynamics.chart.values), made.advance
+
+    def run(rtol: float, path: bool = False) -> np.ndarray:
+        if path:
+            steps = CompiledSteps(dynamics.chart, shape, rtol, rtol, unit, end)
+            found, ahead = [], list(on_the_way)
+            for reached, dense in steps.until_evaluations(10**6):
+                while ahead and ahead[0] <= reached:
+                    found.append(dense(ahead.pop(0)))
+            return np.array(found)
+        y = start.copy()
+        position = np.array([0.0, made.first_step(rtol, end), np.nan, np.inf])
+        counts, records = np.zeros(5, np.int64), made.empty_records(0)
+        advance(values, unit, end, rtol, rtol, np.nan, 10**6, y, position, counts, *records)
+        return y
+
+    return run
 
 
 METHODS: dict[str, Callable[..., np.ndarray] | None] = {
@@ -130,10 +148,10 @@ METHODS: dict[str, Callable[..., np.ndarray] | None] = {
     "SciPy BDF, log time": by_solve_ivp("BDF", True),
     "SciPy Radau, log time": by_solve_ivp("Radau", True),
     "SciPy odeint": by_odeint,
-    "headflow without numba": by_scipy_default,
+    "headflow without a compiler": by_scipy_default,
 }
-if numba_installed():
-    METHODS |= {"odeint, numba velocity": by_odeint_compiled, "Rodas5P (headflow)": by_rodas}
+if compiler_installed():
+    METHODS["Rodas5P (headflow)"] = by_rodas()
 
 
 def timed(run: Callable[..., np.ndarray], rtol: float) -> float:
@@ -144,10 +162,11 @@ def timed(run: Callable[..., np.ndarray], rtol: float) -> float:
 
 def main() -> None:
     np.seterr(over="ignore")  # of trial steps far out, which solvers reject
-    print(machine.describe("headflow", "numpy", "scipy", "numba"))
+    print(machine.describe("headflow", "numpy", "scipy", "llvmlite", "numba"))
     began = time.perf_counter()
     METHODS["JiTCODE, LSODA"] = jitcode_run(problem, start, times)
     print(f"JiTCODE: {time.perf_counter() - began:.0f} s of code generation and compilation")
+    METHODS["odeint, numba velocity"] = odeint_with_numba()
     METHODS["pyodesys, LSODA"] = pyodesys_run(problem, start, times)
     METHODS["CVODE dense"] = cvode_run(velocity, jacobian, start, times)
     for solver in ("Tsit5", "Kvaerno5"):
@@ -180,30 +199,24 @@ def main() -> None:
                 taken = 1e3 * median(one[name] for one in rounds)
                 told = " ".join(f"{ratio:8.1f}" for ratio in ratios)
                 print(f"  {name:24} {rtol:6.0e} {errors[name][rtol][place]:9.1e} {taken:9.3f} {told}")
-    if numba_installed():
+    if compiler_installed():
         _kernels()
 
 
 def _kernels() -> None:
-    """Velocity and Jacobian by themselves, called from compiled code."""
-    from numba import njit
-
-    native = native_system(dynamics.chart.system)
-    values, work, out = native.bound(dynamics.chart.values, *shape), np.empty(native.sizes(*shape)[2]), np.empty(324)
-
-    @njit
-    def many(function, number, n_tasks, n_heads, values, y, work, out):
-        for _ in range(number):
-            function(n_tasks, n_heads, values, y, work, out)
-
+    """Velocity, Jacobian and loss by themselves, called from compiled code."""
+    native = native_system(dynamics.chart.system, *shape)
+    values, work, out = native.bound(dynamics.chart.values), np.empty(native.n_work), np.empty(324)
     print("\nmicroseconds, median of 9: compiled, NumPy")
-    for name, function in (("velocity", native.velocity), ("jacobian", native.jacobian), ("loss", native.loss)):
+    for name in ("velocity", "jacobian", "loss"):
         kernel = {"velocity": dynamics.velocity, "jacobian": dynamics.jacobian}.get(name)
-        many(function, 1, *shape, values, start, work, out)
+        many = Program(f"many_{name}", [*native.program.texts, MANY.format(name)], native.program.constants)
+        run = many.compiled("many")
+        run(1, values, start, work, out)
         ours, theirs = [], []
         for _ in range(9):
             began = time.perf_counter()
-            many(function, 5000, *shape, values, start, work, out)
+            run(5000, values, start, work, out)
             ours.append((time.perf_counter() - began) / 5000)
             began = time.perf_counter()
             for _ in range(200 if kernel else 0):

@@ -11,7 +11,7 @@ from ..theory.coordinates import to_growth, to_log
 from ..theory.derivation import Derivation
 from ..theory.flow import gradient_flow
 from ..theory.system import ReducedSystem
-from .codegen.module_cache import remembered
+from .store import remembered
 
 _CHARTS: Final[Mapping[str, Callable[[ReducedSystem], ReducedSystem]]] = {
     "plain": lambda system: system,

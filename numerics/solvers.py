@@ -14,7 +14,7 @@ import numpy as np
 from ..theory.choices import unknown
 from ..theory.errors import InputError, InputTypeError
 from .codegen import JacobianProduct
-from .codegen.native import numba_installed
+from .compiler import compiler_installed
 from .dynamics import Dynamics
 from .krylov_steps import krylov_steps, sundials_installed
 from .problem import FloatArray
@@ -70,16 +70,16 @@ def choose_method(method: object, size: int, compiled: bool = True) -> Method:
         )
     if name == COMPILED and not compiled:
         raise InputError(f"the method {COMPILED} is for the flows of attention; use the method auto")
-    if name == COMPILED and not numba_installed():
-        raise InputError(f"the method {COMPILED} needs numba: install headflow[fast], or use the method auto")
+    if name == COMPILED and not compiler_installed():
+        raise InputError(f"the method {COMPILED} needs llvmlite: install headflow[fast], or use the method auto")
     if name == KRYLOV and not sundials_installed():
         raise InputError(f"the method {KRYLOV} needs scikit-sundae: install headflow[fast], or use the method auto")
     if name != "auto":
         return Method(name, "as asked for", ((name, MAX_EVALUATIONS),))
-    if compiled and size <= _LARGEST_COMPILED and numba_installed():
+    if compiled and size <= _LARGEST_COMPILED and compiler_installed():
         return Method(
             COMPILED,
-            "auto: numba is installed and the state is small, so that compiled Rosenbrock steps are fastest",
+            "auto: llvmlite is installed and the state is small, so that compiled Rosenbrock steps are fastest",
             ((COMPILED, MAX_EVALUATIONS),),
         )
     if size >= _KRYLOV_STATE and sundials_installed():

@@ -15,15 +15,17 @@ import pytest
 from sympy import Rational, Symbol, exp
 
 import headflow as hf
-from headflow.numerics.codegen import compile_system, module_cache, native
+from headflow.numerics import store
+from headflow.numerics.codegen import compile_system
 from headflow.numerics.codegen.loops import loop_module
-from headflow.numerics.codegen.native import NativeSystem, native_system, numba_installed
+from headflow.numerics.codegen.native import NativeSystem, native_system
+from headflow.numerics.compiler import compiler_installed
 from headflow.numerics.dynamics import Chart
 from headflow.numerics.flows import flow
 from headflow.theory import gradient_flow, to_log
 from headflow.theory import notation as n
 
-needs_numba = pytest.mark.skipif(not numba_installed(), reason="numba is not installed (extra fast)")
+needs_llvm = pytest.mark.skipif(not compiler_installed(), reason="llvmlite is not installed (extra fast)")
 FLOWS = [(p, c) for p in ("balanced", "merged", "split") for c in ("leading", "finite_d", "first_order")]
 
 SLOW = [
@@ -49,18 +51,18 @@ def case(parametrisation: str, closure: str, shape: tuple[int, int]) -> tuple[Ch
     return chart, chart.start + 0.2 * draw.standard_normal(len(chart.start)) * np.abs(chart.start)
 
 
-def compare(native: NativeSystem, values: dict[str, Any], y: np.ndarray, shape: tuple[int, int]) -> None:
+def compare(native: NativeSystem, values: dict[str, Any], y: np.ndarray, compiled: bool) -> None:
     """Every function of the loops against the array kernel; work and results start as NaN, so that none is missed."""
     kernels = compile_system(native.system)
-    bound = native.bound(values, *shape)
-    work = np.full(native.sizes(*shape)[2], np.nan)
+    bound = native.bound(values)
+    work = np.full(native.n_work, np.nan)
     names = {"velocity": kernels.velocity, "jacobian": kernels.jacobian, "loss": kernels.loss}
-    if hasattr(native.module, "weights"):
+    if "weights" in native.program.names:
         names["weights"] = kernels.named(("mu", "omega"))
     for name, kernel in names.items():
         expected = np.ravel(kernel.bind(values)(y))
         found = np.full(expected.size, np.nan)
-        getattr(native, name)(*shape, bound, y, work, found)
+        native.function(name, compiled)(bound, y, work, found)
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max(), err_msg=name)
 
 
@@ -71,23 +73,23 @@ def compare(native: NativeSystem, values: dict[str, Any], y: np.ndarray, shape: 
 def test_loops_equal_array_kernels(parametrisation: str, closure: str) -> None:
     for shape in ((1, 1), (3, 2), (2, 4)):
         chart, y = case(parametrisation, closure, shape)
-        compare(native_system(chart.system, compiled=False), chart.values, y, shape)
+        compare(native_system(chart.system, *shape), chart.values, y, False)
 
 
-@needs_numba
+@needs_llvm
 def test_compiled_loops_equal_array_kernels() -> None:
     for shape in ((1, 1), (3, 2), (5, 6)):
         chart, y = case("balanced", "leading", shape)
-        compare(native_system(chart.system), chart.values, y, shape)
+        compare(native_system(chart.system, *shape), chart.values, y, True)
 
 
-@needs_numba
+@needs_llvm
 @pytest.mark.slow
 @pytest.mark.parametrize(("parametrisation", "closure"), FLOWS)
 def test_compiled_loops_equal_array_kernels_everywhere(parametrisation: str, closure: str) -> None:
     for shape in ((1, 1), (3, 2), (5, 6)):
         chart, y = case(parametrisation, closure, shape)
-        compare(native_system(chart.system), chart.values, y, shape)
+        compare(native_system(chart.system, *shape), chart.values, y, True)
 
 
 def own_system() -> Any:
@@ -100,7 +102,7 @@ def own_system() -> Any:
 def test_a_users_own_loss() -> None:
     draw = np.random.default_rng(0)
     values = {"a": 1.7, "I": 2.0, "H": 3.0}
-    compare(NativeSystem(own_system(), compiled=False), values, draw.standard_normal(12), (2, 3))
+    compare(NativeSystem(own_system(), 2, 3), values, draw.standard_normal(12), False)
 
 
 def test_the_module_can_be_read() -> None:
@@ -114,48 +116,46 @@ def test_the_module_can_be_read() -> None:
 
 def test_parameters_are_checked() -> None:
     chart, _ = case("balanced", "leading", (2, 2))
-    native = native_system(chart.system, compiled=False)
     with pytest.raises(KeyError, match="no value for the parameter sigma2"):
-        native.bound({name: value for name, value in chart.values.items() if name != "sigma2"}, 2, 2)
+        native_system(chart.system, 2, 2).bound({n: value for n, value in chart.values.items() if n != "sigma2"})
     with pytest.raises(ValueError, match=r"the parameter d must have shape \(3,\), got \(2,\)"):
-        native.bound(chart.values, 3, 2)
+        native_system(chart.system, 3, 2).bound(chart.values)
+    with pytest.raises(ValueError, match="has no loops of the hessian"):
+        native_system(chart.system, 3, 2).function("hessian")
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_numba)])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_llvm)])
 def test_far_out_nothing_looks_finite(compiled: bool) -> None:
     chart, y = case("balanced", "leading", (3, 2))
-    native = native_system(chart.system, compiled)
-    out, work = np.zeros(12), np.empty(native.sizes(3, 2)[2])
+    native = native_system(chart.system, 3, 2)
+    out, work = np.zeros(12), np.empty(native.n_work)
     with np.errstate(all="ignore"):
-        native.velocity(3, 2, native.bound(chart.values, 3, 2), y + 20, work, out)
+        native.function("velocity", compiled)(native.bound(chart.values), y + 20, work, out)
     assert not np.isfinite(out).all()
 
 
 def test_files_are_written_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADFLOW_CACHE_DIR", str(tmp_path / "deep" / "cache"))
-    source = "value = 7\n" + "# filler\n" * 10_000
-    load = module_cache.load_module.__wrapped__
+    content = b"7" * 100_000
     with ThreadPoolExecutor(8) as pool:
-        modules = list(pool.map(lambda _: load("probe", source), range(32)))
-    assert {module.value for module in modules} == {7}
-    (path,) = (tmp_path / "deep" / "cache").glob("*.py")
+        found = list(pool.map(lambda _: store.kept("probe.o", lambda: content), range(32)))
+    assert set(found) == {content}
+    (path,) = (tmp_path / "deep" / "cache").iterdir()
     written = path.stat().st_mtime_ns
-    load("probe", source)
+    assert store.kept("probe.o", lambda: b"not asked for") == content
     assert path.stat().st_mtime_ns == written
-    for damaged in (b"half of it", b"\xff\xfe not text"):
-        path.write_bytes(damaged)
-        assert load("probe", source).value == 7
-    assert not list(path.parent.glob("*.tmp"))
 
 
 def test_without_a_home(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
     kept.pop("HEADFLOW_CACHE_DIR", None)
-    code = "from headflow.numerics.codegen.module_cache import *; print(load_module('p', 'a = 1').__file__)"
+    code = "from headflow.numerics.store import *; kept('p', lambda: b'1'); print(cache_folder())"
     for extra in ({}, {"HOME": "/proc/nowhere"}):
         environment = {**kept, **extra, "TMPDIR": str(tmp_path)}
         run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        assert Path(run.stdout.strip()).parent.parent == tmp_path
+        folder = Path(run.stdout.strip())
+        assert folder.parent == tmp_path
+        assert (folder / "p").exists()
 
 
 def test_results_are_made_once_and_again_where_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,40 +167,33 @@ def test_results_are_made_once_and_again_where_damaged(tmp_path: Path, monkeypat
         return (1, 2, 3)
 
     for _ in range(2):
-        assert module_cache.remembered("probe", make) == (1, 2, 3)
+        assert store.remembered("probe", make) == (1, 2, 3)
     assert len(made) == 1
     (path,) = tmp_path.glob("probe_*.pickle")
     whole = path.read_bytes()
     for damaged in (b"", whole[:20], whole[:-1], whole[:-1] + b"?"):
         path.write_bytes(damaged)
-        assert module_cache.remembered("probe", make) == (1, 2, 3)
+        assert store.remembered("probe", make) == (1, 2, 3)
         assert path.read_bytes() == whole
     assert len(made) == 5
-    monkeypatch.setattr(module_cache, "sources_key", lambda: "changed")
-    assert module_cache.remembered("probe", lambda: "new") == "new"
+    monkeypatch.setattr(store, "sources_key", lambda: "changed")
+    assert store.remembered("probe", lambda: "new") == "new"
 
 
 def test_a_changed_source_has_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sources = [tmp_path / name for name in ("theory/loss.py", "numerics/codegen/loops.py", "numerics/flows.py")]
+    names = ("theory/loss.py", "numerics/codegen/loops.py", "numerics/compiler/machine.py", "numerics/flows.py")
+    sources = [tmp_path / name for name in names]
     for source in sources:
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("half = 1")
-    monkeypatch.setattr(module_cache, "__file__", str(tmp_path / "numerics" / "codegen" / "module_cache.py"))
-    keys = {module_cache.sources_key.__wrapped__()}
+    monkeypatch.setattr(store, "__file__", str(tmp_path / "numerics" / "store.py"))
+    keys = {store.sources_key.__wrapped__()}
     for source in sources:
         source.write_text("half = 2")
-        keys.add(module_cache.sources_key.__wrapped__())
+        keys.add(store.sources_key.__wrapped__())
         source.write_text("half = 1")
-        keys.add(module_cache.sources_key.__wrapped__())
-    assert len(keys) == 4
-
-
-def test_options_of_the_compiler_are_in_the_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HEADFLOW_CACHE_DIR", str(tmp_path))
-    native.loaded("probe_options", "a = 1")
-    monkeypatch.setattr(native, "_OPTIONS", {"nogil": False})
-    native.loaded("probe_options", "a = 1")
-    assert len(list(tmp_path.glob("probe_options_*.py"))) == 2
+        keys.add(store.sources_key.__wrapped__())
+    assert len(keys) == 5
 
 
 def test_a_result_that_cannot_be_kept_is_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,17 +201,17 @@ def test_a_result_that_cannot_be_kept_is_returned(tmp_path: Path, monkeypatch: p
         raise OSError("no space left on device")
 
     monkeypatch.setenv("HEADFLOW_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(module_cache, "_write", full)
-    assert module_cache.remembered("probe", lambda: 7) == 7
+    monkeypatch.setattr(store, "_write", full)
+    assert store.remembered("probe", lambda: 7) == 7
 
 
 def test_the_last_folder_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module_cache.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(module_cache, "_usable", lambda _: False)
-    module_cache._last_resort.cache_clear()
-    assert module_cache.cache_folder() == module_cache.cache_folder()
+    monkeypatch.setattr(store.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(store, "_usable", lambda _: False)
+    store._last_resort.cache_clear()
+    assert store.cache_folder() == store.cache_folder()
     assert len(list(tmp_path.iterdir())) == 1
-    module_cache._last_resort.cache_clear()
+    store._last_resort.cache_clear()
 
 
 @pytest.mark.parametrize(("parametrisation", "coordinates"), [("balanced", "log"), ("merged", "plain")])

@@ -12,14 +12,14 @@ import headflow as hf
 from cases import REFERENCE, START, random_case
 from headflow.errors import InputError, IntegrationError
 from headflow.numerics import solvers
-from headflow.numerics.codegen.native import numba_installed
+from headflow.numerics.compiler import Program, compiler_installed
 from headflow.numerics.dynamics import Chart
 from headflow.numerics.engine import explicit_tableau, tableau
-from headflow.numerics.engine.native import engine
+from headflow.numerics.engine.native import loops_text, tableaus
 from headflow.numerics.engine.stepping import CompiledSteps
 from headflow.numerics.stop import StopReason
 
-needs_numba = pytest.mark.skipif(not numba_installed(), reason="numba is not installed (extra fast)")
+needs_llvm = pytest.mark.skipif(not compiler_installed(), reason="llvmlite is not installed (extra fast)")
 
 
 def matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -84,10 +84,15 @@ def test_the_explicit_tableau_meets_the_order_conditions_inside_steps_too() -> N
     assert last @ (a @ a @ a @ c) == pytest.approx(1 / 120, abs=1e-12)
 
 
+def loops_of(size: int) -> Program:
+    """The integrator's loops for states of that length, without a flow."""
+    return Program("steps", [loops_text()], {"N": size, "WORK": 1, **tableaus()})
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_bound_on_stiffness_is_one(seed: int) -> None:
     matrix = np.random.default_rng(seed).standard_normal((6, 6)) * np.logspace(0, 2, 6)[:, None]
-    bound = engine(compiled=False).stiffness(matrix.ravel(), 6)
+    bound = loops_of(6).plain("stiffness")(matrix.ravel())
     assert bound >= np.abs(np.linalg.eigvals(matrix)).max()
     assert bound == pytest.approx(min(np.linalg.norm(matrix, 1), np.linalg.norm(matrix, np.inf)))
 
@@ -98,12 +103,12 @@ def test_factors_solve(size: int) -> None:
     matrix, x = draw.standard_normal((size, size)), draw.standard_normal(size)
     matrix[0, 0] = 0.0 if size > 1 else 1.0  # rows must be exchanged
     right, pivots, factors = matrix @ x, np.zeros(size, np.int64), matrix.T.copy()
-    plain = engine(compiled=False)
-    assert plain.factorise(factors, pivots)
-    plain.solve(factors, pivots, right)
+    factorise, solve = (loops_of(size).plain(name) for name in ("factorise", "solve"))
+    assert factorise(factors, pivots)
+    solve(factors, pivots, right)
     np.testing.assert_allclose(right, x, rtol=1e-9)
-    assert size == 1 or not plain.factorise(np.ones((size, size)), pivots)
-    assert not plain.factorise(np.full((size, size), np.nan), pivots)
+    assert size == 1 or not factorise(np.ones((size, size)), pivots)
+    assert not factorise(np.full((size, size), np.nan), pivots)
 
 
 def steps(compiled: bool, rtol: float = 1e-4, t_final: float = 100.0, **changes: Any) -> CompiledSteps:
@@ -139,7 +144,7 @@ def test_steps_are_explicit_first_and_implicit_where_it_is_stiff() -> None:
     assert run.evaluations < 8.5 * len(ends)
 
 
-@needs_numba
+@needs_llvm
 def test_compiled_steps_are_those_of_plain_python() -> None:
     (ends, states), (others, plain) = walk(steps(True)), walk(steps(False))
     np.testing.assert_allclose(ends, others, rtol=1e-9)
@@ -154,7 +159,7 @@ def test_a_limit_on_evaluations_is_kept() -> None:
     assert ends[-1] < math.log1p(100 / 15.0)
 
 
-@needs_numba
+@needs_llvm
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("parametrisation", ["balanced", "merged"])
 def test_it_agrees_with_scipy(seed: int, parametrisation: str) -> None:
@@ -167,22 +172,22 @@ def test_it_agrees_with_scipy(seed: int, parametrisation: str) -> None:
         assert one.loss == pytest.approx(other.loss, rel=allowed)
 
 
-@needs_numba
+@needs_llvm
 def test_it_is_what_auto_takes_for_small_states() -> None:
     run = hf.integrate(REFERENCE, START, t_final=50)
     assert run.method == "Rodas5P"
-    assert "numba is installed" in run.method_reason
+    assert "llvmlite is installed" in run.method_reason
     assert run.stats.jacobians > 0
 
 
-def test_without_numba_scipy_is_the_default_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solvers, "numba_installed", lambda: False)
+def test_without_a_compiler_scipy_is_the_default_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solvers, "compiler_installed", lambda: False)
     assert hf.integrate(REFERENCE, START, t_final=50).method == "LSODA"
-    with pytest.raises(InputError, match=r"Rodas5P needs numba: install headflow\[fast\]"):
+    with pytest.raises(InputError, match=r"Rodas5P needs llvmlite: install headflow\[fast\]"):
         hf.integrate(REFERENCE, START, method="rodas5p")
 
 
-@needs_numba
+@needs_llvm
 def test_it_gives_up_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(solvers, "MAX_EVALUATIONS", 1500)
     with pytest.raises(IntegrationError, match="limit on the number of evaluations") as caught:
@@ -192,7 +197,7 @@ def test_it_gives_up_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@needs_numba
+@needs_llvm
 @pytest.mark.parametrize("rtol", [1e-4, 1e-10, 1e-12])
 def test_errors_are_honest_at_every_tolerance(rtol: float) -> None:
     run = hf.integrate(REFERENCE, START, t_final=100, rtol=rtol, method="Rodas5P")

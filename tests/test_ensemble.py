@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,11 +14,11 @@ import pytest
 import headflow as hf
 from cases import REFERENCE, START, random_case
 from headflow.errors import InputError, InputTypeError, ValidityWarning
-from headflow.numerics.codegen.native import numba_installed
-from headflow.numerics.engine import members
+from headflow.numerics.compiler import Program, compiler_installed
+from headflow.numerics.engine import members, native
 from headflow.numerics.engine.ensemble import _batch, _chunks
 
-needs_numba = pytest.mark.skipif(not numba_installed(), reason="numba is not installed (extra fast)")
+needs_llvm = pytest.mark.skipif(not compiler_installed(), reason="llvmlite is not installed (extra fast)")
 STARTS = [hf.InitialState.random(REFERENCE, scale=0.03, seed=seed) for seed in range(5)]
 
 
@@ -25,7 +26,7 @@ needs_jax = pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not inst
 
 
 @pytest.fixture(
-    params=[pytest.param("numba", marks=needs_numba), pytest.param("jax", marks=[needs_jax, pytest.mark.slow]), "scipy"]
+    params=[pytest.param("llvm", marks=needs_llvm), pytest.param("jax", marks=[needs_jax, pytest.mark.slow]), "scipy"]
 )
 def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -70,18 +71,18 @@ def test_ragged_members_and_failures_stay(way: str) -> None:
     assert (found.allocation.values[1, small.n_tasks :] == -1).all()
 
 
-@needs_numba
+@needs_llvm
 @needs_jax
 @pytest.mark.slow
 @pytest.mark.parametrize("parametrisation", ["merged", "split"])
-def test_jax_and_numba_take_the_same_steps(parametrisation: str) -> None:
+def test_jax_and_llvm_take_the_same_steps(parametrisation: str) -> None:
     starts = [hf.InitialState.random(REFERENCE, scale=0.1, seed=seed) for seed in range(40)]
-    by_numba, by_jax = (
-        hf.ensemble(REFERENCE, starts, 1e3, parametrisation, rtol=1e-6, backend=backend) for backend in ("numba", "jax")
+    by_llvm, by_jax = (
+        hf.ensemble(REFERENCE, starts, 1e3, parametrisation, rtol=1e-6, backend=backend) for backend in ("llvm", "jax")
     )
     for name in ("loss", "mu", "omega", "emergence"):
-        np.testing.assert_allclose(by_jax[name], by_numba[name], rtol=1e-6, atol=1e-9, err_msg=name)
-    assert (by_jax.allocation == by_numba.allocation).all()
+        np.testing.assert_allclose(by_jax[name], by_llvm[name], rtol=1e-6, atol=1e-9, err_msg=name)
+    assert (by_jax.allocation == by_llvm.allocation).all()
 
 
 @needs_jax
@@ -94,49 +95,41 @@ def test_jax_gives_up_on_a_member_and_keeps_it(monkeypatch: pytest.MonkeyPatch) 
     assert np.isfinite(found.mu.values).all()
 
 
-@needs_numba
+@needs_llvm
 def test_plain_python_follows_the_same_members(monkeypatch: pytest.MonkeyPatch) -> None:
-    from headflow.numerics.codegen.native import native_system
-    from headflow.numerics.engine.native import engine
-
     compiled = hf.ensemble(REFERENCE, STARTS[0], t_final=60)
-    monkeypatch.setattr(members, "follower", lambda: engine(compiled=False).follow)
-    monkeypatch.setattr(members, "native_system", lambda system: native_system(system, compiled=False))
+    monkeypatch.setattr(members, "integrator", partial(members.integrator, compiled=False))
     plain = hf.ensemble(REFERENCE, STARTS[0], t_final=60)
     for name in ("mu", "omega", "loss", "emergence"):
         np.testing.assert_allclose(plain[name], compiled[name], rtol=1e-7, err_msg=name)
     np.testing.assert_allclose(plain.error_estimate, compiled.error_estimate, rtol=1e-3)
 
 
-@needs_numba
+@needs_llvm
 def test_threads_change_nothing() -> None:
     starts = [hf.InitialState.random(REFERENCE, scale=0.05, seed=seed) for seed in range(60)]
     one, four = (hf.ensemble(REFERENCE, starts, t_final=100, workers=workers) for workers in (1, 4))
     assert one.identical(four)
 
 
-@needs_numba
+@needs_llvm
 def test_threads_compile_once_where_the_first_member_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from headflow.numerics.codegen import module_cache
-    from headflow.numerics.engine import native
-
     names = []
 
-    def slowly(function: Any, signature: Any, compiled: Any = native.compiled_function) -> Any:
-        names.append(function.__name__)
+    def slowly(program: Program, name: str, made: Any = Program._machine_code) -> Any:
+        names.append(name)
         time.sleep(0.02)  # so that the other threads come meanwhile
-        return compiled(function, signature)
+        return made(program, name)
 
-    monkeypatch.setattr(native, "compiled_function", slowly)
-    for made in (module_cache.load_module, native._engine, native._follower):
-        made.cache_clear()
+    monkeypatch.setattr(Program, "_machine_code", slowly)
+    native.integrator.cache_clear()
     bad = hf.InitialState(-START.mu, START.omega)
     found = hf.ensemble(REFERENCE, [bad, *STARTS, *STARTS], t_final=20, workers=8)
     assert found.status.values.tolist() == ["bad_input"] + ["reached_t_final"] * 10
-    assert len(names) == len(set(names)) == len(native._signatures()) + 1
+    assert names == ["follow"]
 
 
-@needs_numba
+@needs_llvm
 def test_a_member_that_runs_out_of_evaluations_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(members, "MAX_EVALUATIONS", 200)
     found = hf.ensemble(REFERENCE, STARTS[0])
@@ -147,7 +140,7 @@ def test_a_member_that_runs_out_of_evaluations_is_kept(monkeypatch: pytest.Monke
     assert "limit on the number of evaluations" in found.detail.item()
 
 
-@needs_numba
+@needs_llvm
 def test_members_that_fail_or_come_elsewhere_have_no_emergence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hf.ensemble(REFERENCE, STARTS[0], t_final=300).emergence.item() > 0
     with monkeypatch.context() as patched:
@@ -177,7 +170,7 @@ def test_members_that_jax_steps_together_fit_into_memory() -> None:
     assert chunks == [[0, 2], [4], [1], [3], [5]]
 
 
-@needs_numba
+@needs_llvm
 @pytest.mark.slow
 @pytest.mark.parametrize("parametrisation", ["merged", "split"])
 @pytest.mark.parametrize("closure", ["leading", "finite_d"])
@@ -189,7 +182,7 @@ def test_other_flows(parametrisation: str, closure: str) -> None:
         assert float(found.loss[member]) == pytest.approx(run.final.loss, rel=allowed)
 
 
-@needs_numba
+@needs_llvm
 @pytest.mark.slow
 def test_it_warns_once_outside_the_range_of_the_closure() -> None:
     problem = REFERENCE.replace(dims=[2, 2, 2])
@@ -215,7 +208,7 @@ def test_it_warns_once_outside_the_range_of_the_closure() -> None:
         (REFERENCE, START, {"workers": 0}, InputError, "workers must be at least 1"),
         (REFERENCE, START, {"workers": 1.5}, InputTypeError, "workers must be an integer"),
         (REFERENCE, START, {"closure": "x"}, InputError, "unknown closure"),
-        (REFERENCE, START, {"backend": "cuda"}, InputError, "unknown backend 'cuda'.*allowed: auto, numba, jax, scipy"),
+        (REFERENCE, START, {"backend": "cuda"}, InputError, "unknown backend 'cuda'.*allowed: auto, llvm, jax, scipy"),
         (REFERENCE, START, {"backend": 1}, InputTypeError, "backend must be a string"),
     ],
 )

@@ -1,8 +1,9 @@
-"""Owns loops: a graph of array operations written as one Python module of plain ``for`` loops over scalars.
+"""Owns loops: a graph of array operations written as one Python text of plain ``for`` loops over scalars.
 
-The module needs nothing but NumPy's exp, log and sqrt, so that it runs as it is (slowly) and compiles with numba
-(fast).  Sizes are arguments: one compilation serves all numbers of tasks and heads.  All arrays are flat; a loop
-reads ``work[C + h * H + k]``, where ``C`` is the place at which that array begins.
+The text needs nothing but NumPy's exp, log and sqrt, so that it runs as it is (slowly); it is in the language that
+`headflow.numerics.compiler` makes fast.  Sizes are names that whoever runs it gives: ``I`` and ``H`` in
+``for h in range(H)``.  All arrays are flat; a loop reads ``work[C + h * H + k]``, where ``C`` is the place at which
+that array begins.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ _INFIX: Final = {"multiply": "*", "add": "+", "subtract": "-"}
 
 @dataclass(frozen=True)
 class LoopModule:
-    """The generated module.
+    """The generated text.
 
     Attributes
     ----------
     source
         Python text of ``sizes``, ``constants``, ``velocity``, ``jacobian``, ``loss`` and ``weights``.
     size_names
-        The arguments that all of them begin with: the ranges of the indices, as integers.
+        The names that it expects to be known: the ranges of the indices, as integers.
     parameters
         Parameter name → names of its axes' ranges, in the order in which ``values`` begins with them.
     """
@@ -123,7 +124,7 @@ class _Writer:
         kept = [node for node in kept if not inlined(node, uses)]
         for node in kept:
             self._place_constant(node)
-        self._function("constants", ("values",), "What depends on the parameters only, written behind them.")
+        self._function("constants(values)", "What depends on the parameters only, written behind them.")
         with self._indented():
             for node in kept:
                 letters = letters_of(node.axes)
@@ -152,10 +153,12 @@ class _Writer:
             "Time = learning rate × steps; the loss has no ½.",
             '"""',
             "",
+            "from __future__ import annotations",
+            "",
             "from numpy import exp, log, sqrt",
             "",
             "",
-            f"def sizes({', '.join(self.sizes)}):",
+            "def sizes():",
             '    """Lengths of y, of values and of work."""',
             f"    return {', '.join(_text(total) for total in totals)}",
         ]
@@ -166,7 +169,8 @@ class _Writer:
 
     def _run_function(self, name: str, parts: Parts, steps: Sequence[Node]) -> Expr:
         """Write one function of the state; returns the length of its working memory."""
-        self._function(name, _ARGUMENTS, _DOCS[name])
+        arguments = ", ".join(f"{argument}: Vector" for argument in _ARGUMENTS)
+        self._function(f"{name}({arguments}) -> None", _DOCS[name])
         uses = uses_of([parts])
         size: Expr = S.Zero
         kept = [node for node in steps if not inlined(node, uses)]
@@ -319,8 +323,8 @@ class _Writer:
             self.names[node.number] = name
         return self.names[node.number]
 
-    def _function(self, name: str, arguments: Sequence[str], doc: str) -> None:
-        self.lines += ["", "", f"def {name}({', '.join((*self.sizes, *arguments))}):", f'    """{doc}"""']
+    def _function(self, head: str, doc: str) -> None:
+        self.lines += ["", "", f"def {head}:", f'    """{doc}"""']
 
     def _line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)

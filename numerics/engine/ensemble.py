@@ -15,7 +15,7 @@ import numpy as np
 from ..._version import __version__
 from ...theory.choices import checked_closure, checked_parametrisation, unknown
 from ...theory.errors import InputError, InputTypeError, ValidityWarning
-from ..codegen.native import numba_installed
+from ..compiler import compiler_installed
 from ..cores import usable_cores
 from ..domain import largest_omega
 from ..exact import as_float, shown
@@ -67,9 +67,9 @@ def ensemble(
     progress
         Show a bar on stderr, if that is a terminal and it takes more than two seconds.
     backend
-        "numba" (extra ``fast``): compiled loops in threads; "jax" (extra ``jax``): all members of one shape in one
+        "llvm" (extra ``fast``): compiled loops in threads; "jax" (extra ``jax``): all members of one shape in one
         vectorised call, on JAX's default device, a GPU where it has one, in float64, to which JAX is switched for the
-        whole process; "scipy": one member after the other; "auto": numba where it is installed and the members are
+        whole process; "scipy": one member after the other; "auto": llvm where it is installed and the members are
         small, else scipy.
 
     Returns
@@ -117,9 +117,9 @@ def _checked_backend(backend: str, size: int) -> str:
     if backend not in ("auto", *BACKENDS):
         raise InputError(unknown("backend", backend, ("auto", *BACKENDS)))
     if backend == "auto":
-        return "numba" if numba_installed() and size <= _LARGEST else "scipy"
-    if backend == "numba" and not numba_installed():
-        raise InputError("the backend numba needs numba: install headflow[fast], or use the backend auto")
+        return "llvm" if compiler_installed() and size <= _LARGEST else "scipy"
+    if backend == "llvm" and not compiler_installed():
+        raise InputError("the backend llvm needs llvmlite: install headflow[fast], or use the backend auto")
     if backend == "jax" and find_spec("jax") is None:
         raise InputError("the backend jax needs JAX: install headflow[jax], or use the backend auto")
     return backend
@@ -177,7 +177,7 @@ def _run(task: Task, members: Sequence[Member], workers: int, progress: bool) ->
 
     with bar:
         keep(chunks[0], outcomes_of(chunks[0]))  # compiles, once
-        if task.backend != "numba" or workers == 1:
+        if task.backend != "llvm" or workers == 1:
             for places in chunks[1:]:
                 keep(places, outcomes_of(places))
         else:

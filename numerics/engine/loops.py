@@ -1,40 +1,50 @@
-"""Owns the compiled integrator as loops: plain Python over arrays that numba compiles as it stands.
+"""Owns the compiled integrator as loops: plain Python over arrays, which `headflow.numerics.compiler` makes fast.
 
 Steps are explicit (Tsit5) while the flow is not stiff and implicit (Rodas5P) where it is: an explicit step takes 6
 velocities and nothing else, about a third of an implicit step's time.  What decides is step · ‖J‖, an upper bound of
 step · |λ| that cannot miss stiffness.
 
-This file is copied beside the generated code before it is compiled (see `headflow.numerics.codegen.native`), so it
-imports nothing of the package; the tableaus are written behind the copy.  Functions are listed callee first.
+This text is compiled behind the generated loops of one flow, for one size (see `headflow.numerics.engine.native`), so
+it imports nothing of the package.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+Cube = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Function = Callable[[int, int, Floats, Floats, Floats, Floats], Any]
 
 # ruff: noqa: F821
+# The generated loops, and how long their state and their memory are.
+N: int
+WORK: int
+
+
+def velocity(values: Vector, y: Vector, work: Vector, out: Vector) -> None: ...
+def jacobian(values: Vector, y: Vector, work: Vector, out: Vector) -> None: ...
+def loss(values: Vector, y: Vector, work: Vector, out: Vector) -> None: ...
+def weights(values: Vector, y: Vector, work: Vector, out: Vector) -> None: ...
+
+
 # The coefficients; their values are in `tableau`, those of Tsit5 with the prefix TSIT.
 STAGES: int
 GAMMA: float
-A: Floats
-C: Floats
-NODES: Floats
-SLOPES: Floats
-DENSE: Floats
+A: Matrix
+C: Matrix
+NODES: Vector
+SLOPES: Vector
+DENSE: Matrix
 TSIT_STAGES: int
-TSIT_A: Floats
-TSIT_ERROR: Floats
-TSIT_NODES: Floats
-TSIT_DENSE: Floats
+TSIT_A: Matrix
+TSIT_ERROR: Vector
+TSIT_NODES: Vector
+TSIT_DENSE: Matrix
 
 REACHED, FULL, TOO_SMALL, OVERFLOW, EXHAUSTED, UNSOUND = range(6)
 SHRINK, GROW, SAFETY = 0.2, 6.0, 0.9
@@ -44,17 +54,16 @@ _DAMPING = 0.08  # of the step's changes by the error before: near the limit of 
 SHORTEST = 1e-15  # a step, relative to the way still to go and the way gone
 
 
-def factorise(columns: Floats, pivots: Integers) -> bool:
+def factorise(columns: Matrix, pivots: Integers) -> bool:
     """LU factors of a matrix in place, with row exchanges; whether it is regular.
 
     ``columns[c, r]`` is the entry in row r and column c, so that inner loops run along memory and need no order of
     summation: they are what takes the time.  The diagonal is left inverted.
     """
-    n = len(pivots)
-    for column in range(n):
+    for column in range(N):
         best = column
         largest = abs(columns[column, column])
-        for row in range(column + 1, n):
+        for row in range(column + 1, N):
             if abs(columns[column, row]) > largest:
                 largest = abs(columns[column, row])
                 best = row
@@ -62,178 +71,169 @@ def factorise(columns: Floats, pivots: Integers) -> bool:
         if not (0.0 < largest < np.inf):
             return False
         if best != column:
-            for other in range(n):
+            for other in range(N):
                 kept = columns[other, column]
                 columns[other, column] = columns[other, best]
                 columns[other, best] = kept
         inverse = 1.0 / columns[column, column]
         columns[column, column] = inverse
-        for row in range(column + 1, n):
+        for row in range(column + 1, N):
             columns[column, row] *= inverse
-        for other in range(column + 1, n):
+        for other in range(column + 1, N):
             factor = columns[other, column]
             if factor != 0.0:
-                for row in range(column + 1, n):
+                for row in range(column + 1, N):
                     columns[other, row] -= factor * columns[column, row]
     return True
 
 
-def solve(columns: Floats, pivots: Integers, x: Floats) -> None:
+def solve(columns: Matrix, pivots: Integers, x: Vector) -> None:
     """Solve with the factors, in place."""
-    n = len(pivots)
-    for column in range(n):
+    for column in range(N):
         best = pivots[column]
         if best != column:
             kept = x[column]
             x[column] = x[best]
             x[best] = kept
-    for column in range(n):
+    for column in range(N):
         factor = x[column]
-        for row in range(column + 1, n):
+        for row in range(column + 1, N):
             x[row] -= factor * columns[column, row]
-    for column in range(n - 1, -1, -1):
+    for column in range(N - 1, -1, -1):
         factor = x[column] * columns[column, column]
         x[column] = factor
         for row in range(column):
             x[row] -= factor * columns[column, row]
 
 
-def stiffness(flat: Floats, n: int) -> float:
+def stiffness(flat: Vector) -> float:
     """An upper bound of the size of a matrix's eigenvalues: the lesser of its row and column sum norms."""
     rows, columns = 0.0, 0.0
-    for first in range(n):
+    for first in range(N):
         row, column = 0.0, 0.0
-        for second in range(n):
-            row += abs(flat[first * n + second])
-            column += abs(flat[second * n + first])
+        for second in range(N):
+            row += abs(flat[first * N + second])
+            column += abs(flat[second * N + first])
         rows, columns = max(rows, row), max(columns, column)
     return min(rows, columns)
 
 
 def explicit_step(
-    velocity: Function,
-    n_tasks: int,
-    n_heads: int,
-    values: Floats,
-    work: Floats,
+    values: Vector,
     unit: float,
     s: float,
     step: float,
     rtol: float,
     atol: float,
-    y: Floats,
-    first: Floats,
-    stages: Floats,
-    trial: Floats,
-    right: Floats,
+    y: Vector,
+    first: Vector,
+    stages: Matrix,
+    trial: Vector,
+    right: Vector,
+    work: Vector,
 ) -> float:
     """Tsit5 from y to ``trial``; ``first`` is dy/ds at y, the last of the ``stages`` that at the end.
 
     Returns the error, 1 being what the tolerances allow.
     """
-    n = len(y)
-    for entry in range(n):
+    for entry in range(N):
         stages[0, entry] = first[entry]
     for stage in range(1, TSIT_STAGES):
-        for entry in range(n):
+        for entry in range(N):
             trial[entry] = y[entry]
         for other in range(stage):
             weight = step * TSIT_A[stage, other]
-            for entry in range(n):
+            for entry in range(N):
                 trial[entry] += weight * stages[other, entry]
-        velocity(n_tasks, n_heads, values, trial, work, right)
+        velocity(values, trial, work, right)
         pace = unit * math.exp(s + TSIT_NODES[stage] * step)
-        for entry in range(n):
+        for entry in range(N):
             stages[stage, entry] = pace * right[entry]
     error = 0.0
-    for entry in range(n):
+    for entry in range(N):
         total = 0.0
         for stage in range(TSIT_STAGES):
             total += TSIT_ERROR[stage] * stages[stage, entry]
         error += (step * total / (atol + rtol * max(abs(y[entry]), abs(trial[entry])))) ** 2
-    return math.sqrt(error / n)
+    return math.sqrt(error / N)
 
 
 def implicit_step(
-    velocity: Function,
-    n_tasks: int,
-    n_heads: int,
-    values: Floats,
-    work: Floats,
+    values: Vector,
     unit: float,
     s: float,
     step: float,
     rtol: float,
     atol: float,
-    y: Floats,
-    first: Floats,
-    stages: Floats,
-    trial: Floats,
-    right: Floats,
-    flat: Floats,
-    matrix: Floats,
+    y: Vector,
+    first: Vector,
+    stages: Matrix,
+    trial: Vector,
+    right: Vector,
+    work: Vector,
+    flat: Vector,
+    matrix: Matrix,
     pivots: Integers,
 ) -> float:
     """Rodas5P from y to ``trial``; ``first`` is dy/ds at y, ``flat`` the Jacobian of the velocity there.
 
     Returns the error, 1 being what the tolerances allow; infinite where the matrix of the stages is singular.
     """
-    n = len(y)
     pace, shift = unit * math.exp(s), 1.0 / (step * GAMMA)
-    for column in range(n):
-        for row in range(n):
-            matrix[column, row] = -pace * flat[row * n + column]
+    for column in range(N):
+        for row in range(N):
+            matrix[column, row] = -pace * flat[row * N + column]
         matrix[column, column] += shift
     if not factorise(matrix, pivots):
         return np.inf
     for stage in range(STAGES):
         if stage == 0:
-            for entry in range(n):
+            for entry in range(N):
                 right[entry] = first[entry]
         else:
-            for entry in range(n):
+            for entry in range(N):
                 trial[entry] = y[entry]
             for other in range(stage):
                 weight = A[stage, other]
-                for entry in range(n):
+                for entry in range(N):
                     trial[entry] += weight * stages[other, entry]
-            velocity(n_tasks, n_heads, values, trial, work, right)
+            velocity(values, trial, work, right)
             at = unit * math.exp(s + NODES[stage] * step)
-            for entry in range(n):
+            for entry in range(N):
                 right[entry] *= at
         slope = step * SLOPES[stage]
-        for entry in range(n):
+        for entry in range(N):
             right[entry] += slope * first[entry]
         for other in range(stage):
             weight = C[stage, other] / step
-            for entry in range(n):
+            for entry in range(N):
                 right[entry] += weight * stages[other, entry]
         solve(matrix, pivots, right)
-        for entry in range(n):
+        for entry in range(N):
             stages[stage, entry] = right[entry]
     error = 0.0
-    for entry in range(n):
+    for entry in range(N):
         # The last trial is the embedded solution, the last stage its error.
         trial[entry] += right[entry]
         error += (right[entry] / (atol + rtol * max(abs(y[entry]), abs(trial[entry])))) ** 2
-    return math.sqrt(error / n)
+    return math.sqrt(error / N)
 
 
-def bends(implicit: bool, step: float, stages: Floats, out: Floats) -> None:
+def bends(implicit: bool, step: float, stages: Matrix, out: Matrix) -> None:
     """The three vectors of a step's dense output."""
     for row in range(3):
-        for entry in range(out.shape[1]):
+        for entry in range(N):
             out[row, entry] = 0.0
         for stage in range(STAGES if implicit else TSIT_STAGES):
             weight = DENSE[row, stage] if implicit else step * TSIT_DENSE[row, stage]
-            for entry in range(out.shape[1]):
+            for entry in range(N):
                 out[row, entry] += weight * stages[stage, entry]
 
 
-def interpolated(part: float, before: Floats, after: Floats, dense: Floats, out: Floats) -> None:
+def interpolated(part: float, before: Vector, after: Vector, dense: Matrix, out: Vector) -> None:
     """The state inside a step; ``part`` runs from 0 to 1."""
     rest = 1.0 - part
-    for entry in range(len(out)):
+    for entry in range(N):
         bend = dense[0, entry] + part * (dense[1, entry] + part * dense[2, entry])
         out[entry] = rest * before[entry] + part * (after[entry] + rest * bend)
 
@@ -244,35 +244,27 @@ def first_step(rtol: float, end: float) -> float:
 
 
 def advance(
-    velocity: Function,
-    jacobian: Function,
-    loss: Function,
-    n_tasks: int,
-    n_heads: int,
-    values: Floats,
-    work: Floats,
+    values: Vector,
     unit: float,
     end: float,
     rtol: float,
     atol: float,
     level: float,
     most: int,
-    y: Floats,
-    position: Floats,
+    y: Vector,
+    position: Vector,
     counts: Integers,
-    ends: Floats,
-    records: Floats,
+    ends: Vector,
+    records: Cube,
 ) -> int:
     """Step in log time until the end, or until the records are full.
 
     Parameters
     ----------
-    velocity, jacobian, loss
-        Generated loops; the velocity is per unit of time, and in log time s it is (unit · exp s) times that.
-    values, work
-        Their parameters with constants, and their memory.
+    values
+        Parameters of the generated loops, with constants.
     unit, end
-        Unit of time, and the log time of the end.
+        Unit of time, and the log time of the end: the velocity in log time s is (unit · exp s) times that in time.
     level
         Loss whose first crossing from above is located; NaN for none.
     most
@@ -286,16 +278,16 @@ def advance(
     ends, records
         Per step its end, and before, after and the three vectors of its dense output; empty to keep none.
     """
-    n = len(y)
-    stages = np.empty((max(STAGES, TSIT_STAGES), n))
-    flat = np.empty(n * n)
-    matrix = np.empty((n, n))
-    pivots = np.empty(n, np.int64)
-    first = np.empty(n)
-    trial = np.empty(n)
-    right = np.empty(n)
+    stages = np.empty((max(STAGES, TSIT_STAGES), N))
+    flat = np.empty(N * N)
+    matrix = np.empty((N, N))
+    pivots = np.empty(N, np.int64)
+    work = np.empty(WORK)
+    first = np.empty(N)
+    trial = np.empty(N)
+    right = np.empty(N)
     found = np.empty(1)
-    dense = np.empty((3, n))
+    dense = np.empty((3, N))
     watching = not math.isnan(level) and math.isnan(position[2])
     kept = 0
     fresh = True  # no slope at y yet
@@ -305,15 +297,15 @@ def advance(
     error_before = 1.0
     while position[0] < end:
         s, step = position[0], position[1]
-        if len(ends) and kept == len(ends):
+        if len(ends) > 0 and kept == len(ends):
             return FULL
         if counts[0] >= most:
             return EXHAUSTED
         pace = unit * math.exp(s)
         if fresh:
-            velocity(n_tasks, n_heads, values, y, work, first)
+            velocity(values, y, work, first)
             counts[0] += 1
-            for entry in range(n):
+            for entry in range(N):
                 first[entry] *= pace
             fresh = False
         last = s + step >= end or end - (s + step) < 1e-3 * step
@@ -323,11 +315,11 @@ def advance(
             return TOO_SMALL
         if counts[4] == 1 or unseen >= _LOOK:
             if not linear:
-                jacobian(n_tasks, n_heads, values, y, work, flat)
+                jacobian(values, y, work, flat)
                 counts[1] += 1
                 linear = True
             unseen = 0
-            size = step * pace * stiffness(flat, n)
+            size = step * pace * stiffness(flat)
             if size > _STIFF:
                 counts[4] = 1
             elif size < _MILD:
@@ -335,30 +327,11 @@ def advance(
         implicit = counts[4] == 1
         if implicit:
             error = implicit_step(
-                velocity,
-                n_tasks,
-                n_heads,
-                values,
-                work,
-                unit,
-                s,
-                step,
-                rtol,
-                atol,
-                y,
-                first,
-                stages,
-                trial,
-                right,
-                flat,
-                matrix,
-                pivots,
+                values, unit, s, step, rtol, atol, y, first, stages, trial, right, work, flat, matrix, pivots
             )
             counts[0] += STAGES - 1
         else:
-            error = explicit_step(
-                velocity, n_tasks, n_heads, values, work, unit, s, step, rtol, atol, y, first, stages, trial, right
-            )
+            error = explicit_step(values, unit, s, step, rtol, atol, y, first, stages, trial, right, work)
             counts[0] += TSIT_STAGES - 1
         if not error < np.inf:
             # A stage overflowed, or left the domain of the loss: shorter steps stay inside.
@@ -380,16 +353,16 @@ def advance(
             error_before = error
         factor = min(GROW, max(SHRINK, SAFETY * factor))
         reached = end if last else s + step
-        if watching or len(ends):
+        if watching or len(ends) > 0:
             bends(implicit, step, stages, dense)
         if watching:
-            loss(n_tasks, n_heads, values, trial, work, found)
+            loss(values, trial, work, found)
             if found[0] <= level < position[3]:
                 low, high = 0.0, 1.0
                 for _ in range(50):
                     middle = 0.5 * (low + high)
                     interpolated(middle, y, trial, dense, right)
-                    loss(n_tasks, n_heads, values, right, work, found)
+                    loss(values, right, work, found)
                     if found[0] > level:
                         low = middle
                     else:
@@ -398,20 +371,20 @@ def advance(
                 watching = False
             else:
                 position[3] = found[0]
-        if len(ends):
+        if len(ends) > 0:
             ends[kept] = reached
-            for entry in range(n):
+            for entry in range(N):
                 records[kept, 0, entry] = y[entry]
                 records[kept, 1, entry] = trial[entry]
                 for row in range(3):
                     records[kept, 2 + row, entry] = dense[row, entry]
             kept += 1
-        for entry in range(n):
+        for entry in range(N):
             y[entry] = trial[entry]
         if implicit:
             fresh = True
         else:
-            for entry in range(n):
+            for entry in range(N):
                 first[entry] = stages[TSIT_STAGES - 1, entry]
             unseen += 1
         position[0] = reached
@@ -423,30 +396,21 @@ def advance(
 
 
 def follow(
-    velocity: Function,
-    jacobian: Function,
-    loss: Function,
-    weights: Function,
-    n_tasks: int,
-    n_heads: int,
-    values: Floats,
-    work: Floats,
+    values: Matrix,
     t_final: float,
     logarithms: bool,
     rtol: float,
-    atols: Floats,
-    levels: Floats,
+    atols: Vector,
+    levels: Vector,
     most: int,
-    states: Floats,
-    ends: Floats,
-    reports: Floats,
+    states: Matrix,
+    ends: Matrix,
+    reports: Matrix,
 ) -> None:
     """Integrate members one after the other, as `advance` does it.
 
     Parameters
     ----------
-    weights
-        Generated loops of μ and ω.
     values, atols, levels
         Per member its parameters with constants, absolute tolerance, and the loss whose crossing is located or NaN.
     t_final
@@ -458,15 +422,19 @@ def follow(
     reports
         Per member how it ended, when, the loss then, the loss at the start and the time of the crossing.
     """
-    n = states.shape[1]
-    speeds, found, counts, position = np.empty(n), np.empty(1), np.empty(5, np.int64), np.empty(4)
-    no_ends, no_records = np.empty(0), np.empty((0, 5, n))
+    speeds = np.empty(N)
+    found = np.empty(1)
+    work = np.empty(WORK)
+    counts = np.empty(5, np.int64)
+    position = np.empty(4)
+    no_ends = np.empty(0)
+    no_records = np.empty((0, 5, N))
     for member in range(len(states)):
         y, parameters, report = states[member], values[member], reports[member]
-        velocity(n_tasks, n_heads, parameters, y, work, speeds)
-        loss(n_tasks, n_heads, parameters, y, work, found)
+        velocity(parameters, y, work, speeds)
+        loss(parameters, y, work, found)
         fastest, largest, sound = 0.0, 0.0, found[0] - found[0] == 0.0
-        for entry in range(n):
+        for entry in range(N):
             fastest = max(fastest, abs(speeds[entry]))
             largest = max(largest, abs(y[entry]))
             sound = sound and speeds[entry] - speeds[entry] == 0.0
@@ -475,16 +443,11 @@ def follow(
         end = math.log1p(t_final / unit)
         report[0], report[1], report[3], report[4] = UNSOUND, 0.0, found[0], np.nan
         if sound:
-            counts[:] = 0
+            for place in range(5):
+                counts[place] = 0
             position[0], position[1], position[2], position[3] = 0.0, first_step(rtol, end), np.nan, found[0]
             status = advance(
-                velocity,
-                jacobian,
-                loss,
-                n_tasks,
-                n_heads,
                 parameters,
-                work,
                 unit,
                 end,
                 rtol,
@@ -500,6 +463,6 @@ def follow(
             report[0] = status
             report[1] = t_final if status == REACHED else unit * math.expm1(position[0])
             report[4] = unit * math.expm1(position[2])
-        loss(n_tasks, n_heads, parameters, y, work, found)
+        loss(parameters, y, work, found)
         report[2] = found[0]
-        weights(n_tasks, n_heads, parameters, y, work, ends[member])
+        weights(parameters, y, work, ends[member])

@@ -15,7 +15,6 @@ from ...theory.errors import InputError, IntegrationError, ValidityWarning
 from ...theory.limits import task_allocation_limit
 from ..allocation import CLEAR, Allocation, busiest
 from ..codegen.formula import formula
-from ..codegen.native import COMPILING, native_system
 from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
 from ..integrate import DISAGREEMENT, ROUNDING, TIGHTER, TIGHTEST, integrate
@@ -25,10 +24,10 @@ from ..solvers import MAX_EVALUATIONS, absolute_tolerance
 from ..stop import StopReason
 from ..trajectory import Trajectory
 from . import batched, loops
-from .native import follower
+from .native import MAKING, Integrator, integrator
 from .stepping import FAILURES
 
-BACKENDS: Final = ("numba", "jax", "scipy")
+BACKENDS: Final = ("llvm", "jax", "scipy")
 BAD_INPUT: Final = "bad_input"
 Member: TypeAlias = tuple[Problem, InitialState]
 _Groups: TypeAlias = tuple[tuple[int, ...], ...]
@@ -187,7 +186,7 @@ class _Ends:
 
 
 class _Flows:
-    """The flows of members of equal shape, compiled by numba or JAX."""
+    """The flows of members of equal shape, compiled by LLVM or JAX."""
 
     def __init__(self, members: Sequence[Member], task: Task) -> None:
         self._problems, self._task = [problem for problem, _ in members], task
@@ -197,7 +196,7 @@ class _Flows:
         values: dict[str, float | FloatArray] = {name: np.array([one[name] for one in each]) for name in each[0]}
         weights = np.array([(initial.mu, initial.omega) for _, initial in members])
         imbalance = np.array([initial.imbalance for _, initial in members])
-        with COMPILING:  # the first one derives
+        with MAKING:  # the first one derives
             self._chart = Chart.of_arrays(values, weights, imbalance, task.parametrisation, task.closure)
 
     def run(self, rtol: float, levels: FloatArray) -> _Ends:
@@ -214,23 +213,21 @@ class _Flows:
         return _Ends([int(one) for one in status], t, loss, start_loss, emergence, shaped)
 
     def _by_loops(self, rtol: float, atols: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArray]:
-        chart, (callbacks, values, n_work) = self._chart, self._bound
-        states, weights, reports = chart.start.copy(), np.empty(chart.start.shape), np.empty((len(chart.start), 5))
-        follower()(
-            *(*callbacks, *self._shape, values),
-            *(np.empty(n_work), self._task.t_final, chart.log),
-            *(rtol, atols, levels, MAX_EVALUATIONS, states, weights, reports),
+        made, values = self._bound
+        start = self._chart.start
+        states, weights, reports = start.copy(), np.empty(start.shape), np.empty((len(start), 5))
+        made.follow(
+            *(values, self._task.t_final, self._chart.log, rtol, atols, levels, MAX_EVALUATIONS),
+            *(states, weights, reports),
         )
         return weights, reports
 
     @cached_property
-    def _bound(self) -> tuple[tuple[Any, ...], FloatArray, int]:
-        """Velocity, Jacobian, loss and weights; the members' parameters; the length of ``work``."""
-        with COMPILING:
-            native = native_system(self._chart.system)
-            callbacks = (*native.callbacks, native.weights_callback)
-        values = native.bound_members(self._chart.values, len(self._problems), *self._shape)
-        return callbacks, values, native.sizes(*self._shape)[2]
+    def _bound(self) -> tuple[Integrator, FloatArray]:
+        """The integrator, and the members' parameters."""
+        with MAKING:
+            made = integrator(self._chart.system, *self._shape)
+        return made, made.native.bound_members(self._chart.values, len(self._problems))
 
     def groups(self, ends: _Ends) -> list[_Groups | None]:
         """Per member the groups of tasks that have one head; None where it has not ended in an allocation."""

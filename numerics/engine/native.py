@@ -1,92 +1,99 @@
-"""Owns the compiled integrator: the loops of `loops` with their tableaus, compiled once for all systems."""
+"""Owns the compiled integrator: the loops of `loops` with their tableaus, made for one flow and size."""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from threading import RLock
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..codegen.native import COMPILING, compiled_function, function_signature, loaded
+from ...theory.system import ReducedSystem
+from ..codegen.native import NativeSystem, native_system
+from ..compiler import Program
 from . import explicit_tableau, tableau
 
+Floats = NDArray[np.float64]
+MAKING: Final = RLock()  # held by whoever makes an integrator: threads that need it too wait for it
 
-def engine(compiled: bool = True) -> ModuleType:
-    """The module of `loops`, with every function compiled (or as plain Python)."""
-    with COMPILING:
-        return _engine(compiled)
+
+class Integrator:
+    """`loops` for one flow and one size.
+
+    Attributes
+    ----------
+    native
+        The flow's own loops.
+    advance, follow
+        See `loops`; compiled when they are first asked for, separately, as one trajectory does not need both.
+    """
+
+    def __init__(self, native: NativeSystem, compiled: bool = True) -> None:
+        self.native, self._compiled = native, compiled
+        size = {"N": native.n_state, "WORK": native.n_work}
+        self._program = Program(
+            f"steps_{native.program.name}",
+            [loops_text(), *native.program.texts],
+            {**native.program.constants, **size, **tableaus()},
+        )
+
+    @property
+    def advance(self) -> Callable[..., int]:
+        return self.function("advance")
+
+    @property
+    def follow(self) -> Callable[..., None]:
+        return self.function("follow")
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """Any of the loops' functions."""
+        if not self._compiled:
+            return self._program.plain(name)
+        with MAKING:
+            return self._program.compiled(name)
+
+    def first_step(self, rtol: float, end: float) -> float:
+        """The first step, in log time."""
+        return float(self._program.plain("first_step")(rtol, end))
+
+    def empty_records(self, steps: int) -> tuple[Floats, Floats]:
+        """Memory for the records of that many steps."""
+        return np.empty(steps), np.empty((steps, 5, self.native.n_state))
+
+
+@lru_cache(maxsize=256)
+def integrator(system: ReducedSystem, n_tasks: int, n_heads: int, compiled: bool = True) -> Integrator:
+    """The integrator of a system (made once per session)."""
+    return Integrator(native_system(system, n_tasks, n_heads), compiled)
 
 
 @cache
-def _engine(compiled: bool) -> ModuleType:
-    source = (Path(__file__).parent / "loops.py").read_text(encoding="utf-8")
-    module: Any = loaded("engine" if compiled else "engine_plain", f"{source}\n\n{_tableau_text()}")
-    if compiled:
-        for name, signature in _signatures().items():
-            # In this order each finds those it calls compiled.
-            setattr(module, name, compiled_function(getattr(module, name), signature))
-    return module  # type: ignore[no-any-return]
-
-
-def follower() -> Any:
-    """`loops.follow`, compiled: by itself, because one trajectory does not need it."""
-    with COMPILING:
-        return _follower()
+def loops_text() -> str:
+    """The text of `loops`."""
+    return (Path(__file__).parent / "loops.py").read_text(encoding="utf-8")
 
 
 @cache
-def _follower() -> Any:
-    from numba import types
+def tableaus() -> dict[str, Any]:
+    """The coefficients, as `loops` names them."""
 
-    function, size, real = types.FunctionType(function_signature()), types.int64, types.float64
-    vector, matrix = real[::1], real[:, ::1]
-    sizes = [size, size, matrix, vector, real, types.boolean, real, vector, vector, size]
-    return compiled_function(engine().follow, types.void(*[function] * 4, *sizes, *[matrix] * 3))
+    def square(rows: tuple[tuple[float, ...], ...]) -> Floats:
+        return np.array([[*row, *[0.0] * (len(rows) - len(row))] for row in rows])
 
-
-def _tableau_text() -> str:
-    def square(rows: tuple[tuple[float, ...], ...]) -> list[list[float]]:
-        return [[*row, *[0.0] * (len(rows) - len(row))] for row in rows]
-
-    lines = [f"STAGES, GAMMA, TSIT_STAGES = {tableau.STAGES}, {tableau.GAMMA!r}, {explicit_tableau.STAGES}"]
-    arrays = {
+    return {
+        "STAGES": tableau.STAGES,
+        "GAMMA": tableau.GAMMA,
         "A": square(tableau.A),
         "C": square(tableau.C),
-        "NODES": tableau.NODES,
-        "SLOPES": tableau.SLOPES,
-        "DENSE": tableau.DENSE,
+        "NODES": np.array(tableau.NODES),
+        "SLOPES": np.array(tableau.SLOPES),
+        "DENSE": np.array(tableau.DENSE),
+        "TSIT_STAGES": explicit_tableau.STAGES,
         "TSIT_A": square(explicit_tableau.A),
-        "TSIT_ERROR": explicit_tableau.ERROR,
-        "TSIT_NODES": explicit_tableau.NODES,
-        "TSIT_DENSE": explicit_tableau.DENSE,
+        "TSIT_ERROR": np.array(explicit_tableau.ERROR),
+        "TSIT_NODES": np.array(explicit_tableau.NODES),
+        "TSIT_DENSE": np.array(explicit_tableau.DENSE),
     }
-    return "\n".join([*lines, *(f"{name} = np.array({values!r})" for name, values in arrays.items()), ""])
-
-
-def _signatures() -> dict[str, Any]:
-    from numba import types
-
-    function = types.FunctionType(function_signature())
-    size, real, truth = types.int64, types.float64, types.boolean
-    vector, matrix, cube, integers = real[::1], real[:, ::1], real[:, :, ::1], size[::1]
-    flow = [size, size, vector, vector]  # (I, H, values, work)
-    step = [function, *flow, *[real] * 5, vector, vector, matrix, vector, vector]
-    advance = [*[function] * 3, *flow, *[real] * 5, size, vector, vector, integers, vector, cube]
-    return {
-        "factorise": truth(matrix, integers),
-        "solve": types.void(matrix, integers, vector),
-        "stiffness": real(vector, size),
-        "explicit_step": real(*step),
-        "implicit_step": real(*step, vector, matrix, integers),
-        "bends": types.void(truth, real, matrix, matrix),
-        "interpolated": types.void(real, vector, vector, matrix, vector),
-        "first_step": real(real, real),
-        "advance": size(*advance),
-    }
-
-
-def empty_records(steps: int, size: int) -> tuple[Any, Any]:
-    """Memory for the records of that many steps."""
-    return np.empty(steps), np.empty((steps, 5, size))

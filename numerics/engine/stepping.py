@@ -7,11 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from ..codegen.native import native_system
 from ..dynamics import Chart
 from ..problem import FloatArray
 from ..stop import StopReason
-from .native import empty_records, engine
+from .native import integrator
 
 _BATCH: Final = 64  # steps that are recorded before Python looks at them
 
@@ -45,14 +44,11 @@ class CompiledSteps:
         end: float,
         compiled: bool = True,
     ) -> None:
-        self._native = native_system(chart.system, compiled)
-        self._engine = engine(compiled)
-        self._shape = shape
-        self._values = self._native.bound(chart.values, *shape)
-        self._work = np.empty(self._native.sizes(*shape)[2])
+        self._integrator = integrator(chart.system, *shape, compiled=compiled)
+        self._values = self._integrator.native.bound(chart.values)
         self._tolerances = (unit, end, rtol, atol)
         self._y = chart.start.copy()
-        self._position = np.array([0.0, self._engine.first_step(rtol, end), np.nan, np.inf])
+        self._position = np.array([0.0, self._integrator.first_step(rtol, end), np.nan, np.inf])
         self._counts = np.zeros(5, np.int64)
         self.failure: StopReason | None = None
 
@@ -73,14 +69,14 @@ class CompiledSteps:
 
     def until_evaluations(self, most: int) -> Iterator[tuple[float, Callable[[float], FloatArray]]]:
         """(end, dense output) of each step; afterwards ``failure`` says why, if it did not come to the end."""
-        native, status = self._native, 1
+        status = 1
         while status == 1:
-            ends, records = empty_records(_BATCH, len(self._y))
+            ends, records = self._integrator.empty_records(_BATCH)
             before, taken = float(self._position[0]), int(self._counts[2])
             with np.errstate(all="ignore"):
-                status = self._engine.advance(
-                    *(*native.callbacks, *self._shape, self._values, self._work),
-                    *(*self._tolerances, np.nan, most, self._y, self._position, self._counts, ends, records),
+                status = self._integrator.advance(
+                    *(self._values, *self._tolerances, np.nan, most),
+                    *(self._y, self._position, self._counts, ends, records),
                 )
             for end, record in zip(ends[: int(self._counts[2]) - taken], records, strict=False):
                 yield float(end), _Dense(before, float(end), record)

@@ -1,16 +1,13 @@
-"""Owns what is kept on disk: generated modules, one file per text, and results, one file per version of the sources.
+"""Owns what is kept on disk: derived flows, generated text and machine code, one file per version of the sources.
 
-A file is written at once or not at all, and one that is damaged is made again.
-
-numba keeps compiled code beside the file a function comes from, so that generated code has to lie in files.  The
-folder is ``$HEADFLOW_CACHE_DIR``, else ``headflow`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, else (no home, or one that
-cannot be written) a folder of this user's own among the temporary files.
+A file is written at once or not at all, and one that is damaged is made again.  The folder is ``$HEADFLOW_CACHE_DIR``,
+else ``headflow`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, else (no home, or one that cannot be written) a folder of this
+user's own among the temporary files.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import pickle
 import sys
@@ -19,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Final, TypeVar
 
 import sympy
@@ -30,7 +26,7 @@ _DIGEST: Final = 32  # bytes of a digest
 
 
 def cache_folder() -> Path:
-    """The folder of generated modules; made if need be."""
+    """The folder; made if need be."""
     for folder in _candidates():
         if _usable(folder):
             return folder
@@ -67,21 +63,18 @@ def _usable(folder: Path) -> bool:
         return False
 
 
-@cache
-def load_module(name: str, source: str) -> ModuleType:
-    """The module of that text, imported from its file; several processes may ask for it at the same time."""
-    key = hashlib.sha256(source.encode()).hexdigest()[:16]
-    path = cache_folder() / f"{name}_{key}.py"
-    if not _holds(path, source.encode()):
-        _write(path, source.encode())
-    module_name = f"headflow_generated_{name}_{key}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    spec.loader.exec_module(module)
-    return module
+def kept(name: str, make: Callable[[], bytes]) -> bytes:
+    """What ``make`` returns, from the file of that name where it was made before.
+
+    The name must say all that the content depends on; several processes may ask for it at the same time.
+    """
+    path = cache_folder() / name
+    content = _intact(path)
+    if content is None:
+        content = make()
+        with suppress(OSError):  # what cannot be kept is made again
+            _write(path, _digest(content) + content)
+    return content
 
 
 def remembered(name: str, make: Callable[[], _T]) -> _T:
@@ -89,22 +82,10 @@ def remembered(name: str, make: Callable[[], _T]) -> _T:
 
     The sources are those of all that derives and generates, byte by byte: a changed formula is never an old one.
     """
-    path = cache_folder() / f"{name}_{sources_key()}.pickle"
-    content = _intact(path)
-    if content is None:
-        content = pickle.dumps(make())
-        with suppress(OSError):  # what cannot be kept is made again
-            _write(path, _digest(content) + content)
+    content = kept(f"{name}_{sources_key()}.pickle", lambda: pickle.dumps(make()))
     with distribute(False):  # SymPy's products would be multiplied out
-        found: _T = pickle.loads(content)  # as trusted as the modules beside it, which are run
+        found: _T = pickle.loads(content)  # as trusted as the machine code beside it, which is run
     return found
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    try:
-        return path.read_bytes() == content
-    except OSError:
-        return False
 
 
 def _intact(path: Path) -> bytes | None:
@@ -119,10 +100,11 @@ def _intact(path: Path) -> bytes | None:
 
 @cache
 def sources_key() -> str:
-    """A hash of the sources of theory, of flows and of code generation, and of the versions of Python and SymPy."""
+    """A hash of the sources of theory, flows, code generation and the compiler, and of the versions that they need."""
     here = Path(__file__).parent
-    root = here.parent.parent
-    paths = [*(root / "theory").rglob("*.py"), *here.rglob("*.py"), here.parent / "flows.py"]
+    root = here.parent
+    folders = [root / "theory", here / "codegen", here / "compiler"]
+    paths = [here / "flows.py", *(path for folder in folders for path in folder.rglob("*.py"))]
     digest = hashlib.sha256(f"{sys.version} {sympy.__version__}".encode())
     for path in sorted(paths):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())

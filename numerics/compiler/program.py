@@ -1,0 +1,106 @@
+"""Owns programs: texts in the language of loops with their constants, run as Python or as machine code."""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any, Final
+
+import numpy as np
+
+from .. import store
+
+_FIRST: Final[Mapping[str, Any]] = {"int": ctypes.c_int64, "float": ctypes.c_double, "bool": ctypes.c_bool}
+_AXES: Final = {"Vector": 1, "Matrix": 2, "Cube": 3, "Integers": 1}
+
+
+def compiler_installed() -> bool:
+    """Whether loops can be compiled (the extra ``fast``)."""
+    return find_spec("llvmlite") is not None
+
+
+class Function:
+    """Machine code that is called with NumPy arrays; it holds no lock while it runs.
+
+    Arrays must be C-contiguous, of float64 (``Integers``: int64) and of the right number of axes: ``TypeError`` else.
+    """
+
+    def __init__(self, address: int, arguments: Sequence[str], result: str | None, keep: object) -> None:
+        self._arguments, self._keep = tuple(arguments), keep
+        kinds: list[Any] = []
+        for kind in arguments:
+            kinds += [_FIRST[kind]] if kind in _FIRST else [ctypes.c_void_p, *[ctypes.c_int64] * _AXES[kind]]
+        self._call = ctypes.CFUNCTYPE(None if result is None else _FIRST[result], *kinds)(address)
+
+    def __call__(self, *arguments: Any) -> Any:
+        passed: list[Any] = []
+        for value, kind in zip(arguments, self._arguments, strict=True):
+            if kind in _FIRST:
+                passed.append(value)
+                continue
+            wanted = np.int64 if kind == "Integers" else np.float64
+            if value.dtype != wanted or value.ndim != _AXES[kind] or not value.flags.c_contiguous:
+                raise TypeError(f"expected {kind}, C-contiguous, got {value.dtype} with {value.ndim} axes")
+            passed.append(value.ctypes.data)
+            passed += value.shape
+        return self._call(*passed)
+
+
+class Program:
+    """Texts, one after the other, and constants that they use.
+
+    Parameters
+    ----------
+    name
+        What its files and tracebacks are called.
+    texts
+        Python, as the package's docstring describes it.
+    constants
+        Numbers and arrays by name.
+    """
+
+    def __init__(self, name: str, texts: Sequence[str], constants: Mapping[str, Any]) -> None:
+        self.name, self.texts, self.constants = name, tuple(texts), dict(constants)
+        self._made: dict[str, Function] = {}
+
+    @cached_property
+    def names(self) -> dict[str, Any]:
+        """All that the texts define, as plain Python."""
+        found: dict[str, Any] = dict(self.constants)
+        for text in self.texts:
+            exec(compile(text, f"<{self.name}>", "exec"), found)
+        return found
+
+    def plain(self, name: str) -> Callable[..., Any]:
+        """A function as plain Python."""
+        function: Callable[..., Any] = self.names[name]
+        return function
+
+    def compiled(self, name: str) -> Function:
+        """A function as machine code; from disk where it was made before on such a machine."""
+        if name not in self._made:
+            self._made[name] = self._machine_code(name)
+        return self._made[name]
+
+    def _machine_code(self, name: str) -> Function:
+        from .machine import Loaded, object_file, target_name
+        from .translate import signature, translated
+
+        trees = [ast.parse(text) for text in self.texts]
+        content = store.kept(
+            f"{self.name}_{name}_{self._key(target_name())}.o",
+            lambda: object_file(translated(trees, self.names, name)),
+        )
+        kinds, loaded = signature(trees, name), Loaded(content)
+        return Function(loaded.address(name), kinds.arguments, kinds.result, loaded)
+
+    def _key(self, machine: str) -> str:
+        digest = hashlib.sha256(repr((self.texts, machine, store.sources_key())).encode())
+        for name, value in sorted(self.constants.items()):
+            exact = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+            digest.update(f"{name} {np.shape(value)} ".encode() + exact)
+        return digest.hexdigest()[:24]
