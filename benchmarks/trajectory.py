@@ -29,7 +29,6 @@ import headflow as hf
 from headflow.numerics.codegen.native import native_system
 from headflow.numerics.compiler import Program, compiler_installed
 from headflow.numerics.dynamics import Dynamics
-from headflow.numerics.engine.native import integrator
 from headflow.numerics.engine.stepping import CompiledSteps
 from headflow.numerics.solvers import Stepper, choose_method
 
@@ -121,12 +120,12 @@ def by_scipy_default(rtol: float, path: bool = False) -> np.ndarray:
 
 def by_rodas() -> Callable[..., np.ndarray]:
     """headflow's compiled steps, their parameters bound beforehand like those of all others."""
-    made = integrator(dynamics.chart.system, *shape)
-    values, advance = made.native.bound(dynamics.chart.values), made.advance
+    made, values = dynamics.integrator()
+    advance = made.advance
 
     def run(rtol: float, path: bool = False) -> np.ndarray:
         if path:
-            steps = CompiledSteps(dynamics.chart, shape, rtol, rtol, unit, end)
+            steps = CompiledSteps(made, values, start, rtol, rtol, unit, end)
             found, ahead = [], list(on_the_way)
             for reached, dense in steps.until_evaluations(10**6):
                 while ahead and ahead[0] <= reached:

@@ -11,17 +11,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..theory.errors import HypothesisError, InputError
 from ..theory.system import ReducedSystem
 from .codegen import BoundKernel, JacobianProduct, compile_system
+from .codegen.native import native_system
 from .domain import violation
 from .flows import flow
 from .growth import Growth
 from .initial import InitialState
 from .problem import FloatArray, Problem
+
+if TYPE_CHECKING:
+    from .engine.native import Integrator
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +110,13 @@ class Dynamics:
     def jacobian(self) -> BoundKernel:
         """∂velocity/∂y; made when first asked for, because explicit methods never need the matrix."""
         return self._compiled.jacobian.bind(self._values)
+
+    def integrator(self) -> tuple[Integrator, FloatArray]:
+        """The compiled integrator of this flow, and its parameters."""
+        from .engine.native import integrator  # here, so that others need no compiler
+
+        own = native_system(self.chart.system, *self.shape)
+        return integrator(own), own.bound(self._values)
 
     @cached_property
     def jacobian_product(self) -> JacobianProduct:

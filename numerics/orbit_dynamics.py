@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from .dynamics import Dynamics, apart
 from .initial import InitialState
 from .orbits import OrbitFlow, orbit_flow, orbits_of
 from .problem import FloatArray, Problem
+
+if TYPE_CHECKING:
+    from .engine.native import Integrator
 
 _FEWEST_ENTRIES: Final = 36  # of tasks and heads: below, the full flow is as cheap
 _MOST_CELLS: Final = 8
@@ -35,6 +38,12 @@ class OrbitDynamics:
         self.full, self.flow, self.log = full, flow, full.log
         self.velocity = _Function(flow.velocity)
         self.jacobian = _Function(flow.jacobian)
+
+    def integrator(self) -> tuple[Integrator, FloatArray]:
+        """As `Dynamics.integrator`."""
+        from .engine.native import integrator
+
+        return integrator(self.flow.loops), self.flow.values
 
     @property
     def size(self) -> int:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import hashlib
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sympy import Add, Integer, Symbol
 
 from ..theory.coordinates import to_log
 from ..theory.errors import InputError
 from ..theory.flow import gradient_flow
 from ..theory.orbits import Orbits, orbit_partition
 from ..theory.reduction import OrbitReduction, orbit_reduction
-from .codegen.printer import generated, source_of
+from .codegen.cell_loops import CellLoops, cell_loops
+from .flows import flow
 from .initial import InitialState
 from .problem import FloatArray, Problem
+from .store import remembered
 
 _LARGEST_EXACT: Final = 64  # tasks and heads
+_NO_WORK: Final = np.empty(0)
 _HASHES: Final = 2**20  # with fewer than 2¹³ tasks and heads a sum of products of two stays below 2⁵³
 
 
@@ -90,35 +93,68 @@ class OrbitFlow:
 
     Attributes
     ----------
-    reduction
-        The equations, their numbers put in.
+    problem, parametrisation, closure
+        Whose flow it is.
+    orbits
+        The cells.
     start
         y at time 0.
     """
 
-    reduction: OrbitReduction
+    problem: Problem
+    parametrisation: str
+    closure: str
+    orbits: Orbits
     start: FloatArray
 
     @property
     def size(self) -> int:
         """Length of y."""
-        return len(self.reduction.state)
+        return len(self.start)
+
+    @cached_property
+    def reduction(self) -> OrbitReduction:
+        """The equations, the problem's numbers put in, with their derivation."""
+        plain = gradient_flow(self.parametrisation, self.closure)
+        system = to_log(plain) if self.parametrisation == "balanced" else plain
+        return orbit_reduction(system, self.orbits, self.problem.exact_values())
+
+    @cached_property
+    def loops(self) -> CellLoops:
+        """The equations as loops, the parameters being names; kept on disk."""
+        system = flow(self.parametrisation, self.closure, "log" if self.parametrisation == "balanced" else "plain")
+        shape = (self.orbits.n_tasks, self.orbits.n_heads, self.parametrisation, self.closure)
+        cells = hashlib.sha256(repr(shape).encode() + np.array(self.orbits.pairs).tobytes())
+        return remembered(f"cells_{cells.hexdigest()[:16]}", lambda: cell_loops(orbit_reduction(system, self.orbits)))
+
+    @cached_property
+    def values(self) -> FloatArray:
+        """The parameters of the loops."""
+        known: dict[str, Any] = {}
+        for name, value in self.problem.float_values().items():
+            if np.ndim(value) == 0:
+                known[name] = value
+            else:  # per task: one number per class of tasks
+                known |= {
+                    f"{name}_{cell + 1}": one for cell, one in zip(self.orbits.tasks, np.ravel(value), strict=True)
+                }
+        return np.array([known[name] for name in self.loops.parameters], dtype=np.float64)
 
     def velocity(self, y: ArrayLike) -> FloatArray:
         """dy/dt."""
-        return np.array(self._velocity(*self._checked(y)), dtype=np.float64)
+        return self._result("velocity", y, self.size)
 
     def jacobian(self, y: ArrayLike) -> FloatArray:
         """∂(dy/dt)/∂y, by the chain rule through the definitions."""
-        return np.array(self._jacobian(*self._checked(y)), dtype=np.float64).reshape(self.size, self.size)
+        return self._result("jacobian", y, self.size**2).reshape(self.size, self.size)
 
     def loss(self, y: ArrayLike) -> float:
         """The loss."""
-        return float(self._loss(*self._checked(y))[0])
+        return float(self._result("loss", y, 1)[0])
 
     def expand(self, y: ArrayLike) -> FloatArray:
         """The full arrays of the state variables, shape (number of variables, I, H)."""
-        values = self._checked(y).reshape(len(self.reduction.system.state), -1)
+        values = self._checked(y).reshape(2, -1)
         return values[:, self._cells]
 
     def collapse(self, arrays: ArrayLike) -> FloatArray:
@@ -131,54 +167,22 @@ class OrbitFlow:
 
     @property
     def source(self) -> str:
-        """The generated functions as Python text: velocity, then loss."""
-        return f"{source_of(self._velocity, 'velocity')}\n{source_of(self._loss, 'loss')}"
+        """The generated functions as Python text."""
+        return self.loops.source
 
     @cached_property
     def _cells(self) -> NDArray[np.intp]:
-        return np.array(self.reduction.orbits.entries)
+        return np.array(self.orbits.entries)
 
     @cached_property
     def _first(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        tasks, heads = np.array([cell[0] for cell in self.reduction.orbits.cells]).T
+        tasks, heads = np.array([cell[0] for cell in self.orbits.cells]).T
         return tasks, heads
 
-    @cached_property
-    def _velocity(self) -> Callable[..., Any]:
-        return self._generated("velocity", self.reduction.velocity)
-
-    @cached_property
-    def _jacobian(self) -> Callable[..., Any]:
-        state = self.reduction.state
-        steps: list[tuple[str, Any]] = []
-        known: dict[Any, dict[Any, Any]] = {name: {name: Integer(1)} for name in state}
-
-        def partial(expression: Any, name: Symbol) -> Any:
-            inner = [other for other in expression.free_symbols if name in known.get(other, {})]
-            return Add(*(expression.diff(other) * known[other][name] for other in inner))
-
-        for item in self.reduction.definitions:
-            steps.append((item.head.name, item.body))
-            found = {name: value for name in state if (value := partial(item.body, name)) != 0}
-            known[item.head] = {name: Symbol(f"{item.head.name}_by_{name.name}") for name in found}
-            steps += [(known[item.head][name].name, value) for name, value in found.items()]
-        entries = [partial(rhs, name) for rhs in self.reduction.velocity for name in state]
-        results = [(f"jacobian_{place}", value) for place, value in enumerate(entries, 1)]
-        names = [name.name for name in state]
-        doc = f"The Jacobian on the cells, row by row.\n\nArguments, in order: {', '.join(names)}."
-        return generated(names, [*steps, *results], [result for result, _ in results], doc)
-
-    @cached_property
-    def _loss(self) -> Callable[..., Any]:
-        return self._generated("loss", [self.reduction.loss])
-
-    def _generated(self, name: str, values: Sequence[Any]) -> Callable[..., Any]:
-        reduction = self.reduction
-        names = [symbol.name for symbol in reduction.state]
-        steps = [(item.head.name, item.body) for item in reduction.definitions]
-        results = [(f"{name}_{place}", value) for place, value in enumerate(values, 1)]
-        doc = f"The {name} on the cells.\n\nArguments, in order: {', '.join(names)}."
-        return generated(names, [*steps, *results], [result for result, _ in results], doc)
+    def _result(self, name: str, y: ArrayLike, size: int) -> FloatArray:
+        out = np.empty(size)
+        self.loops.program.plain(name)(self.values, self._checked(y), _NO_WORK, out)
+        return out
 
     def _checked(self, y: ArrayLike) -> FloatArray:
         array = np.asarray(y, dtype=np.float64)
@@ -198,14 +202,15 @@ def orbit_flow(
 
     Its formulas are written out cell by cell: worth it where the cells are few (``orbits_of`` says how many;
     ``orbits`` takes its answer, where it is known).  Raises `InputError` for unknown names and for a start that the
-    parametrisation does not have.
+    parametrisation does not have, `HypothesisError` for a flow that the cells need not keep.
     """
     initial.check(problem, parametrisation)
-    plain = gradient_flow(parametrisation, closure)
-    log = parametrisation == "balanced"
     if orbits is None:
         orbits = orbits_of(problem, initial)
-    reduction = orbit_reduction(to_log(plain) if log else plain, orbits, problem.exact_values())
     tasks, heads = np.array([cell[0] for cell in orbits.cells]).T
     start = np.concatenate([initial.mu[tasks, heads], initial.omega[tasks, heads]])
-    return OrbitFlow(reduction, np.log(start) if log else start)
+    found = OrbitFlow(
+        problem, parametrisation, closure, orbits, np.log(start) if parametrisation == "balanced" else start
+    )
+    found.loops  # noqa: B018  (derives: what is refused is refused here)
+    return found

@@ -15,13 +15,14 @@ from ..theory.choices import unknown
 from ..theory.errors import InputError, InputTypeError
 from .codegen import JacobianProduct
 from .compiler import compiler_installed
-from .dynamics import Dynamics
 from .krylov_steps import krylov_steps, sundials_installed
 from .problem import FloatArray
 from .stop import StopReason
 
 if TYPE_CHECKING:
     from scipy.integrate import OdeSolver
+
+    from .engine.native import Integrator
 
 _SCIPY: Final = ("LSODA", "BDF", "Radau", "DOP853")
 COMPILED: Final = "Rodas5P"  # our own, with explicit steps where it is not stiff: see `headflow.numerics.engine`
@@ -109,7 +110,8 @@ def on_cells(cells: int, entries: int) -> Method:
         f"auto: problem and start leave the {entries} entries of mu alike in {cells} cells, which the flow keeps "
         "exactly (a perturbation of the start might not), so that one number per cell is integrated"
     )
-    return Method(f"LSODA on {cells} cell{'s' if cells > 1 else ''}", reason, (("LSODA", MAX_EVALUATIONS),))
+    solver = COMPILED if compiler_installed() else "LSODA"
+    return Method(f"{solver} on {cells} cell{'s' if cells > 1 else ''}", reason, ((solver, MAX_EVALUATIONS),))
 
 
 class Evaluates(Protocol):
@@ -129,6 +131,12 @@ class Flow(Protocol):
     def jacobian(self) -> Evaluates: ...
     def weights(self, y: FloatArray) -> FloatArray: ...
     def overflow(self, weights: FloatArray) -> str: ...
+
+
+class CompiledFlow(Flow, Protocol):
+    """What compiled steps need besides: the integrator made for the flow, and its parameters."""
+
+    def integrator(self) -> tuple[Integrator, FloatArray]: ...
 
 
 class KrylovFlow(Flow, Protocol):
@@ -286,8 +294,8 @@ class Stepper:
     def _compiled(self, allowance: int) -> Iterator[Segment]:
         from .engine.stepping import CompiledSteps  # here, so that the others need no compiler
 
-        assert isinstance(self.dynamics, Dynamics)  # `choose_method` sees to it
-        steps = CompiledSteps(self.dynamics.chart, self.dynamics.shape, self.rtol, self.atol, self.unit, self.end)
+        made, values = cast(CompiledFlow, self.dynamics).integrator()  # `choose_method` sees to it
+        steps = CompiledSteps(made, values, self._y, self.rtol, self.atol, self.unit, self.end)
         for end, dense in steps.until_evaluations(allowance):
             self.counter.evaluations, self.counter.jacobians = steps.evaluations, steps.jacobians
             segment = Segment(self._s, end, dense)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +11,11 @@ import headflow as hf
 from cases import REFERENCE, START, random_case
 from headflow.errors import InputError, IntegrationError
 from headflow.numerics import solvers
+from headflow.numerics.codegen.native import native_system
 from headflow.numerics.compiler import Program, compiler_installed
 from headflow.numerics.dynamics import Chart
 from headflow.numerics.engine import explicit_tableau, tableau
-from headflow.numerics.engine.native import loops_text, tableaus
+from headflow.numerics.engine.native import integrator, loops_text, tableaus
 from headflow.numerics.engine.stepping import CompiledSteps
 from headflow.numerics.stop import StopReason
 
@@ -111,10 +111,11 @@ def test_factors_solve(size: int) -> None:
     assert not factorise(np.full((size, size), np.nan), pivots)
 
 
-def steps(compiled: bool, rtol: float = 1e-4, t_final: float = 100.0, **changes: Any) -> CompiledSteps:
-    chart = Chart.of(REFERENCE, changes.get("initial", START), "balanced", "leading")
-    unit = 15.0
-    return CompiledSteps(chart, (3, 3), rtol, rtol, unit, math.log1p(t_final / unit), compiled)
+def steps(compiled: bool, rtol: float = 1e-4, t_final: float = 100.0) -> CompiledSteps:
+    chart = Chart.of(REFERENCE, START, "balanced", "leading")
+    own, unit = native_system(chart.system, 3, 3), 15.0
+    made = integrator(own, compiled=compiled)
+    return CompiledSteps(made, own.bound(chart.values), chart.start, rtol, rtol, unit, math.log1p(t_final / unit))
 
 
 def walk(run: CompiledSteps, most: int = 10**6) -> tuple[list[float], np.ndarray]:

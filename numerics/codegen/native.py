@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,20 @@ from .compiled import compile_system
 from .loops import LoopModule, loop_module
 
 Floats = NDArray[np.float64]
+
+
+class Loops(Protocol):
+    """Velocity, Jacobian and loss of a flow in a program, as functions of (values, y, work, out).
+
+    ``n_state`` and ``n_work`` are the lengths of y and of work.
+    """
+
+    @property
+    def program(self) -> Program: ...
+    @property
+    def n_state(self) -> int: ...
+    @property
+    def n_work(self) -> int: ...
 
 
 class NativeSystem:

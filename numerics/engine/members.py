@@ -15,6 +15,7 @@ from ...theory.errors import InputError, IntegrationError, ValidityWarning
 from ...theory.limits import task_allocation_limit
 from ..allocation import CLEAR, Allocation, busiest
 from ..codegen.formula import formula
+from ..codegen.native import native_system
 from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
 from ..integrate import DISAGREEMENT, ROUNDING, TIGHTER, TIGHTEST, integrate
@@ -226,8 +227,8 @@ class _Flows:
     def _bound(self) -> tuple[Integrator, FloatArray]:
         """The integrator, and the members' parameters."""
         with MAKING:
-            made = integrator(self._chart.system, *self._shape)
-        return made, made.native.bound_members(self._chart.values, len(self._problems))
+            own = native_system(self._chart.system, *self._shape)
+            return integrator(own), own.bound_members(self._chart.values, len(self._problems))
 
     def groups(self, ends: _Ends) -> list[_Groups | None]:
         """Per member the groups of tasks that have one head; None where it has not ended in an allocation."""

@@ -11,8 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ...theory.system import ReducedSystem
-from ..codegen.native import NativeSystem, native_system
+from ..codegen.native import Loops
 from ..compiler import Program
 from . import explicit_tableau, tableau
 
@@ -25,19 +24,19 @@ class Integrator:
 
     Attributes
     ----------
-    native
-        The flow's own loops.
+    loops
+        The flow's own.
     advance, follow
         See `loops`; compiled when they are first asked for, separately, as one trajectory does not need both.
     """
 
-    def __init__(self, native: NativeSystem, compiled: bool = True) -> None:
-        self.native, self._compiled = native, compiled
-        size = {"N": native.n_state, "WORK": native.n_work}
+    def __init__(self, own: Loops, compiled: bool = True) -> None:
+        self.loops, self._compiled = own, compiled
+        size = {"N": own.n_state, "WORK": own.n_work}
         self._program = Program(
-            f"steps_{native.program.name}",
-            [loops_text(), *native.program.texts],
-            {**native.program.constants, **size, **tableaus()},
+            f"steps_{own.program.name}",
+            [loops_text(), *own.program.texts],
+            {**own.program.constants, **size, **tableaus()},
         )
 
     @property
@@ -61,13 +60,13 @@ class Integrator:
 
     def empty_records(self, steps: int) -> tuple[Floats, Floats]:
         """Memory for the records of that many steps."""
-        return np.empty(steps), np.empty((steps, 5, self.native.n_state))
+        return np.empty(steps), np.empty((steps, 5, self.loops.n_state))
 
 
 @lru_cache(maxsize=256)
-def integrator(system: ReducedSystem, n_tasks: int, n_heads: int, compiled: bool = True) -> Integrator:
-    """The integrator of a system (made once per session)."""
-    return Integrator(native_system(system, n_tasks, n_heads), compiled)
+def integrator(own: Loops, compiled: bool = True) -> Integrator:
+    """The integrator of a flow (made once per session)."""
+    return Integrator(own, compiled)
 
 
 @cache

@@ -7,10 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from ..dynamics import Chart
 from ..problem import FloatArray
 from ..stop import StopReason
-from .native import integrator
+from .native import Integrator
 
 _BATCH: Final = 64  # steps that are recorded before Python looks at them
 
@@ -22,32 +21,32 @@ class CompiledSteps:
 
     Parameters
     ----------
-    chart
-        The flow and its start.
-    shape
-        (I, H).
+    integrator
+        Of the flow.
+    values
+        The parameters of its loops.
+    start
+        The flat state at s = 0.
     rtol, atol
         Tolerances of each step, relative and absolute.
     unit, end
         t_unit, and the log time of the end.
-    compiled
-        Whether the loops are compiled (False: the same numbers in plain Python).
     """
 
     def __init__(
         self,
-        chart: Chart,
-        shape: tuple[int, int],
+        integrator: Integrator,
+        values: FloatArray,
+        start: FloatArray,
         rtol: float,
         atol: float,
         unit: float,
         end: float,
-        compiled: bool = True,
     ) -> None:
-        self._integrator = integrator(chart.system, *shape, compiled=compiled)
-        self._values = self._integrator.native.bound(chart.values)
+        self._integrator = integrator
+        self._values = values
         self._tolerances = (unit, end, rtol, atol)
-        self._y = chart.start.copy()
+        self._y = start.copy()
         self._position = np.array([0.0, self._integrator.first_step(rtol, end), np.nan, np.inf])
         self._counts = np.zeros(5, np.int64)
         self.failure: StopReason | None = None
