@@ -16,6 +16,7 @@ from .checks import Setting
 from .checks.exploration import Explored
 from .checks.finding import DIGITS
 from .checks.registry import checks_of, explorations_of, is_own, known_id, known_ids, known_statement
+from .collector import collect_rarely
 from .problem import Problem
 from .verdict import Outcome, Verdict, judged, worst
 from .verdict_table import html_table, table
@@ -181,7 +182,9 @@ def _in_processes(ids: Sequence[str], setting: Setting, workers: int) -> Iterato
 
     Every process derives what it needs anew: one that would only wait here would be a waste.
     """
-    with ProcessPoolExecutor(min(workers - 1, len(ids)), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        min(workers - 1, len(ids)), mp_context=get_context("spawn"), initializer=collect_rarely
+    ) as pool:
         waiting: dict[Future[Verdict], str] = {pool.submit(verdict_on, id, setting): id for id in ids}
         try:
             for future in reversed(tuple(waiting)):

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from .errors import HeadflowError, IntegrationError, TrainingError
 from .grammar import parse
+from .numerics.collector import collect_rarely
 
 DONE, FAILED, BAD_INPUT, INCONCLUSIVE, NOT_COMPUTED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -31,6 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
     0 done and every claim holds, 1 a claim fails, 2 bad input, 3 nothing fails but something is inconclusive,
     4 the computation failed, 130 interrupted.  What went wrong is one sentence on standard error.
     """
+    collect_rarely()
     try:
         arguments = parse(sys.argv[1:] if words is None else words)
         code: int = import_module(_MODULES[arguments.verb], __package__).run(arguments)
