@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import nullcontext
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from .checks import Setting
 from .checks.exploration import Explored
 from .checks.finding import DIGITS
 from .checks.registry import checks_of, explorations_of, is_own, known_id, known_ids, known_statement
-from .collector import collect_rarely
+from .helpers import helpers
 from .problem import Problem
 from .verdict import Outcome, Verdict, judged, worst
 from .verdict_table import html_table, table
@@ -84,6 +84,7 @@ def verify(
     resume: bool = False,
     digits: int = DIGITS,
     explore: bool = False,
+    pool: ProcessPoolExecutor | None = None,
 ) -> Verification:
     """Check statements on a problem.
 
@@ -111,6 +112,8 @@ def verify(
     explore
         Measure too what becomes of these claims without one of their hypotheses, on concrete problems that headflow
         keeps: counterexamples, and where a claim still holds.
+    pool
+        Processes that help, where they have been started already (see `headflow.numerics.helpers`), ``workers`` - 1.
 
     Raises ``InputError`` for an unknown claim, a bad number of workers or digits, and a certificate that cannot be
     written.
@@ -147,7 +150,7 @@ def verify(
     # disable=None: tqdm shows nothing unless standard error is a terminal.
     bar = tqdm(total=left_over, desc="verify", unit="claim", delay=2, leave=False, disable=None if progress else True)
     with bar:
-        for verdict in _found(left, setting, workers):
+        for verdict in _found(left, setting, workers, pool):
             done[verdict.id] = verdict
             left_over -= 1
             bar.update()
@@ -165,11 +168,13 @@ def _ordered(done: dict[str, Verdict], ids: Sequence[str]) -> list[Verdict]:
     return [done[id] for id in ids if id in done]
 
 
-def _found(ids: Sequence[str], setting: Setting, workers: int) -> Iterator[Verdict]:
+def _found(ids: Sequence[str], setting: Setting, workers: int, pool: ProcessPoolExecutor | None) -> Iterator[Verdict]:
     """The verdicts, as they come; a user's own statements are known to this process only."""
     shared = [id for id in ids if not is_own(id)] if workers > 1 else []
     if len(shared) > 1:
-        yield from _in_processes(shared, setting, workers)
+        with nullcontext(pool) if pool else helpers(min(workers - 1, len(shared))) as helping:
+            assert helping is not None
+            yield from _with_helpers(shared, setting, helping)
     else:
         shared = []
     for id in ids:
@@ -177,28 +182,25 @@ def _found(ids: Sequence[str], setting: Setting, workers: int) -> Iterator[Verdi
             yield verdict_on(id, setting)
 
 
-def _in_processes(ids: Sequence[str], setting: Setting, workers: int) -> Iterator[Verdict]:
+def _with_helpers(ids: Sequence[str], setting: Setting, pool: ProcessPoolExecutor) -> Iterator[Verdict]:
     """Share the statements between this process, which takes them from the end, and others.
 
     Every process derives what it needs anew: one that would only wait here would be a waste.
     """
-    with ProcessPoolExecutor(
-        min(workers - 1, len(ids)), mp_context=get_context("spawn"), initializer=collect_rarely
-    ) as pool:
-        waiting: dict[Future[Verdict], str] = {pool.submit(verdict_on, id, setting): id for id in ids}
-        try:
-            for future in reversed(tuple(waiting)):
-                if future.cancel():  # no process has begun with it
-                    yield verdict_on(waiting.pop(future), setting)
-                for finished in [other for other in waiting if other.done()]:
-                    waiting.pop(finished)
-                    yield finished.result()
-            for future in as_completed(tuple(waiting)):
-                waiting.pop(future)
-                yield future.result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    waiting: dict[Future[Verdict], str] = {pool.submit(verdict_on, id, setting): id for id in ids}
+    try:
+        for future in reversed(tuple(waiting)):
+            if future.cancel():  # no process has begun with it
+                yield verdict_on(waiting.pop(future), setting)
+            for finished in [other for other in waiting if other.done()]:
+                waiting.pop(finished)
+                yield finished.result()
+        for future in as_completed(tuple(waiting)):
+            waiting.pop(future)
+            yield future.result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def verdict_on(id: str, setting: Setting) -> Verdict:

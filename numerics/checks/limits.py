@@ -9,14 +9,14 @@ from sympy import Integer, N
 
 from ...theory import notation as n
 from ...theory.closed_form import to_float
-from ...theory.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
 from ...theory.loss import PARAMETERS
 from ...theory.phases.identical_heads import merged_minimum
 from ...theory.phases.linearisation import linearised_flow
 from ...theory.phases.merged_zero import merged_at_zero
-from ..codegen import compile_system
+from ..codegen.native import native_system
+from ..flows import flow
 from ..problem import FloatArray, Problem
 from .finding import Finding, Setting
 
@@ -125,8 +125,11 @@ def _limit_weights(problem: Problem) -> tuple[FloatArray, FloatArray]:
 
 
 def _jacobian(problem: Problem, parametrisation: str, state: tuple[FloatArray, ...]) -> FloatArray:
-    kernel = compile_system(gradient_flow(parametrisation)).jacobian.bind(problem.float_values())
-    return kernel(np.concatenate([part.ravel() for part in state])).copy()
+    own = native_system(flow(parametrisation, "leading"), problem.n_tasks, problem.n_heads)
+    found = np.empty((own.n_state, own.n_state))
+    y = np.concatenate([part.ravel() for part in state])
+    own.function("jacobian", compiled=False)(own.bound(problem.float_values()), y, np.empty(own.n_work), found.ravel())
+    return found
 
 
 def _eigenvalues(problem: Problem, parametrisation: str, state: tuple[FloatArray, ...]) -> FloatArray:

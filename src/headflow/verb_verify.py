@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import InputError
+from .numerics.helpers import helpers
 from .output import check_file, emit, json_text
 from .problem_source import integer, problem_file
 
@@ -18,8 +19,6 @@ def run(arguments: Namespace) -> int:
     """Check, print; the exit code says whether all claims hold (0), one fails (1) or none could (3)."""
     if arguments.recheck is not None:
         return _recheck(arguments)
-    from .numerics.verify import verify
-
     if arguments.resume and arguments.certificate is None:
         raise InputError("--resume needs --certificate FILE")
     if arguments.certificate is not None:
@@ -27,18 +26,24 @@ def run(arguments: Namespace) -> int:
     if files := [claim for claim in arguments.claims if claim.endswith(".toml")]:
         raise InputError(f"{files[0]} is no claim; for the problem of that file use --problem {files[0]}")
     given, _ = problem_file(arguments, default=True)
-    verification = verify(
-        given.problem,
-        tuple(arguments.claims),
-        quick=arguments.quick,
-        seed=integer("seed", arguments.draws),
-        progress=True,
-        workers=_workers(arguments),
-        certificate=arguments.certificate,
-        resume=arguments.resume and not arguments.force,
-        digits=integer("digits", arguments.digits),
-        explore=arguments.explore,
-    )
+    workers = _workers(arguments)
+    # All statements: the helpers import while this process does.
+    with helpers(max(workers - 1, 0) if not arguments.claims else 0) as pool:
+        from .numerics.verify import verify
+
+        verification = verify(
+            given.problem,
+            tuple(arguments.claims),
+            quick=arguments.quick,
+            seed=integer("seed", arguments.draws),
+            progress=True,
+            workers=workers,
+            certificate=arguments.certificate,
+            resume=arguments.resume and not arguments.force,
+            digits=integer("digits", arguments.digits),
+            explore=arguments.explore,
+            pool=pool,
+        )
     emit(json_text(verification.to_json()) if arguments.json else _table(verification, arguments.format))
     return verification.exit_code
 
