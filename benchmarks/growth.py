@@ -2,10 +2,11 @@
 
 Each case is a process of its own with an empty cache of its own, so that its peak memory is its own and nothing is
 generated or compiled before.  Random starts to T = 1e4 for I = H = 1, 2, 4, …; the same with a start equal on and off
-the diagonal, which is reduced to two cells; and I = H = 3 and 32 for T from 1e2 to 1e8.  Shown are the method chosen,
-seconds of both integrations (wall and CPU, generation and compilation of code included), velocities and Jacobian-vector
-products, the error estimate and the peak memory.  I = H = 1024 runs past emergence only (T = 2e4, rtol 1e-4) and takes
-an hour.
+the diagonal, which is reduced to two cells; and I = H = 1, 3 and 32 for T from 1e2 to 1e8.  Shown are the method
+chosen, seconds of both integrations (wall and CPU, generation and compilation of code included), velocities and
+Jacobian-vector products, the error estimate and the peak memory.  I = H = 1024 starts with a favoured head for each
+task (a random start of so many heads is near ties, whose outcome takes much longer to follow), runs to T = 2e4 at rtol
+1e-4 and takes a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ def case(size: int, t_final: float, start: str, rtol: float) -> dict[str, object
     initial = hf.InitialState.random(problem, scale=0.03)
     if start == "symmetric":
         initial = hf.InitialState(mu=0.03 + 0.01 * np.eye(size), omega=np.full((size, size), 0.03))
+    if start == "favoured":
+        draw = np.random.default_rng(0)
+        lead = 2 * np.eye(size)[draw.permutation(size)]
+        initial = hf.InitialState(*(0.01 * (draw.uniform(0.5, 1, (2, size, size)) + lead)))
     wall, cpu = time.perf_counter(), time.process_time()
     run = hf.integrate(problem, initial, t_final=t_final, rtol=rtol)
     return {
@@ -83,7 +88,7 @@ def main() -> None:
             show(size, 10.0**power, "random")
     for size in (2**n for n in range(11)):
         if size <= largest:
-            show(size, *((2e4, "random", 1e-4) if size == 1024 else (1e4, "random")))
+            show(size, *((2e4, "favoured", 1e-4) if size == 1024 else (1e4, "random")))
             show(size, 1e4, "symmetric")
 
 
