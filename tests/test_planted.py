@@ -7,12 +7,13 @@ right.  A statement without a plant fails the completeness test.
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sympy import E, Integer, KroneckerDelta, Rational, Symbol
+from sympy import E, Integer, KroneckerDelta, Matrix, Rational, Symbol
 
 from headflow import Problem
 from headflow.numerics import optimum as search
@@ -401,6 +402,15 @@ def test_a_wrong_constant_is_refuted(id, monkeypatch):
 def test_a_wrong_constant_is_refuted_in_a_box(id, monkeypatch):
     plant_it(PLANTED_ENCLOSURES[id], monkeypatch)
     assert outcome(ENCLOSURES[id](Setting(REFERENCE, seed=0, quick=True))) == "fails"
+
+
+@pytest.mark.parametrize("wrong", [operator.neg, lambda form: Matrix([[form[0, 0], form[0, 0]], [form[0, 0], 0]])])
+def test_a_form_that_is_not_positive_is_refuted_in_a_box(wrong, monkeypatch):
+    """Its first entry negative, the determinant as before; the first entry as before, the determinant negative."""
+    Plant(enclosures, "merged_minimum", lambda right: dataclasses.replace(right, form=wrong(Matrix(right.form)))).into(
+        monkeypatch
+    )
+    assert outcome(ENCLOSURES["merged-degenerate-minimum"](Setting(REFERENCE, seed=0, quick=True))) == "fails"
 
 
 @pytest.mark.parametrize("id", cases(PLANTED_LAWS))

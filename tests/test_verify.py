@@ -13,6 +13,7 @@ from headflow.errors import InputError
 from headflow.numerics import optimum
 from headflow.numerics.checks import CHECKS, LAWS, Finding, Setting, flow, model, parametrisations, statics
 from headflow.numerics.checks.registry import BASINS, checks_of
+from headflow.numerics.helpers import helpers
 from headflow.numerics.verdict import outcome
 from headflow.numerics.verify import judged
 from headflow.theory.derivation import Derivation, Step
@@ -246,3 +247,12 @@ class TestCompare:
     def test_unknown_closure(self):
         with pytest.raises(InputError, match="unknown closure"):
             compare(REFERENCE, closure="leadin")
+
+
+def test_helpers_that_were_started_before_find_the_same():
+    few = ["factor-e", "idle-head", "bayes-risk"]
+    with helpers(1) as pool:
+        found = verify(REFERENCE, few, quick=True, workers=2, pool=pool)
+    assert found.verdicts == verify(REFERENCE, few, quick=True).verdicts
+    with helpers(0) as nobody:
+        assert nobody is None

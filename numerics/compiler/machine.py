@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import platform
 from functools import cache
 from typing import Any
@@ -56,11 +55,9 @@ class Loaded:
 
 @cache
 def _library() -> None:
-    """Tell LLVM where the C library's functions are."""
-    system = ctypes.CDLL("msvcrt" if platform.system() == "Windows" else ctypes.util.find_library("m"))
-    general = ctypes.CDLL("msvcrt") if platform.system() == "Windows" else ctypes.CDLL(None)
-    for library, names in ((system, ("exp", "log", "pow", "log1p", "expm1")), (general, ("malloc", "free"))):
-        for name in names:
-            address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
-            assert address is not None
-            llvm.add_symbol(name, address)
+    """Tell LLVM where the C library's functions are; Python itself has loaded them."""
+    library = ctypes.CDLL("ucrtbase" if platform.system() == "Windows" else None)
+    for name in ("exp", "log", "pow", "log1p", "expm1", "malloc", "free"):
+        address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+        assert address is not None
+        llvm.add_symbol(name, address)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import store
 
-_FIRST: Final[Mapping[str, Any]] = {"int": ctypes.c_int64, "float": ctypes.c_double, "bool": ctypes.c_bool}
+_NUMBERS: Final[Mapping[str, Any]] = {"int": ctypes.c_int64, "float": ctypes.c_double, "bool": ctypes.c_bool}
 _AXES: Final = {"Vector": 1, "Matrix": 2, "Cube": 3, "Integers": 1}
 
 
@@ -33,13 +33,13 @@ class Function:
         self._arguments, self._keep = tuple(arguments), keep
         kinds: list[Any] = []
         for kind in arguments:
-            kinds += [_FIRST[kind]] if kind in _FIRST else [ctypes.c_void_p, *[ctypes.c_int64] * _AXES[kind]]
-        self._call = ctypes.CFUNCTYPE(None if result is None else _FIRST[result], *kinds)(address)
+            kinds += [_NUMBERS[kind]] if kind in _NUMBERS else [ctypes.c_void_p, *[ctypes.c_int64] * _AXES[kind]]
+        self._call = ctypes.CFUNCTYPE(None if result is None else _NUMBERS[result], *kinds)(address)
 
     def __call__(self, *arguments: Any) -> Any:
         passed: list[Any] = []
         for value, kind in zip(arguments, self._arguments, strict=True):
-            if kind in _FIRST:
+            if kind in _NUMBERS:
                 passed.append(value)
                 continue
             wanted = np.int64 if kind == "Integers" else np.float64
