@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..theory.errors import HypothesisError, InputError
 from ..theory.system import ReducedSystem
 from .codegen import BoundKernel, JacobianProduct, compile_system
 from .codegen.native import native_system
+from .codegen.unrolled import UnrolledKernel, is_small
 from .domain import violation
 from .flows import flow
 from .growth import Growth
@@ -27,6 +28,9 @@ from .problem import FloatArray, Problem
 
 if TYPE_CHECKING:
     from .engine.native import Integrator
+
+
+Kernel: TypeAlias = BoundKernel | UnrolledKernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,19 +101,25 @@ class Dynamics:
         self._initial = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
         compiled, values = compile_system(self.chart.system), self.chart.values
         self.shape = (problem.n_tasks, problem.n_heads)
-        self.velocity = compiled.velocity.bind(values)
         self._values = values
         self._compiled = compiled
-        self._loss = compiled.loss.bind(values)
+        self.velocity: Kernel = self._kernel("velocity")
+        self._loss: Kernel = self._kernel("loss")
         self._weights = compiled.named(("mu", "omega")).bind(values)
         in_weights = flow("merged", closure)
         self._pairs = compile_system(in_weights).named(("C",)).bind(problem.float_values())
         self._closure, self._domain = closure, in_weights.domain
 
+    def _kernel(self, name: str) -> Kernel:
+        if not is_small(*self.shape):
+            kernel: BoundKernel = getattr(self._compiled, name).bind(self._values)
+            return kernel
+        return UnrolledKernel(native_system(self.chart.system, *self.shape), name, self._values)
+
     @cached_property
-    def jacobian(self) -> BoundKernel:
+    def jacobian(self) -> Kernel:
         """∂velocity/∂y; made when first asked for, because explicit methods never need the matrix."""
-        return self._compiled.jacobian.bind(self._values)
+        return self._kernel("jacobian")
 
     def integrator(self) -> tuple[Integrator, FloatArray]:
         """The compiled integrator of this flow, and its parameters."""
@@ -145,7 +155,7 @@ class Dynamics:
 
     def loss(self, y: FloatArray) -> float:
         """The loss of one flat state."""
-        return float(self._loss.evaluate(y))
+        return self._loss.evaluate(y).item()
 
     def rate(self, y: FloatArray) -> float:
         """The largest relative rate of change at ``y``, per unit of time (0 at a fixed point)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from headflow.numerics import store
 from headflow.numerics.codegen import compile_system
 from headflow.numerics.codegen.loops import loop_module
 from headflow.numerics.codegen.native import NativeSystem, native_system
+from headflow.numerics.codegen.unrolled import UnrolledKernel, _Unroller
 from headflow.numerics.compiler import compiler_installed
 from headflow.numerics.dynamics import Chart
 from headflow.numerics.flows import flow
@@ -90,6 +92,31 @@ def test_compiled_loops_equal_array_kernels_everywhere(parametrisation: str, clo
     for shape in ((1, 1), (3, 2), (5, 6)):
         chart, y = case(parametrisation, closure, shape)
         compare(native_system(chart.system, *shape), chart.values, y, True)
+
+
+@pytest.mark.parametrize(
+    ("parametrisation", "closure"),
+    [pytest.param(*flow, marks=[pytest.mark.slow] * (flow in SLOW)) for flow in FLOWS],
+)
+def test_unrolled_loops_equal_array_kernels(parametrisation: str, closure: str) -> None:
+    for shape in ((1, 1), (3, 2), (2, 4)):
+        chart, y = case(parametrisation, closure, shape)
+        kernels, own = compile_system(chart.system), native_system(chart.system, *shape)
+        for name in ("velocity", "jacobian", "loss"):
+            unrolled = UnrolledKernel(own, name, chart.values)
+            expected = getattr(kernels, name).bind(chart.values)(y)
+            np.testing.assert_allclose(unrolled(y), expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+            assert unrolled(y).shape == expected.shape
+            with np.errstate(all="ignore"):
+                assert not np.isfinite(unrolled(y + 400)).all()
+
+
+def test_an_entry_of_the_identity_is_known_when_loops_are_unrolled() -> None:
+    text = "for i in range(I):\n for j in range(I):\n  out[i * I + j] = y[j] * (1.0 if i == j else 0.0)"
+    lines = list(_Unroller({"I": 2}).block(ast.parse(text).body))
+    assert lines == ["out_0 = y_0 * 1.0", "out_1 = y_1 * 0.0", "out_2 = y_0 * 0.0", "out_3 = y_1 * 1.0"]
+    with pytest.raises(TypeError, match="not a statement of generated loops: while True"):
+        list(_Unroller({}).block(ast.parse("while True: pass").body))
 
 
 def own_system() -> Any:
