@@ -1,4 +1,4 @@
-"""Owns attention's flows as numbers need them: in solvers' coordinates, without their derivation, kept on disk."""
+"""Owns flows as numbers need them: in solvers' coordinates, without their derivation, kept on disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,18 @@ def flow(parametrisation: str, closure: str, coordinates: str = "plain") -> Redu
     """`gradient_flow` in ``"plain"``, ``"log"`` or ``"growth"`` coordinates, with an empty derivation."""
 
     def derived() -> ReducedSystem:
-        system = _CHARTS[coordinates](gradient_flow(parametrisation, closure))
-        return replace(system, derivation=Derivation(system.derivation.title, ()))
+        return _bare(_CHARTS[coordinates](gradient_flow(parametrisation, closure)))
 
     return remembered(f"flow_{parametrisation}_{closure}_{coordinates}", derived)
+
+
+@cache
+def softmax_covariate_flow(closure: str) -> ReducedSystem:
+    """`headflow.theory.families.softmax.softmax_covariate_flow` with an empty derivation."""
+    from ..theory.families import softmax  # here, as few need it
+
+    return remembered(f"flow_softmax_covariates_{closure}", lambda: _bare(softmax.softmax_covariate_flow(closure)))
+
+
+def _bare(system: ReducedSystem) -> ReducedSystem:
+    return replace(system, derivation=Derivation(system.derivation.title, ()))

@@ -13,12 +13,12 @@ from functools import cache
 import numpy as np
 
 from ...theory.families.linear import linear_attention_flow, linear_covariate_loss
-from ...theory.families.softmax import softmax_covariate_flow
 from ...theory.families.staircase import linear_staircase
 from ...theory.families.warm_up import small_split_flow
 from ...theory.indexed import unroll
 from ..codegen import compile_system
 from ..covariates import CovariateProblem
+from ..flows import softmax_covariate_flow
 from ..problem import FloatArray
 from ..staircase import StaircaseTable, compare_staircase
 from .finding import Finding, Setting, proof
