@@ -90,7 +90,7 @@ def odeint_with_numba() -> Callable[..., np.ndarray] | None:
         return None
     from numba import njit
 
-    native = native_system(dynamics.chart.system, *shape)
+    native = native_system(dynamics.chart.system, I=shape[0], H=shape[1])
     compiled = njit(native.function("velocity", compiled=False))
     values, out, work = native.bound(dynamics.chart.values), np.empty(18), np.empty(native.n_work)
 
@@ -204,7 +204,7 @@ def main() -> None:
 
 def _kernels() -> None:
     """Velocity, Jacobian and loss by themselves, called from compiled code."""
-    native = native_system(dynamics.chart.system, *shape)
+    native = native_system(dynamics.chart.system, I=shape[0], H=shape[1])
     values, work, out = native.bound(dynamics.chart.values), np.empty(native.n_work), np.empty(324)
     print("\nmicroseconds, median of 9: compiled, NumPy")
     for name in ("velocity", "jacobian", "loss"):

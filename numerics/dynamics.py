@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ..theory.errors import HypothesisError, InputError
 from ..theory.system import ReducedSystem
 from .codegen import BoundKernel, JacobianProduct, compile_system
 from .codegen.native import native_system
-from .codegen.unrolled import UnrolledKernel, is_small
+from .codegen.unrolled import Kernel, UnrolledKernel, is_small
 from .domain import violation
 from .flows import flow
 from .growth import Growth
@@ -28,9 +28,6 @@ from .problem import FloatArray, Problem
 
 if TYPE_CHECKING:
     from .engine.native import Integrator
-
-
-Kernel: TypeAlias = BoundKernel | UnrolledKernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +108,10 @@ class Dynamics:
         self._closure, self._domain = closure, in_weights.domain
 
     def _kernel(self, name: str) -> Kernel:
-        if not is_small(*self.shape):
+        if not is_small(self.size):
             kernel: BoundKernel = getattr(self._compiled, name).bind(self._values)
             return kernel
-        return UnrolledKernel(native_system(self.chart.system, *self.shape), name, self._values)
+        return UnrolledKernel(native_system(self.chart.system, I=self.shape[0], H=self.shape[1]), name, self._values)
 
     @cached_property
     def jacobian(self) -> Kernel:
@@ -125,7 +122,7 @@ class Dynamics:
         """The compiled integrator of this flow, and its parameters."""
         from .engine.native import integrator  # here, so that others need no compiler
 
-        own = native_system(self.chart.system, *self.shape)
+        own = native_system(self.chart.system, I=self.shape[0], H=self.shape[1])
         return integrator(own), own.bound(self._values)
 
     @cached_property

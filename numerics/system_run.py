@@ -21,6 +21,8 @@ from ..theory.system import ReducedSystem
 from .codegen import BoundKernel, JacobianProduct, compile_system
 from .codegen.compiled import CompiledSystem
 from .codegen.kernel import length
+from .codegen.native import native_system
+from .codegen.unrolled import Kernel, UnrolledKernel, is_small
 from .exact import as_float
 from .problem import FloatArray
 from .solvers import Segment, Stepper, Stopped, choose_method
@@ -35,22 +37,28 @@ class SystemDynamics:
     log = False  # the state may have any sign
 
     def __init__(self, system: ReducedSystem, values: Mapping[str, ArrayLike]) -> None:
-        self._compiled = compile_system(system)
+        self._system, self._compiled = system, compile_system(system)
         self._values = dict(values)
+        ranges = {str(axis) for axes in self._compiled.ranges.values() for axis in axes}
+        self._sizes = {name: int(np.asarray(value)) for name, value in values.items() if name in ranges}
+        axes = {str(variable.base.label): self._compiled.ranges[variable.base] for variable in system.state}
         try:
-            self.velocity: BoundKernel = self._compiled.velocity.bind(self._values)
-            self.loss: BoundKernel = self._compiled.loss.bind(self._values)
+            self._rate = _rate_of(system, self._compiled).loss.bind(self._values)
+            self.shapes = {name: tuple(length(axis, self._sizes) for axis in ranges) for name, ranges in axes.items()}
+            self.velocity, self.loss = self._kernel("velocity"), self._kernel("loss")
         except (KeyError, ValueError) as error:
             raise InputError(str(error.args[0])) from None
-        sizes = {str(name): int(np.asarray(value)) for name, value in values.items() if np.ndim(value) == 0}
-        axes = {str(variable.base.label): self._compiled.ranges[variable.base] for variable in system.state}
-        self._rate = _rate_of(system, self._compiled).loss.bind(self._values)
-        self.shapes = {name: tuple(length(axis, sizes) for axis in ranges) for name, ranges in axes.items()}
+
+    def _kernel(self, name: str) -> Kernel:
+        if is_small(sum(map(math.prod, self.shapes.values()))):
+            return UnrolledKernel(native_system(self._system, **self._sizes), name, self._values)
+        kernel: BoundKernel = getattr(self._compiled, name).bind(self._values)
+        return kernel
 
     @cached_property
-    def jacobian(self) -> BoundKernel:
+    def jacobian(self) -> Kernel:
         """∂velocity/∂state."""
-        return self._compiled.jacobian.bind(self._values)
+        return self._kernel("jacobian")
 
     @cached_property
     def jacobian_product(self) -> JacobianProduct:

@@ -75,14 +75,14 @@ def compare(native: NativeSystem, values: dict[str, Any], y: np.ndarray, compile
 def test_loops_equal_array_kernels(parametrisation: str, closure: str) -> None:
     for shape in ((1, 1), (3, 2), (2, 4)):
         chart, y = case(parametrisation, closure, shape)
-        compare(native_system(chart.system, *shape), chart.values, y, False)
+        compare(native_system(chart.system, I=shape[0], H=shape[1]), chart.values, y, False)
 
 
 @needs_llvm
 def test_compiled_loops_equal_array_kernels() -> None:
     for shape in ((1, 1), (3, 2), (5, 6)):
         chart, y = case("balanced", "leading", shape)
-        compare(native_system(chart.system, *shape), chart.values, y, True)
+        compare(native_system(chart.system, I=shape[0], H=shape[1]), chart.values, y, True)
 
 
 @needs_llvm
@@ -91,7 +91,7 @@ def test_compiled_loops_equal_array_kernels() -> None:
 def test_compiled_loops_equal_array_kernels_everywhere(parametrisation: str, closure: str) -> None:
     for shape in ((1, 1), (3, 2), (5, 6)):
         chart, y = case(parametrisation, closure, shape)
-        compare(native_system(chart.system, *shape), chart.values, y, True)
+        compare(native_system(chart.system, I=shape[0], H=shape[1]), chart.values, y, True)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_compiled_loops_equal_array_kernels_everywhere(parametrisation: str, clo
 def test_unrolled_loops_equal_array_kernels(parametrisation: str, closure: str) -> None:
     for shape in ((1, 1), (3, 2), (2, 4)):
         chart, y = case(parametrisation, closure, shape)
-        kernels, own = compile_system(chart.system), native_system(chart.system, *shape)
+        kernels, own = compile_system(chart.system), native_system(chart.system, I=shape[0], H=shape[1])
         for name in ("velocity", "jacobian", "loss"):
             unrolled = UnrolledKernel(own, name, chart.values)
             expected = getattr(kernels, name).bind(chart.values)(y)
@@ -129,7 +129,7 @@ def own_system() -> Any:
 def test_a_users_own_loss() -> None:
     draw = np.random.default_rng(0)
     values = {"a": 1.7, "I": 2.0, "H": 3.0}
-    compare(NativeSystem(own_system(), 2, 3), values, draw.standard_normal(12), False)
+    compare(NativeSystem(own_system(), {"I": 2, "H": 3}), values, draw.standard_normal(12), False)
 
 
 def test_the_module_can_be_read() -> None:
@@ -144,17 +144,17 @@ def test_the_module_can_be_read() -> None:
 def test_parameters_are_checked() -> None:
     chart, _ = case("balanced", "leading", (2, 2))
     with pytest.raises(KeyError, match="no value for the parameter sigma2"):
-        native_system(chart.system, 2, 2).bound({n: value for n, value in chart.values.items() if n != "sigma2"})
+        native_system(chart.system, I=2, H=2).bound({n: value for n, value in chart.values.items() if n != "sigma2"})
     with pytest.raises(ValueError, match=r"the parameter d must have shape \(3,\), got \(2,\)"):
-        native_system(chart.system, 3, 2).bound(chart.values)
+        native_system(chart.system, I=3, H=2).bound(chart.values)
     with pytest.raises(ValueError, match="has no loops of the hessian"):
-        native_system(chart.system, 3, 2).function("hessian")
+        native_system(chart.system, I=3, H=2).function("hessian")
 
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_llvm)])
 def test_far_out_nothing_looks_finite(compiled: bool) -> None:
     chart, y = case("balanced", "leading", (3, 2))
-    native = native_system(chart.system, 3, 2)
+    native = native_system(chart.system, I=3, H=2)
     out, work = np.zeros(12), np.empty(native.n_work)
     with np.errstate(all="ignore"):
         native.function("velocity", compiled)(native.bound(chart.values), y + 20, work, out)

@@ -113,7 +113,7 @@ def test_factors_solve(size: int) -> None:
 
 def steps(compiled: bool, rtol: float = 1e-4, t_final: float = 100.0) -> CompiledSteps:
     chart = Chart.of(REFERENCE, START, "balanced", "leading")
-    own, unit = native_system(chart.system, 3, 3), 15.0
+    own, unit = native_system(chart.system, I=3, H=3), 15.0
     made = integrator(own, compiled=compiled)
     return CompiledSteps(made, own.bound(chart.values), chart.start, rtol, rtol, unit, math.log1p(t_final / unit))
 

@@ -125,7 +125,7 @@ def _limit_weights(problem: Problem) -> tuple[FloatArray, FloatArray]:
 
 
 def _jacobian(problem: Problem, parametrisation: str, state: tuple[FloatArray, ...]) -> FloatArray:
-    own = native_system(flow(parametrisation, "leading"), problem.n_tasks, problem.n_heads)
+    own = native_system(flow(parametrisation, "leading"), I=problem.n_tasks, H=problem.n_heads)
     found = np.empty((own.n_state, own.n_state))
     y = np.concatenate([part.ravel() for part in state])
     own.function("jacobian", compiled=False)(own.bound(problem.float_values()), y, np.empty(own.n_work), found.ravel())

@@ -1,4 +1,4 @@
-"""Owns the loops of one system for given numbers of tasks and heads, and their parameters as one array."""
+"""Owns the loops of one system for given ranges of its indices, and their parameters as one array."""
 
 from __future__ import annotations
 
@@ -37,32 +37,31 @@ class Loops(Protocol):
 
 
 class NativeSystem:
-    """Velocity, Jacobian, loss and weights of one system as loops.
+    """Velocity, Jacobian, loss and weights (where there are μ and ω) of one system as loops.
 
     Parameters
     ----------
     system
-        Its indices must run over tasks and heads.
-    n_tasks, n_heads
-        How many there are: loops are compiled for these numbers, which makes small ones two to four times faster.
+        Any.
+    sizes
+        The ranges of its indices by name, such as I and H: loops are compiled for these numbers, which makes small
+        ones two to four times faster.
 
     Attributes
     ----------
     loops
         Their text.
     program
-        That text with I and H; its functions take (values, y, work, out).
+        That text with the sizes; its functions take (values, y, work, out).
     n_state, n_values, n_work
         Lengths of y, values and work.
     """
 
-    def __init__(self, system: ReducedSystem, n_tasks: int, n_heads: int) -> None:
+    def __init__(self, system: ReducedSystem, sizes: Mapping[str, int]) -> None:
         self.system = system
         self.loops = _loops_of(system)
-        if self.loops.size_names != ("I", "H"):
-            raise ValueError(f"loops are made for tasks and heads, not for {', '.join(self.loops.size_names)}")
-        self._sizes = {"I": n_tasks, "H": n_heads}
-        name = f"{system.parametrisation}_{system.closure}_{n_tasks}_{n_heads}"
+        self._sizes = {size: sizes[size] for size in self.loops.size_names}
+        name = "_".join([system.parametrisation, system.closure, *map(str, self._sizes.values())])
         self.program = Program(name, [self.loops.source], self._sizes)
         self.n_state, self.n_values, self.n_work = map(int, self.program.plain("sizes")())
 
@@ -111,6 +110,6 @@ def _loops_of(system: ReducedSystem) -> LoopModule:
 
 
 @lru_cache(maxsize=256)
-def native_system(system: ReducedSystem, n_tasks: int, n_heads: int) -> NativeSystem:
-    """The loops of a system (made once per session)."""
-    return NativeSystem(system, n_tasks, n_heads)
+def native_system(system: ReducedSystem, **sizes: int) -> NativeSystem:
+    """The loops of a system for ranges by name (made once per session)."""
+    return NativeSystem(system, sizes)

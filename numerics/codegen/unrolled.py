@@ -1,4 +1,4 @@
-"""Owns loops unrolled: for a few tasks and heads Python's arithmetic on names is faster than NumPy's on small arrays.
+"""Owns loops unrolled: for a few variables Python's arithmetic on names is faster than NumPy's on small arrays.
 
 A function of the language of loops, with its sizes known, becomes a list of assignments without a loop or an index:
 ``work[C + h * H + k]`` is the name ``work_31``.
@@ -12,21 +12,22 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from types import CodeType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .kernel import BoundKernel
 from .native import Floats, NativeSystem
 
 _ARRAYS: Final = ("values", "y", "work", "out")
 _NUMBER: Final = ""  # instead of an array: what is known
-_MOST: Final = 64  # I·H·(I + H): beyond, NumPy is as fast
+_MOST: Final = 24  # variables: beyond, NumPy is as fast
 
 
-def is_small(n_tasks: int, n_heads: int) -> bool:
-    """Whether unrolled loops are the faster ones."""
-    return n_tasks * n_heads * (n_tasks + n_heads) <= _MOST
+def is_small(size: int) -> bool:
+    """Whether unrolled loops are the faster ones for a state of that length."""
+    return size <= _MOST
 
 
 class UnrolledKernel:
@@ -60,6 +61,9 @@ class UnrolledKernel:
     def __call__(self, state: Floats) -> Floats:
         """The result, in an array of its own."""
         return self.evaluate(state).copy()
+
+
+Kernel: TypeAlias = BoundKernel | UnrolledKernel
 
 
 @cache

@@ -227,7 +227,7 @@ class _Flows:
     def _bound(self) -> tuple[Integrator, FloatArray]:
         """The integrator, and the members' parameters."""
         with MAKING:
-            own = native_system(self._chart.system, *self._shape)
+            own = native_system(self._chart.system, I=self._shape[0], H=self._shape[1])
             return integrator(own), own.bound_members(self._chart.values, len(self._problems))
 
     def groups(self, ends: _Ends) -> list[_Groups | None]:
