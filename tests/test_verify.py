@@ -249,6 +249,7 @@ class TestCompare:
             compare(REFERENCE, closure="leadin")
 
 
+@pytest.mark.slow
 def test_helpers_that_were_started_before_find_the_same():
     few = ["factor-e", "idle-head", "bayes-risk"]
     with helpers(1) as pool:
