@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from math import fsum
+from typing import Any
 
-from sympy import Add
+from sympy import Add, lambdify
 
+from ..theory import notation as n
 from ..theory.choices import checked_closure
 from ..theory.closed_form import to_float
 from ..theory.errors import InputError
-from ..theory.optimum import multi_head_optimum
+from ..theory.indexed import inline
+from ..theory.loss import PARAMETERS
+from ..theory.optimum import head_budget, multi_head_optimum
+from ..theory.scalars import plain_symbols
+from ..theory.water_filling import water_filling
 from .problem import Problem
 from .single_head import single_head_loss
 
@@ -38,3 +45,24 @@ def realised_limit(problem: Problem, groups: Sequence[Sequence[int]], closure: s
     if closure == "leading":
         return to_float(Add(*(multi_head_optimum().exact(part) for part in parts)))
     return fsum(single_head_loss(part, closure).value for part in parts)
+
+
+def estimated_limit(problem: Problem, groups: Sequence[Sequence[int]]) -> float:
+    """`realised_limit` of the leading closure in float64: some 1e-15 off, and a thousand times faster."""
+    values: dict[str, Any] = problem.float_values()
+    powers = values["lambda"]
+    costs, budget = _costs(), float(head_budget(1))
+    found = []
+    for group in groups:
+        each = [costs(powers[task], values["d"][task], values["sigma2"], values["L"]) for task in group]
+        found.append(water_filling([powers[task] for task in group], each, budget, exactly=False).minimum)
+    return fsum(found)
+
+
+@cache
+def _costs() -> Callable[[float, float, float, float], float]:
+    """c_i of λ_i, d_i, σ² and L."""
+    plain = plain_symbols(inline(n.noise_to_context[n.i], PARAMETERS))
+    names = [plain.symbol(n.signal_power[n.i]), plain.symbol(n.dims[n.i]), n.noise_variance, n.context_length]
+    function: Callable[[float, float, float, float], float] = lambdify(names, plain.expression, modules="math")
+    return function

@@ -6,13 +6,16 @@ from itertools import product
 
 import numpy as np
 import pytest
+from sympy import Rational
 
 from cases import oracle
 from headflow import InitialState, Problem, integrate
 from headflow.errors import HypothesisError, InputError, InputTypeError
 from headflow.numerics import assignment
 from headflow.numerics.assignment import assignment_limit, best_assignment
+from headflow.numerics.reference import estimated_limit, realised_limit
 from headflow.theory import multi_head_optimum, task_allocation_limit
+from headflow.theory.water_filling import water_filling
 from oracles import hand_formulas as hand
 
 
@@ -135,3 +138,23 @@ def test_assignments_at_finite_d():
     assert assignment_limit(problem, [[0, 1], [2]], "first_order") > expected
     with pytest.raises(InputError, match="no lower bound"):
         best_assignment(problem, closure="first_order")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_limit_in_floats_is_the_exact_one_rounded(seed):
+    problem = drawn(seed, 5, 5)
+    heads = np.random.default_rng(seed).integers(0, 3, 5)
+    groups = [np.flatnonzero(heads == head).tolist() for head in set(heads.tolist())]
+    assert estimated_limit(problem, groups) == pytest.approx(realised_limit(problem, groups), rel=1e-14)
+
+
+@pytest.mark.parametrize("total", [0, 1, "3/2", 2, 3])
+def test_water_filling_in_floats_is_the_exact_one(total):
+    weights, costs = [Rational(3), Rational(1, 2), Rational(2)], [Rational(1, 3), Rational(2), Rational(1, 10)]
+    exact = water_filling(weights, costs, Rational(total))
+    floats = water_filling(
+        [float(a) for a in weights], [float(c) for c in costs], float(Rational(total)), exactly=False
+    )
+    assert floats.minimum == pytest.approx(float(exact.minimum), rel=1e-14)
+    assert floats.shares == pytest.approx([float(share) for share in exact.shares], abs=1e-14)
+    assert (floats.empty, floats.partial, floats.full) == (exact.empty, exact.partial, exact.full)

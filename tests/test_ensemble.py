@@ -158,8 +158,8 @@ def test_a_limit_that_cannot_be_had_costs_no_member(error: type[Exception], monk
     def fails(*_: Any) -> float:
         raise error("no such limit")
 
-    monkeypatch.setattr(members, "realised_limit", fails)
-    assert np.isnan(members._limit.__wrapped__(REFERENCE, ((0, 1), (2,)), "leading"))
+    monkeypatch.setattr(members, "estimated_limit", fails)
+    assert np.isnan(members._limit(REFERENCE, ((0, 1), (2,)), "leading"))
 
 
 def test_members_that_jax_steps_together_fit_into_memory() -> None:

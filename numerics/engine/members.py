@@ -12,15 +12,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from ...theory.errors import InputError, IntegrationError, ValidityWarning
-from ...theory.limits import task_allocation_limit
 from ..allocation import CLEAR, Allocation, busiest
-from ..codegen.formula import formula
 from ..codegen.native import native_system
 from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
 from ..integrate import DISAGREEMENT, ROUNDING, TIGHTER, TIGHTEST, integrate
 from ..problem import FloatArray, Problem
-from ..reference import realised_limit
+from ..reference import estimated_limit, realised_limit
 from ..solvers import MAX_EVALUATIONS, absolute_tolerance
 from ..stop import StopReason
 from ..trajectory import Trajectory
@@ -254,12 +252,11 @@ class _Flows:
         return found
 
 
-@lru_cache(maxsize=4096)
 def _limit(problem: Problem, groups: _Groups, closure: str) -> float:
-    """`realised_limit`; by the allocation limit's own generated code where no head is shared (much faster)."""
     try:
-        if closure == "leading" and all(len(group) == 1 for group in groups):
-            return formula(task_allocation_limit().loss.expression)(problem.float_values())
-        return realised_limit(problem, groups, closure)
+        return estimated_limit(problem, groups) if closure == "leading" else _searched_limit(problem, groups, closure)
     except (ValueError, ArithmeticError):  # outside a hypothesis there is no limit to have half the way to
         return math.nan
+
+
+_searched_limit = lru_cache(maxsize=4096)(realised_limit)
