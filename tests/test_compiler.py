@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headflow.numerics.compiler import Program, compiler_installed
+from headflow.numerics.compiler import Program, compiler_installed, program
 
 pytestmark = pytest.mark.skipif(not compiler_installed(), reason="llvmlite is not installed (extra fast)")
 
@@ -208,6 +208,12 @@ def test_arrays_are_checked() -> None:
             first(wrong)
     with pytest.raises(ValueError, match="argument"):
         first()
+
+
+@pytest.mark.parametrize(("found", "enough"), [("0.45.1", True), ("1.0", True), ("0.44.0", False), ("unknown", False)])
+def test_an_old_compiler_is_none(found: str, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "version", lambda _: found)
+    assert compiler_installed.__wrapped__() is enough
 
 
 def test_machine_code_is_kept_per_text_and_constants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

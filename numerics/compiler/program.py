@@ -6,8 +6,8 @@ import ast
 import ctypes
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from importlib.util import find_spec
+from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import numpy as np
@@ -15,12 +15,18 @@ import numpy as np
 from .. import store
 
 _NUMBERS: Final[Mapping[str, Any]] = {"int": ctypes.c_int64, "float": ctypes.c_double, "bool": ctypes.c_bool}
+_OLDEST: Final = (0, 45)  # of llvmlite, whose pointers have no types
 _AXES: Final = {"Vector": 1, "Matrix": 2, "Cube": 3, "Integers": 1}
 
 
+@cache
 def compiler_installed() -> bool:
-    """Whether loops can be compiled (the extra ``fast``)."""
-    return find_spec("llvmlite") is not None
+    """Whether loops can be compiled: llvmlite is there (the extra ``fast``), and not too old."""
+    try:
+        first, second, *_ = version("llvmlite").split(".")
+        return (int(first), int(second)) >= _OLDEST
+    except (PackageNotFoundError, ValueError):
+        return False
 
 
 class Function:
