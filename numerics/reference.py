@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from math import fsum
-from typing import Any
+from typing import Any, Final
 
 from sympy import Add, lambdify
 
@@ -17,9 +17,11 @@ from ..theory.indexed import inline
 from ..theory.loss import PARAMETERS
 from ..theory.optimum import head_budget, multi_head_optimum
 from ..theory.scalars import plain_symbols
-from ..theory.water_filling import water_filling
+from ..theory.water_filling import Arithmetic, water_filling
 from .problem import Problem
 from .single_head import single_head_loss
+
+_FLOATS: Final = Arithmetic(math.sqrt, lambda *terms: math.fsum(terms), float, 0.0, 1.0)
 
 
 def realised_limit(problem: Problem, groups: Sequence[Sequence[int]], closure: str = "leading") -> float:
@@ -44,7 +46,7 @@ def realised_limit(problem: Problem, groups: Sequence[Sequence[int]], closure: s
     parts = [problem.subset(group, n_heads=1) for group in groups if group]
     if closure == "leading":
         return to_float(Add(*(multi_head_optimum().exact(part) for part in parts)))
-    return fsum(single_head_loss(part, closure).value for part in parts)
+    return math.fsum(single_head_loss(part, closure).value for part in parts)
 
 
 def estimated_limit(problem: Problem, groups: Sequence[Sequence[int]]) -> float:
@@ -55,8 +57,8 @@ def estimated_limit(problem: Problem, groups: Sequence[Sequence[int]]) -> float:
     found = []
     for group in groups:
         each = [costs(powers[task], values["d"][task], values["sigma2"], values["L"]) for task in group]
-        found.append(water_filling([powers[task] for task in group], each, budget, exactly=False).minimum)
-    return fsum(found)
+        found.append(water_filling([powers[task] for task in group], each, budget, _FLOATS).minimum)
+    return math.fsum(found)
 
 
 @cache

@@ -13,7 +13,7 @@ from headflow import InitialState, Problem, integrate
 from headflow.errors import HypothesisError, InputError, InputTypeError
 from headflow.numerics import assignment
 from headflow.numerics.assignment import assignment_limit, best_assignment
-from headflow.numerics.reference import estimated_limit, realised_limit
+from headflow.numerics.reference import _FLOATS, estimated_limit, realised_limit
 from headflow.theory import multi_head_optimum, task_allocation_limit
 from headflow.theory.water_filling import water_filling
 from oracles import hand_formulas as hand
@@ -152,9 +152,7 @@ def test_the_limit_in_floats_is_the_exact_one_rounded(seed):
 def test_water_filling_in_floats_is_the_exact_one(total):
     weights, costs = [Rational(3), Rational(1, 2), Rational(2)], [Rational(1, 3), Rational(2), Rational(1, 10)]
     exact = water_filling(weights, costs, Rational(total))
-    floats = water_filling(
-        [float(a) for a in weights], [float(c) for c in costs], float(Rational(total)), exactly=False
-    )
+    floats = water_filling([float(a) for a in weights], [float(c) for c in costs], float(Rational(total)), _FLOATS)
     assert floats.minimum == pytest.approx(float(exact.minimum), rel=1e-14)
     assert floats.shares == pytest.approx([float(share) for share in exact.shares], abs=1e-14)
     assert (floats.empty, floats.partial, floats.full) == (exact.empty, exact.partial, exact.full)

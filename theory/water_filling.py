@@ -7,7 +7,6 @@ every x_i is piecewise linear and increasing: task i enters at ``s = √(c_i/a_i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,18 +17,17 @@ DIGITS = 40
 
 
 @dataclass(frozen=True)
-class _Arithmetic:
-    """Square roots, sums, and numbers as what they are compared by."""
+class Arithmetic:
+    """Square roots, sums, numbers as what they are compared by, nothing and one."""
 
     root: Callable[[Any], Any]
     added: Callable[..., Any]
     compared: Callable[[Any], Any]
-    none: Any
-    all_of: Any
+    nothing: Any
+    one: Any
 
 
-_EXACT: Final = _Arithmetic(sqrt, Add, lambda value: N(value, DIGITS), S.Zero, S.One)
-_FLOAT: Final = _Arithmetic(math.sqrt, lambda *terms: math.fsum(terms), float, 0.0, 1.0)
+EXACT: Final = Arithmetic(sqrt, Add, lambda value: N(value, DIGITS), S.Zero, S.One)
 
 
 @dataclass(frozen=True)
@@ -43,34 +41,37 @@ class WaterFilling:
     full: tuple[int, ...]
 
 
-def water_filling(weights: Sequence[Expr], costs: Sequence[Expr], total: Expr, *, exactly: bool = True) -> WaterFilling:
+def water_filling(
+    weights: Sequence[Expr], costs: Sequence[Expr], total: Expr, arithmetic: Arithmetic = EXACT
+) -> WaterFilling:
     """Minimise ``Σ a_i c_i/(c_i + x_i)``: ``weights`` a_i > 0, ``costs`` c_i > 0, ``total`` R ≥ 0.
 
-    They are exact numbers, and so is the solution; or floats (``exactly=False``), a thousand times faster.
+    All are numbers of the arithmetic, exact ones unless another is given, and so is the solution.
     """
-    of = _EXACT if exactly else _FLOAT
     count = len(weights)
-    if of.compared(total) >= count:
+    if arithmetic.compared(total) >= count:
         everything = tuple(range(count))
-        minimum = of.added(*(a * c / (c + 1) for a, c in zip(weights, costs, strict=True)))
-        return WaterFilling((of.all_of,) * count, minimum, (), (), everything)
-    roots = [of.root(a * c) for a, c in zip(weights, costs, strict=True)]
+        minimum = arithmetic.added(*(a * c / (c + 1) for a, c in zip(weights, costs, strict=True)))
+        return WaterFilling((arithmetic.one,) * count, minimum, (), (), everything)
+    roots = [arithmetic.root(a * c) for a, c in zip(weights, costs, strict=True)]
     enters = [c / root for c, root in zip(costs, roots, strict=True)]
     fills = [(1 + c) / root for c, root in zip(costs, roots, strict=True)]
-    enters_at, fills_at = ([of.compared(value) for value in values] for values in (enters, fills))
+    enters_at, fills_at = ([arithmetic.compared(value) for value in values] for values in (enters, fills))
     # The level lies in the first piece at whose end the shares add up to R; exact there, one linear equation.
     for end in sorted({*enters_at, *fills_at}):
         partial = tuple(i for i in range(count) if enters_at[i] < end <= fills_at[i])
         full = tuple(i for i in range(count) if fills_at[i] < end)
         if partial:
-            missing = total - len(full) + of.added(*(costs[i] for i in partial))
-            level = missing / of.added(*(roots[i] for i in partial))
-            if of.compared(level) <= end:
-                return _solution(weights, costs, roots, level, partial, full, of)
-        elif of.compared(total) <= len(full):
+            missing = total - len(full) + arithmetic.added(*(costs[i] for i in partial))
+            level = missing / arithmetic.added(*(roots[i] for i in partial))
+            if arithmetic.compared(level) <= end:
+                return _solution(weights, costs, roots, level, partial, full, arithmetic)
+        elif arithmetic.compared(total) <= len(full):
             break
     # Only reached when R is exactly a number of full tasks between two pieces.
-    return _solution(weights, costs, roots, of.all_of, (), tuple(i for i in range(count) if fills_at[i] < end), of)
+    return _solution(
+        weights, costs, roots, arithmetic.one, (), tuple(i for i in range(count) if fills_at[i] < end), arithmetic
+    )
 
 
 def _solution(
@@ -80,15 +81,15 @@ def _solution(
     level: Expr,
     partial: tuple[int, ...],
     full: tuple[int, ...],
-    of: _Arithmetic,
+    arithmetic: Arithmetic,
 ) -> WaterFilling:
-    shares = [of.none] * len(weights)
+    shares = [arithmetic.nothing] * len(weights)
     for i in full:
-        shares[i] = of.all_of
+        shares[i] = arithmetic.one
     for i in partial:
         shares[i] = roots[i] * level - costs[i]
     empty = tuple(i for i in range(len(weights)) if i not in partial and i not in full)
-    minimum = of.added(
+    minimum = arithmetic.added(
         *(weights[i] * costs[i] / (1 + costs[i]) for i in full),
         *(roots[i] / level for i in partial),
         *(weights[i] for i in empty),
