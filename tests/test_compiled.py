@@ -24,8 +24,10 @@ from headflow.numerics.codegen.unrolled import UnrolledKernel, _Unroller
 from headflow.numerics.compiler import compiler_installed
 from headflow.numerics.dynamics import Chart
 from headflow.numerics.flows import flow
+from headflow.numerics.system_run import integrate_system
 from headflow.theory import gradient_flow, to_log
 from headflow.theory import notation as n
+from headflow.theory.indexed import Definition
 
 needs_llvm = pytest.mark.skipif(not compiler_installed(), reason="llvmlite is not installed (extra fast)")
 FLOWS = [(p, c) for p in ("balanced", "merged", "split") for c in ("leading", "finite_d", "first_order")]
@@ -130,6 +132,16 @@ def test_a_users_own_loss() -> None:
     draw = np.random.default_rng(0)
     values = {"a": 1.7, "I": 2.0, "H": 3.0}
     compare(NativeSystem(own_system(), {"I": 2, "H": 3}), values, draw.standard_normal(12), False)
+
+
+def test_a_definition_without_indices() -> None:
+    total, mu = Symbol("S", real=True), n.mu[n.i, n.h]
+    definition = Definition(total, n.over_tasks(n.over_heads(mu)))
+    system = gradient_flow((total - Symbol("a")) ** 2 + total, state=[mu], definitions=[definition])
+    values = {"a": 1.7, "I": 2.0, "H": 3.0}
+    compare(NativeSystem(system, {"I": 2, "H": 3}), values, np.arange(6.0), False)
+    run = integrate_system(system, values, {"mu": np.ones((2, 3))}, t_final=10)
+    assert run.states["mu"][-1].sum() == pytest.approx(1.2, rel=1e-5)
 
 
 def test_the_module_can_be_read() -> None:

@@ -91,7 +91,7 @@ class _Writer:
             "loss": compiled.loss_parts(self.lowering),
         }
         names = {str(variable.base.label) for variable in self.system.state}
-        names |= {str(item.base.label) for item in self.system.definitions}
+        names |= {str(item.base.label) for item in self.system.definitions if item.indices}
         if {"mu", "omega"} <= names:
             self.parts["weights"] = compiled.named_parts(self.lowering, ("mu", "omega"))
         ranges = {axis for axes in compiled.ranges.values() for axis in axes if isinstance(axis, Symbol)}
