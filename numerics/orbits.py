@@ -121,11 +121,23 @@ class OrbitFlow:
 
     @cached_property
     def loops(self) -> CellLoops:
-        """The equations as loops, the parameters being names; kept on disk."""
+        """Velocity, loss and Jacobian as loops, the parameters being names; kept on disk."""
+        return self._kept(jacobian=True)
+
+    @cached_property
+    def _short_loops(self) -> CellLoops:
+        """Those without the Jacobian, which takes long to derive where the cells are many."""
+        return self._kept(jacobian=False)
+
+    @cached_property
+    def _named_reduction(self) -> OrbitReduction:
         system = flow(self.parametrisation, self.closure, "log" if self.parametrisation == "balanced" else "plain")
-        shape = (self.orbits.n_tasks, self.orbits.n_heads, self.parametrisation, self.closure)
+        return orbit_reduction(system, self.orbits)
+
+    def _kept(self, jacobian: bool) -> CellLoops:
+        shape = (jacobian, self.orbits.n_tasks, self.orbits.n_heads, self.parametrisation, self.closure)
         cells = hashlib.sha256(repr(shape).encode() + np.array(self.orbits.pairs).tobytes())
-        return remembered(f"cells_{cells.hexdigest()[:16]}", lambda: cell_loops(orbit_reduction(system, self.orbits)))
+        return remembered(f"cells_{cells.hexdigest()[:16]}", lambda: cell_loops(self._named_reduction, jacobian))
 
     @cached_property
     def values(self) -> FloatArray:
@@ -138,7 +150,7 @@ class OrbitFlow:
                 known |= {
                     f"{name}_{cell + 1}": one for cell, one in zip(self.orbits.tasks, np.ravel(value), strict=True)
                 }
-        return np.array([known[name] for name in self.loops.parameters], dtype=np.float64)
+        return np.array([known[name] for name in self._short_loops.parameters], dtype=np.float64)
 
     def velocity(self, y: ArrayLike) -> FloatArray:
         """dy/dt."""
@@ -167,8 +179,8 @@ class OrbitFlow:
 
     @property
     def source(self) -> str:
-        """The generated functions as Python text."""
-        return self.loops.source
+        """The generated functions as Python text: velocity and loss."""
+        return self._short_loops.source
 
     @cached_property
     def _cells(self) -> NDArray[np.intp]:
@@ -181,7 +193,8 @@ class OrbitFlow:
 
     def _result(self, name: str, y: ArrayLike, size: int) -> FloatArray:
         out = np.empty(size)
-        self.loops.program.plain(name)(self.values, self._checked(y), _NO_WORK, out)
+        loops = self.loops if name == "jacobian" else self._short_loops
+        loops.program.plain(name)(self.values, self._checked(y), _NO_WORK, out)
         return out
 
     def _checked(self, y: ArrayLike) -> FloatArray:
@@ -212,5 +225,5 @@ def orbit_flow(
     found = OrbitFlow(
         problem, parametrisation, closure, orbits, np.log(start) if parametrisation == "balanced" else start
     )
-    found.loops  # noqa: B018  (derives: what is refused is refused here)
+    found._short_loops  # noqa: B018  (derives: what is refused is refused here)
     return found

@@ -25,7 +25,7 @@ class CellLoops:
     Attributes
     ----------
     source
-        Python text of ``velocity``, ``jacobian`` and ``loss``, which take (values, y, work, out).
+        Python text of ``velocity``, ``loss`` and, if asked for, ``jacobian``, which take (values, y, work, out).
     parameters
         The names of the parameters, in the order of ``values``: ``lambda_1`` is λ of the first class of tasks.
     n_state, n_work
@@ -43,21 +43,23 @@ class CellLoops:
         return Program("cells", [self.source], {})
 
 
-def cell_loops(reduction: OrbitReduction) -> CellLoops:
-    """Velocity, Jacobian (by the chain rule through the definitions) and loss on the cells."""
+def cell_loops(reduction: OrbitReduction, jacobian: bool = True) -> CellLoops:
+    """Velocity, loss and, if asked for, the Jacobian (by the chain rule through the definitions) on the cells."""
     steps = [(item.head, item.body) for item in reduction.definitions]
     known = {*reduction.state, *(head for head, _ in steps)}
     bodies = [body for _, body in steps]
     used = {symbol for body in (*bodies, *reduction.velocity, reduction.loss) for symbol in body.free_symbols}
     parameters = sorted(used - known, key=str)
-    entries, partials = _jacobian(reduction)
     head = [(symbol, f"values[{place}]") for place, symbol in enumerate(parameters)]
     head += [(symbol, f"y[{place}]") for place, symbol in enumerate(reduction.state)]
     parts = [
         ("velocity", "out: the time derivative of y.", steps, reduction.velocity),
-        ("jacobian", "out: the matrix of the derivatives of the velocity by y, row by row.", partials, entries),
         ("loss", "out[0]: the loss.", steps, [reduction.loss]),
     ]
+    if jacobian:
+        entries, partials = _jacobian(reduction)
+        told = "out: the matrix of the derivatives of the velocity by y, row by row."
+        parts.append(("jacobian", told, partials, entries))
     lines = [
         f'"""The flow on cells of {reduction.orbits.n_tasks} tasks and {reduction.orbits.n_heads} heads; generated.',
         "",
