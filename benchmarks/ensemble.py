@@ -4,7 +4,7 @@ I = H = 3, balanced flow to T = 1e4; d, L, λ and the start are random.  ``hf.en
 printed), the loop one.  ``hf.ensemble`` integrates each member twice (the second time for its error estimate) and
 locates its emergence; the loop over LSODA (analytic Jacobian, log time,
 the loosest of several tolerances in half decades whose errors are as small) does one integration and nothing else, and
-so do the loop spread over two processes by joblib and vmap over diffrax, where they are installed, on samples.  The
+so do both loops spread over two processes by joblib and vmap over diffrax, where they are installed, on samples.  The
 "plain" loop has the flow and its Jacobian as one first writes them in NumPy, the other headflow's generated NumPy code.
 Errors are those of the states at T against LSODA at rtol 1e-11.
 """
@@ -31,19 +31,20 @@ LOOP_TOLERANCES = [10.0 ** -(n / 2) for n in range(6, 17)]
 VMAP_TOLERANCES = {"Tsit5": 1e-4, "Kvaerno5": 1e-4}
 
 
-def joblib_rate(rtol: float) -> str:
-    """Members per second of the loop in two processes."""
+def joblib_rate(rtol: float, plain: bool) -> str:
+    """Members per second of one of the loops in two processes."""
     if not find_spec("joblib"):
         return "joblib: not installed, skipped"
     import joblib
 
     with joblib.Parallel(2) as parallel:
-        jobs = [joblib.delayed(one_by_scipy)(seed, rtol) for seed in range(SAMPLE)]
+        jobs = [joblib.delayed(one_by_scipy)(seed, rtol, plain) for seed in range(SAMPLE)]
         for _ in range(3):  # until both processes have every member's code
             parallel(jobs)
         began = time.perf_counter()
         parallel(jobs)
-        return f"joblib, two processes: {SAMPLE / (time.perf_counter() - began):.0f} members/s at {rtol:g}"
+        rate = SAMPLE / (time.perf_counter() - began)
+        return f"joblib, two processes{', plain' if plain else ''}: {rate:.0f} members/s at {rtol:g}"
 
 
 def vmap_rates(loops: list[Loop], references: list[np.ndarray]) -> list[str]:
@@ -110,7 +111,7 @@ def main() -> None:
                 for loop in one:
                     loop.run(loose)
                 found.append(rates[-1] * (time.perf_counter() - began) / SAMPLE)
-        print(joblib_rate(loose), flush=True)
+        print(joblib_rate(loose, plain=False), joblib_rate(loose, plain=True), sep="\n", flush=True)
         failed = dataset.status[dataset.status != "reached_t_final"]
         bound = f"LSODA at {loose:g}, 95 % of its errors below {np.quantile(theirs[loose], 0.95):.1e}"
         times = f"{median(ratios):.1f} × the loop on one core, {median(plain_ratios):.1f} × the plain one"

@@ -60,11 +60,11 @@ class Loop:
         return found.y[:, -1]
 
 
-def one_by_scipy(seed: int, rtol: float) -> np.ndarray:
-    return _loop(seed).run(rtol)
+def one_by_scipy(seed: int, rtol: float, plain: bool) -> np.ndarray:
+    return _loop(seed, plain).run(rtol)
 
 
 @cache
-def _loop(seed: int) -> Loop:
+def _loop(seed: int, plain: bool) -> Loop:
     """Kept by each process, so that its second run pays for no code generation."""
-    return Loop(*member(seed))
+    return Loop(*member(seed), plain=plain)
