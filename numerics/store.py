@@ -8,6 +8,7 @@ user's own among the temporary files.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import sys
@@ -86,6 +87,15 @@ def remembered(name: str, make: Callable[[], _T]) -> _T:
     with distribute(False):  # SymPy's products would be multiplied out
         found: _T = pickle.loads(content)  # as trusted as the machine code beside it, which is run
     return found
+
+
+def fingerprint(value: object) -> str:
+    """A name for what a value is, however it was made: its pickle, without notes of which parts are one object."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer)
+    pickler.fast = True
+    pickler.dump(value)
+    return hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
 
 
 def _intact(path: Path) -> bytes | None:

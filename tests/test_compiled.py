@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -251,6 +252,15 @@ def test_the_last_folder_is_made_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert store.cache_folder() == store.cache_folder()
     assert len(list(tmp_path.iterdir())) == 1
     store._last_resort.cache_clear()
+
+
+def test_a_fingerprint_tells_values_and_not_how_they_were_made() -> None:
+    system = flow("balanced", "leading")
+    twice = pickle.loads(pickle.dumps((system, system))), (system, pickle.loads(pickle.dumps(system)))
+    assert pickle.dumps(twice[0]) != pickle.dumps(twice[1])
+    assert store.fingerprint(twice[0]) == store.fingerprint(twice[1])
+    assert len({store.fingerprint(flow(name, "leading")) for name in ("balanced", "merged", "split")}) == 3
+    assert store.fingerprint(replace(system, loss=2 * system.loss)) != store.fingerprint(system)
 
 
 @pytest.mark.parametrize(("parametrisation", "coordinates"), [("balanced", "log"), ("merged", "plain")])

@@ -28,7 +28,7 @@ from headflow.theory.indexed import (
     unroll,
 )
 from headflow.theory.indexed.asymptotics import leading_order
-from headflow.theory.indexed.nodes import NodeError, free_indices
+from headflow.theory.indexed.nodes import NodeError, delta, exponential, free_indices, rebuild
 from index_expressions import DEFINITIONS, HEAD, TASK, A, B, G, P, T, X, expressions, numbers
 from oracles import bruteforce
 
@@ -275,6 +275,15 @@ class TestCasesThatWentWrong:
 
     def test_exponentials_of_logarithms(self):
         assert normalise(sp.exp(2 * (sp.log(A[i]) + B[h]))) == normalise(A[i] ** 2 * sp.exp(2 * B[h]))
+
+    def test_what_is_made_without_evaluation_is_what_sympy_makes(self):
+        for first, second in ((i, j), (j, i), (i, i), (i, sp.Integer(2)), (sp.Integer(1), sp.Integer(2)), (i, i + 1)):
+            assert delta(first, second) == sp.KroneckerDelta(first, second)
+        total, size = n.over_tasks(X[i, h] ** 2), n.n_tasks
+        for argument in (sp.S.Zero, sp.S.One, total, total + 1, sp.log(size), 2 * sp.log(size), sp.log(size) + total):
+            assert exponential(argument) == sp.exp(argument)
+        assert rebuild(sp.exp(total), [sp.S.Zero]) == 1
+        assert rebuild(sp.KroneckerDelta(i, j), [i, i]) == 1
 
     def test_division_by_zero(self):
         for bottom in (n.over_heads(B[h]) - n.over_heads(B[k], k), sp.KroneckerDelta(h, k)):

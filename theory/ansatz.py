@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from sympy import Expr, IndexedBase, KroneckerDelta, Symbol, sqrt
+from sympy import Expr, IndexedBase, Symbol, sqrt
 
 from . import notation as n
 from .indexed import normalise, replace_indexed, rule, substitute
+from .indexed.nodes import delta
 from .system import ReducedSystem
 
 Point = Mapping[IndexedBase, Callable[..., Expr]]
@@ -66,4 +67,4 @@ def allocation(flow: ReducedSystem) -> Ansatz:
 
 
 def _on_diagonal(value: Callable[[Expr], Expr]) -> Callable[..., Expr]:
-    return lambda task, head: value(task) * KroneckerDelta(task, head)
+    return lambda task, head: value(task) * delta(task, head)

@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import count
 
-from sympy import Expr, Indexed, Symbol, factor, together
+from sympy import Expr, Indexed, Symbol, factor
 
 from .endpoints import PRECISION, Arithmetic, arithmetic
 from .interval import Interval, UnboundedError
@@ -266,7 +266,7 @@ class _Search:
 @lru_cache(maxsize=256)
 def _slope(expression: Expr, atom: Expr) -> Tape:
     """The derivative as products, whose signs a cell shows at once."""
-    return Tape(factor(together(expression.diff(atom))))
+    return Tape(factor(expression.diff(atom)))
 
 
 def atoms(expression: Expr) -> set[Expr]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from sympy import Add, E, Expr, Integer, Rational, S, Symbol, factor, simplify, sqrt
+from sympy import Add, E, Expr, Integer, Rational, S, Symbol, factor, sqrt
 
 from ...theory import notation as n
 from ...theory.bounds import factor_e, separation, universal_lower_bound
@@ -103,7 +103,7 @@ def optimum_inequality(setting: Setting) -> Finding:
 def balanced_eigenvalues(setting: Setting) -> Finding:
     """Trace negative, determinant positive on task, decay off task: every mode that is not neutral is stable."""
     linear = linearised_flow("balanced")
-    trace, determinant = (_first(simplify(value)) for value in (linear.on_task.trace(), linear.on_task.det()))
+    trace, determinant = (_first(factor(value)) for value in (linear.on_task.trace(), linear.on_task.det()))
     decay = _first(linear.off_task_rates[0])
     claims = [positive(value, _wide(setting, value), kit=setting.kit) for value in (-trace, determinant, -decay)]
     return _proved(setting, linear, claims, "claims not proved: signs of trace, determinant and decay in a box")

@@ -15,7 +15,7 @@ from sympy import Add, Dummy, Indexed, KroneckerDelta, Mul, S, Symbol
 
 from ...theory.indexed import directional_derivative
 from ...theory.indexed.monomial import Term
-from ...theory.indexed.nodes import indices_of, substitute
+from ...theory.indexed.nodes import delta, indices_of, substitute
 from ...theory.indexed.normal import terms
 from ...theory.system import ReducedSystem
 from ...theory.tangent import tangent
@@ -198,7 +198,7 @@ def compile_system(system: ReducedSystem) -> CompiledSystem:
 
 def _derivative(system: ReducedSystem, rhs: Expr, variable: Indexed, aims: Sequence[Dummy]) -> tuple[Term, ...]:
     def unit(*indices: Expr) -> Expr:
-        return Mul(*(KroneckerDelta(a, b) for a, b in zip(indices, aims, strict=True)))
+        return Mul(*(delta(a, b) for a, b in zip(indices, aims, strict=True)))
 
     return terms(directional_derivative(rhs, {variable.base: unit}, system.definitions))
 
@@ -219,7 +219,7 @@ def _by_deltas(parts: Sequence[Term], aims: Sequence[Dummy]) -> dict[tuple[tuple
             elif second in aims:
                 ties[second] = first
             else:
-                rest.append((KroneckerDelta(first, second), power))
+                rest.append((delta(first, second), power))
         tied = {aim: _tied_to(aim, ties) for aim in aims if aim in ties}
         factors = tuple((substitute(atom, tied), power) for atom, power in rest)
         moved = Term(term.coefficient, term.bounds, factors, substitute(term.exponent, tied))

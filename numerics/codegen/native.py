@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -15,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...theory.derivation import Derivation
 from ...theory.system import ReducedSystem
 from ..compiler import Program
-from ..store import remembered
+from ..store import fingerprint, remembered
 from .compiled import compile_system
 from .loops import LoopModule, loop_module
 
@@ -104,9 +102,8 @@ class NativeSystem:
 
 @lru_cache(maxsize=64)
 def _loops_of(system: ReducedSystem) -> LoopModule:
-    bare = pickle.dumps(replace(system, derivation=Derivation("", ())))
-    name = f"loops_{hashlib.sha256(bare).hexdigest()[:16]}"
-    return remembered(name, lambda: loop_module(compile_system(system)))
+    bare = replace(system, derivation=Derivation("", ()))
+    return remembered(f"loops_{fingerprint(bare)}", lambda: loop_module(compile_system(system)))
 
 
 @lru_cache(maxsize=256)

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..compiler.program import parsed
 from .kernel import BoundKernel
 from .native import Floats, NativeSystem
 
@@ -71,7 +72,7 @@ def _unrolled(
     own: NativeSystem, name: str
 ) -> tuple[Callable[[Sequence[float], Sequence[float]], list[float]], tuple[int, ...]]:
     """The function of state and values, and the places of the values that it takes."""
-    tree = ast.parse(own.loops.source)
+    tree = parsed(own.loops.source)
     (node,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     unroller = _Unroller(own.program.constants)
     lines = list(unroller.block(node.body))

@@ -29,6 +29,12 @@ def compiler_installed() -> bool:
         return False
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    """The tree of a text; the same each time, so it is not to be changed."""
+    return ast.parse(text)
+
+
 class Function:
     """Machine code that is called with NumPy arrays; it holds no lock while it runs.
 
@@ -96,7 +102,7 @@ class Program:
         from .machine import Loaded, object_file, target_name
         from .translate import signature, translated
 
-        trees = [ast.parse(text) for text in self.texts]
+        trees = [parsed(text) for text in self.texts]
         content = store.kept(
             f"{self.name}_{name}_{self._key(target_name())}.o",
             lambda: object_file(translated(trees, self.names, name)),

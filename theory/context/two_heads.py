@@ -20,7 +20,7 @@ from ..derivation import Derivation, Recorder
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
 from ..loss import population_loss
 from ..printing import aligned_latex, aligned_text
-from ..scalars import only, plain_symbols
+from ..scalars import only, plain_symbols, positive_solution
 
 # The pair: key-query eigenvalues ω and −ω, output-value eigenvalues μ and −μ.
 pair_omega = Symbol("omega", positive=True)
@@ -126,7 +126,7 @@ def zero_sum_pair() -> ZeroSumPair:
         "μ and −μ put in; e^u − e^{−u} = 2 sinh u.",
         check=lambda: expand(opposite - squared) == 0,
     )
-    mu = only(solve(diff(opposite, pair_mu), pair_mu), pair_mu)
+    mu = positive_solution(diff(opposite, pair_mu), pair_mu)
     record("best mu of the pair", (pair_mu, plain.restored(mu)), "The minimum of that quadratic.")
     profile = cancel(opposite.xreplace({pair_mu: mu}))
     variance = factor * sinh(dim * pair_omega**2) / length

@@ -17,6 +17,7 @@ from sympy import (
     S,
     Symbol,
     atan,
+    cancel,
     exp,
     limit,
     log,
@@ -67,7 +68,7 @@ def split_time(record: Recorder) -> tuple[Expr, Expr, Expr]:
         "clock",
         (Symbol("F"), clock),
         "z = y/A*^{1/3}: γ A*^{1/3} dt = dz/(z² (1 − z³)) = dF.",
-        check=lambda: simplify(clock.diff(_z) - 1 / (_z**2 * (1 - _z**3))) == 0,
+        check=lambda: cancel(clock.diff(_z) - 1 / (_z**2 * (1 - _z**3))) == 0,
     )
     (half,) = (root for root in solve((1 - w) ** 2 - Rational(1, 2), w) if root < 1)
     unit = own_level ** Rational(1, 3)

@@ -8,7 +8,7 @@ from sympy import Add, Expr, Indexed, IndexedBase, KroneckerDelta, Mul, Pow, S, 
 
 from ..notation import SymmetricBase
 from .definitions import Definition
-from .nodes import NodeError, check, close_sum, open_sum
+from .nodes import NodeError, check, close_sum, delta, open_sum
 from .normal import normalise
 
 Direction = Mapping[IndexedBase, Callable[..., Expr]]
@@ -68,6 +68,6 @@ def gradient(expression: Expr, variable: Indexed, definitions: Iterable[Definiti
         raise NodeError(f"the entries of the symmetric {variable.base} are not independent: no ∂/∂{variable}")
 
     def unit(*indices: Expr) -> Expr:
-        return Mul(*(KroneckerDelta(a, b) for a, b in zip(indices, variable.indices, strict=True)))
+        return Mul(*(delta(a, b) for a, b in zip(indices, variable.indices, strict=True)))
 
     return normalise(directional_derivative(expression, {variable.base: unit}, definitions))

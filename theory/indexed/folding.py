@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
-from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, Rational, S, Symbol
+from sympy import Expr, Indexed, IndexedBase, Rational, S, Symbol
 
 from ..notation import SymmetricBase
 from .definitions import Definition
 from .monomial import Factors, Term, to_expression
 from .naming import name_bounds
-from .nodes import check, free_indices, free_symbols, indices_of, substitute
+from .nodes import check, delta, free_indices, free_symbols, indices_of, substitute
 from .normal import serialise, simplified, terms
 
 Factor = tuple[Expr, Rational]
@@ -134,5 +134,5 @@ def _find_contraction(term: Term, matrix: IndexedBase, inverse: IndexedBase) -> 
             continue
         rest = tuple(pair for pair in term.factors if pair not in touching)
         bounds = tuple(pair for pair in term.bounds if pair[0] != index)
-        return Term(term.coefficient, bounds, (*rest, (KroneckerDelta(*others), S.One)), term.exponent)
+        return Term(term.coefficient, bounds, (*rest, (delta(*others), S.One)), term.exponent)
     return None

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import gcd, lcm
 
-from sympy import Add, Expr, Mul, Pow, Rational, S, Symbol, exp
+from sympy import Add, Expr, Mul, Pow, Rational, S, Symbol
 
-from .nodes import close_sum, free_symbols
+from .nodes import close_sum, exponential, free_symbols
 
 Bounds = tuple[tuple[Symbol, Expr], ...]
 Factors = tuple[tuple[Expr, Rational], ...]
@@ -30,7 +30,7 @@ class Term:
 
     def body(self) -> Expr:
         """The monomial without its sums and its coefficient."""
-        return Mul(*(Pow(atom, power) for atom, power in self.factors), exp(self.exponent))
+        return Mul(*(Pow(atom, power) for atom, power in self.factors), exponential(self.exponent))
 
 
 def content_of(parts: Iterable[Term]) -> Rational:
@@ -52,7 +52,7 @@ def term_expression(term: Term) -> Expr:
     """One term: factors without a bound index outside, connected factors under one sum each."""
     factors, exponents, sums = separated(term)
     outside = (Pow(atom, power) for atom, power in factors)
-    return Mul(term.coefficient, *outside, *(exp(exponent) for exponent in exponents), *sums)
+    return Mul(term.coefficient, *outside, *(exponential(exponent) for exponent in exponents), *sums)
 
 
 def separated(term: Term) -> tuple[Factors, list[Expr], list[Expr]]:
@@ -62,7 +62,7 @@ def separated(term: Term) -> tuple[Factors, list[Expr], list[Expr]]:
     pieces = [(Pow(*pair), free_symbols(pair[0]) & term.bound_indices) for pair in term.factors]
     for argument in Add.make_args(term.exponent) if term.exponent != 0 else ():
         used = free_symbols(argument) & term.bound_indices
-        pieces.append((exp(argument), used))
+        pieces.append((exponential(argument), used))
         if not used:
             exponents.append(argument)
     sums = []

@@ -8,6 +8,7 @@ here calls them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from sympy import (
@@ -25,6 +26,7 @@ from sympy import (
     Sum,
     Symbol,
     SympifyError,
+    default_sort_key,
     exp,
     log,
     sympify,
@@ -90,7 +92,7 @@ def _check(expression: Any, ranges: Mapping[Symbol, Expr]) -> None:
     elif isinstance(expression, Pow) and not isinstance(expression, exp):
         if not isinstance(expression.exp, Rational):
             raise NodeError(f"the exponent of {expression} must be an integer or a rational number")
-        if expression.base.is_negative and expression.base.is_number and not expression.exp.is_Integer:
+        if not expression.exp.is_Integer and expression.base.is_number and expression.base.is_negative:
             raise NodeError(f"{expression} is a fractional power of a negative number")
         _check(expression.base, ranges)
     elif isinstance(expression, Sum):
@@ -110,11 +112,30 @@ def indices_of(atom: Expr) -> tuple[Expr, ...]:
     return tuple(atom.indices) if isinstance(atom, Indexed) else tuple(atom.args[:2])
 
 
+@lru_cache(maxsize=20_000)
+def entry_of(base: IndexedBase, indices: tuple[Expr, ...]) -> Indexed:
+    """``base[indices]``, the same object each time: SymPy works out what it assumes of each new one."""
+    return base[indices]
+
+
+def delta(first: Expr, second: Expr) -> Expr:
+    """KroneckerDelta; of two different names, SymPy does not search whether they can be equal."""
+    if isinstance(first, Symbol) and isinstance(second, Symbol) and first != second:
+        return KroneckerDelta(*sorted((first, second), key=default_sort_key), evaluate=False)
+    return KroneckerDelta(first, second)
+
+
 def rebuild(expression: Expr, arguments: list[Expr]) -> Expr:
     """``expression`` with new arguments, itself where none is new; indexed names keep their own ordering rule."""
     if all(new is old for new, old in zip(arguments, expression.args, strict=True)):
         return expression
-    return expression.func(*arguments)
+    function = {exp: exponential, KroneckerDelta: delta}.get(expression.func, expression.func)
+    return function(*arguments)
+
+
+def exponential(argument: Expr) -> Expr:
+    """exp; where there is nothing to work out, SymPy does not search for it (a millisecond for each sum)."""
+    return exp(argument, evaluate=argument.is_Number or argument.has(log))
 
 
 def fresh(symbol: Symbol) -> Dummy:
@@ -185,7 +206,7 @@ def substitute(expression: Expr, mapping: Mapping[Symbol, Expr]) -> Expr:
             if not any(entry in mapping for entry in entries):
                 return part
             moved = tuple(mapping.get(entry, entry) for entry in entries)
-            return part.base[moved] if isinstance(part, Indexed) else KroneckerDelta(*moved)
+            return entry_of(part.base, moved) if isinstance(part, Indexed) else delta(*moved)
         if isinstance(part, Sum):
             pairs = [(index, changed(upper)) for index, upper in bounds(part)]
             inner = {old: new for old, new in mapping.items() if old not in part.variables}

@@ -9,7 +9,7 @@ from typing import Any
 from sympy import Add, Expr, Indexed, Integer, KroneckerDelta, Sum, Symbol, sympify
 
 from .definitions import Definition
-from .nodes import bounds, check, rebuild
+from .nodes import bounds, check, entry_of, rebuild
 
 Values = Mapping[str, Any]
 
@@ -46,11 +46,11 @@ def unroll(expression: Expr, values: Values, definitions: Iterable[Definition] =
         if isinstance(node, Indexed):
             indices = [of(entry, scope) for entry in node.indices]
             if not all(entry.is_Integer for entry in indices):
-                return node.base[tuple(indices)]
+                return entry_of(node.base, tuple(indices))
             value = lookup(str(node.base.label), [int(entry) for entry in indices])
             if value is not None:
                 return value
-            here = node.base[tuple(indices)]
+            here = entry_of(node.base, tuple(indices))
             if node.base in opened:
                 if here not in memo:
                     inner = dict(zip(opened[node.base].indices, map(int, here.indices), strict=True))

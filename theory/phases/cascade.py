@@ -20,6 +20,7 @@ from ..flow import gradient_flow
 from ..indexed import Definition, difference_is_zero, factored, inline, normalise, replace_indexed, substitute
 from ..indexed.asymptotics import leading_order
 from ..indexed.monomial import Term, to_expression
+from ..indexed.nodes import delta
 from ..indexed.normal import terms
 from ..scalars import plain_symbols, positive_solution
 from ..system import ReducedSystem
@@ -157,7 +158,7 @@ def _one_host_term(term: Term) -> Term:
             continue
         task, head = atom.indices
         if task in kept and kept[task] != head:
-            rest.append((KroneckerDelta(kept[task], head), S.One))
+            rest.append((delta(kept[task], head), S.One))
         kept.setdefault(task, head)
     factors = (*rest, *((host[task, head], S.One) for task, head in kept.items()))
     return Term(term.coefficient, term.bounds, factors, _one_host(term.exponent))

@@ -18,6 +18,7 @@ from sympy import (
     Symbol,
     cancel,
     diff,
+    factor,
     hessian,
     limit,
     simplify,
@@ -248,7 +249,7 @@ def _recorded_transversal(record: Recorder) -> tuple[Expr, Expr]:
     # Two heads move alike: half of the gradient for each, over d for ω.
     bottom = 1 / (2 * pair_omega * (1 + _cost))
     block = -(Matrix([[1, 0], [0, 1 / _dim]]) * second / 2).xreplace({_factor: _cost * _length / _dim, pair_mu: bottom})
-    trace, determinant = (limit(simplify(value), pair_omega, 0) for value in (block.trace(), block.det()))
+    trace, determinant = (limit(factor(value), pair_omega, 0) for value in (block.trace(), block.det()))
     first, other = -4 * _power * _cost / _dim, -2 * _power * _cost / (1 + _cost) ** 2
     record(
         "across the manifold",
