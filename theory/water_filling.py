@@ -53,6 +53,8 @@ def water_filling(
         everything = tuple(range(count))
         minimum = arithmetic.added(*(a * c / (c + 1) for a, c in zip(weights, costs, strict=True)))
         return WaterFilling((arithmetic.one,) * count, minimum, (), (), everything)
+    if count == 1:
+        return WaterFilling((total,), weights[0] * costs[0] / (costs[0] + total), (), (0,), ())
     roots = [arithmetic.root(a * c) for a, c in zip(weights, costs, strict=True)]
     enters = [c / root for c, root in zip(costs, roots, strict=True)]
     fills = [(1 + c) / root for c, root in zip(costs, roots, strict=True)]

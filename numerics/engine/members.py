@@ -191,7 +191,7 @@ class _Flows:
         self._problems, self._task = [problem for problem, _ in members], task
         self._shape = members[0][1].mu.shape
         known = {id(problem): problem.float_values() for problem in self._problems}
-        each = [known[id(problem)] for problem in self._problems]
+        self._values = each = [known[id(problem)] for problem in self._problems]
         values: dict[str, float | FloatArray] = {name: np.array([one[name] for one in each]) for name in each[0]}
         weights = np.array([(initial.mu, initial.omega) for _, initial in members])
         imbalance = np.array([initial.imbalance for _, initial in members])
@@ -245,18 +245,19 @@ class _Flows:
     def levels(self, ends: _Ends, aims: Sequence[_Groups | None]) -> FloatArray:
         """Per member the loss at emergence on the way to the limit of those groups; NaN where there is none."""
         found = np.full(len(self._problems), np.nan)
-        for place, (problem, groups) in enumerate(zip(self._problems, aims, strict=True)):
-            limit = math.inf if groups is None else _limit(problem, groups, self._task.closure)
+        for place, groups in enumerate(aims):
+            limit = math.inf if groups is None else self._limit(place, groups)
             if limit < ends.start_loss[place]:
                 found[place] = (ends.start_loss[place] + limit) / 2
         return found
 
-
-def _limit(problem: Problem, groups: _Groups, closure: str) -> float:
-    try:
-        return estimated_limit(problem, groups) if closure == "leading" else _searched_limit(problem, groups, closure)
-    except (ValueError, ArithmeticError):  # outside a hypothesis there is no limit to have half the way to
-        return math.nan
+    def _limit(self, place: int, groups: _Groups) -> float:
+        try:
+            if self._task.closure == "leading":
+                return estimated_limit(self._values[place], groups)
+            return _searched_limit(self._problems[place], groups, self._task.closure)
+        except (ValueError, ArithmeticError):  # outside a hypothesis there is no limit to have half the way to
+            return math.nan
 
 
 _searched_limit = lru_cache(maxsize=4096)(realised_limit)
