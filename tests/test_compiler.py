@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 from pathlib import Path
 from typing import Any
@@ -191,12 +190,13 @@ def test_a_later_text_defines_again() -> None:
     ],
 )
 def test_what_is_not_in_the_language_is_refused(body: str, words: str) -> None:
-    from headflow.numerics.compiler.translate import UnknownSyntax, translated
+    from headflow.numerics.compiler.signature import UnknownSyntax
+    from headflow.numerics.compiler.translate import translated
 
     text = f"{HEADER}def f(y: float, n: int, out: Vector) -> float:\n    {body}\n"
     names = {"TABLE": np.ones(2), "N": 3, "np": np}
     with pytest.raises(UnknownSyntax, match=words):
-        translated([ast.parse(text)], names, "f")
+        translated([text], names, "f")
 
 
 def test_arrays_are_checked() -> None:

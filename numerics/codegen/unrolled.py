@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..compiler.program import parsed
+from ..compiler.signature import parsed
 from .kernel import BoundKernel
 from .native import Floats, NativeSystem
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import ctypes
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +12,11 @@ from typing import Any, Final
 import numpy as np
 
 from .. import store
+from .signature import ARRAYS, Signature, functions
 
 _NUMBERS: Final[Mapping[str, Any]] = {"int": ctypes.c_int64, "float": ctypes.c_double, "bool": ctypes.c_bool}
+_ENTRIES: Final[Mapping[str, Any]] = {"int": np.int64, "float": np.float64}
 _OLDEST: Final = (0, 45)  # of llvmlite, whose pointers have no types
-_AXES: Final = {"Vector": 1, "Matrix": 2, "Cube": 3, "Integers": 1}
 
 
 @cache
@@ -29,24 +29,18 @@ def compiler_installed() -> bool:
         return False
 
 
-@cache
-def parsed(text: str) -> ast.Module:
-    """The tree of a text; the same each time, so it is not to be changed."""
-    return ast.parse(text)
-
-
 class Function:
     """Machine code that is called with NumPy arrays; it holds no lock while it runs.
 
     Arrays must be C-contiguous, of float64 (``Integers``: int64) and of the right number of axes: ``TypeError`` else.
     """
 
-    def __init__(self, address: int, arguments: Sequence[str], result: str | None, keep: object) -> None:
-        self._arguments, self._keep = tuple(arguments), keep
+    def __init__(self, address: int, signature: Signature, keep: object) -> None:
+        self._arguments, self._keep = signature.arguments, keep
         kinds: list[Any] = []
-        for kind in arguments:
-            kinds += [_NUMBERS[kind]] if kind in _NUMBERS else [ctypes.c_void_p, *[ctypes.c_int64] * _AXES[kind]]
-        self._call = ctypes.CFUNCTYPE(None if result is None else _NUMBERS[result], *kinds)(address)
+        for kind in signature.arguments:
+            kinds += [_NUMBERS[kind]] if kind in _NUMBERS else [ctypes.c_void_p, *[ctypes.c_int64] * ARRAYS[kind][1]]
+        self._call = ctypes.CFUNCTYPE(_NUMBERS[signature.result] if signature.result else None, *kinds)(address)
 
     def __call__(self, *arguments: Any) -> Any:
         passed: list[Any] = []
@@ -54,8 +48,8 @@ class Function:
             if kind in _NUMBERS:
                 passed.append(value)
                 continue
-            wanted = np.int64 if kind == "Integers" else np.float64
-            if value.dtype != wanted or value.ndim != _AXES[kind] or not value.flags.c_contiguous:
+            entries, axes = ARRAYS[kind]
+            if value.dtype != _ENTRIES[entries] or value.ndim != axes or not value.flags.c_contiguous:
                 raise TypeError(f"expected {kind}, C-contiguous, got {value.dtype} with {value.ndim} axes")
             passed.append(value.ctypes.data)
             passed += value.shape
@@ -100,15 +94,14 @@ class Program:
 
     def _machine_code(self, name: str) -> Function:
         from .machine import Loaded, object_file, target_name
-        from .translate import signature, translated
 
-        trees = [parsed(text) for text in self.texts]
-        content = store.kept(
-            f"{self.name}_{name}_{self._key(target_name())}.o",
-            lambda: object_file(translated(trees, self.names, name)),
-        )
-        kinds, loaded = signature(trees, name), Loaded(content)
-        return Function(loaded.address(name), kinds.arguments, kinds.result, loaded)
+        def made() -> bytes:
+            from .translate import translated  # here, as what was made before needs none
+
+            return object_file(translated(self.texts, self.names, name))
+
+        loaded = Loaded(store.kept(f"{self.name}_{name}_{self._key(target_name())}.o", made))
+        return Function(loaded.address(name), Signature.of(functions(self.texts)[name]), loaded)
 
     def _key(self, machine: str) -> str:
         digest = hashlib.sha256(repr((self.texts, machine, store.sources_key())).encode())

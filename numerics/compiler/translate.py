@@ -14,6 +14,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from llvmlite import ir
 
+from .signature import ARRAYS, Signature, UnknownSyntax, functions
+
 Value: TypeAlias = Any  # llvmlite's values are untyped
 
 _INT: Final = ir.IntType(64)
@@ -22,37 +24,12 @@ _BIT: Final = ir.IntType(1)
 _VOID: Final = ir.VoidType()
 _POINTER: Final = ir.PointerType()
 _NUMBERS: Final = {"int": _INT, "float": _FLOAT, "bool": _BIT}
-_ARRAYS: Final = {"Vector": (_FLOAT, 1), "Matrix": (_FLOAT, 2), "Cube": (_FLOAT, 3), "Integers": (_INT, 1)}
 _INTRINSIC: Final = {"exp": "llvm.exp", "log": "llvm.log", "sqrt": "llvm.sqrt"}
 _LIBRARY: Final = ("log1p", "expm1")
 _ON_STACK: Final = 4096  # numbers; larger arrays are taken from the heap
 _COMPARED: Final = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 _FLOATING: Final = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 _WHOLE: Final = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
-
-
-class UnknownSyntax(Exception):
-    """The text is not in the language of loops."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """Names of the arguments' kinds, and of the result's (None: nothing)."""
-
-    arguments: tuple[str, ...]
-    result: str | None
-
-    @classmethod
-    def of(cls, node: ast.FunctionDef) -> Signature:
-        return cls(tuple(_kind(argument.annotation) for argument in node.args.args), _kind(node.returns) or None)
-
-    @property
-    def types(self) -> list[Any]:
-        """Of LLVM: an array is its address and its extents."""
-        found: list[Any] = []
-        for kind in self.arguments:
-            found += [_NUMBERS[kind]] if kind in _NUMBERS else [_POINTER, *[_INT] * _ARRAYS[kind][1]]
-        return found
 
 
 @dataclass(frozen=True)
@@ -65,41 +42,25 @@ class _Array:
     fixed: bool = False
 
 
-def translated(trees: Sequence[ast.Module], names: Mapping[str, Any], root: str) -> str:
+def translated(texts: Sequence[str], names: Mapping[str, Any], root: str) -> str:
     """A function, and what it calls, as the text of an LLVM module; ``names`` holds the constants.
 
     Raises `UnknownSyntax`.
     """
-    return _Module(trees, names, root).text
+    return _Module(texts, names, root).text
 
 
-def signature(trees: Sequence[ast.Module], name: str) -> Signature:
-    """Of one of the functions."""
-    return Signature.of(_functions(trees)[name])
-
-
-def _functions(trees: Sequence[ast.Module]) -> dict[str, ast.FunctionDef]:
-    """By name; those with unannotated arguments or an unannotated result are left out."""
-    nodes = [node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return {
-        node.name: node
-        for node in nodes
-        if node.returns is not None and all(argument.annotation is not None for argument in node.args.args)
-    }
-
-
-def _kind(annotation: ast.expr | None) -> str:
-    name = ast.unparse(annotation) if annotation is not None else "None"
-    if name == "None":
-        return ""
-    if name not in _NUMBERS and name not in _ARRAYS:
-        raise UnknownSyntax(f"unknown kind {name}")
-    return name
+def _types(signature: Signature) -> list[Any]:
+    """The arguments' types: an array is its address and its extents."""
+    found: list[Any] = []
+    for kind in signature.arguments:
+        found += [_NUMBERS[kind]] if kind in _NUMBERS else [_POINTER, *[_INT] * ARRAYS[kind][1]]
+    return found
 
 
 class _Module:
-    def __init__(self, trees: Sequence[ast.Module], names: Mapping[str, Any], root: str) -> None:
-        self.nodes, self.names = _functions(trees), names
+    def __init__(self, texts: Sequence[str], names: Mapping[str, Any], root: str) -> None:
+        self.nodes, self.names = functions(texts), names
         self.module = ir.Module(name="loops")
         self.functions: dict[str, tuple[Any, Signature]] = {}
         self._constants: dict[str, _Array] = {}
@@ -117,7 +78,7 @@ class _Module:
         if name not in self.functions:
             signature = Signature.of(self.nodes[name])
             result = _NUMBERS[signature.result] if signature.result else _VOID
-            made = ir.Function(self.module, ir.FunctionType(result, signature.types), name)
+            made = ir.Function(self.module, ir.FunctionType(result, _types(signature)), name)
             made.attributes.add("nounwind")
             for argument in made.args:
                 if argument.type == _POINTER:
@@ -170,9 +131,9 @@ class _Body:
             if kind in _NUMBERS:
                 self._keep(argument.arg, next(arguments), self.node)
             else:
-                element, axes = _ARRAYS[kind]
-                address = next(arguments)
-                self.arrays[argument.arg] = _Array(address, tuple(next(arguments) for _ in range(axes)), element)
+                entries, axes = ARRAYS[kind]
+                address, extents = next(arguments), tuple(next(arguments) for _ in range(axes))
+                self.arrays[argument.arg] = _Array(address, extents, _NUMBERS[entries])
         self._block(self.node.body)
         if not self.builder.block.is_terminated:
             if self.result is not None:
@@ -525,7 +486,8 @@ class _Body:
                 passed.append(self._as(_NUMBERS[kind], self._number_of(argument), node))
                 continue
             array = self._array(argument)
-            if (array.element, len(array.extents)) != _ARRAYS[kind] or array.fixed:
+            entries, axes = ARRAYS[kind]
+            if (array.element, len(array.extents)) != (_NUMBERS[entries], axes) or array.fixed:
                 raise _unknown(node)
             passed += [array.address, *array.extents]
         return self.builder.call(function, passed)
