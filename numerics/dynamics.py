@@ -103,15 +103,18 @@ class Dynamics:
         self.velocity: Kernel = self._kernel("velocity")
         self._loss: Kernel = self._kernel("loss")
         self._weights = compiled.named(("mu", "omega")).bind(values)
-        in_weights = flow("merged", closure)
-        self._pairs = compile_system(in_weights).named(("C",)).bind(problem.float_values())
-        self._closure, self._domain = closure, in_weights.domain
+        self._closure, self._domain = closure, self.chart.system.domain
 
     def _kernel(self, name: str) -> Kernel:
         if not is_small(self.size):
             kernel: BoundKernel = getattr(self._compiled, name).bind(self._values)
             return kernel
         return UnrolledKernel(native_system(self.chart.system, I=self.shape[0], H=self.shape[1]), name, self._values)
+
+    @cached_property
+    def _pairs(self) -> BoundKernel:
+        """C of all pairs of heads, of flat (μ, ω)."""
+        return compile_system(flow("merged", self._closure)).named(("C",)).bind(self._values)
 
     @cached_property
     def jacobian(self) -> Kernel:
@@ -164,11 +167,12 @@ class Dynamics:
         """Raise `InputError`, naming heads and tasks (counted from 1), where the flow overflows at the start."""
         if outside := violation(self._domain, self._initial[self.size // 2 :].reshape(self.shape)):
             raise HypothesisError(f"the {self._closure} closure", outside[0], outside[1])
+        y = self.start
+        if math.isfinite(self.loss(y)) and np.isfinite(self.velocity.evaluate(y)).all():
+            return
         if where := self.overflow(self._initial):
             raise InputError(f"the initial omega is too large: the exponent {where}")
-        y = self.start
-        if not (math.isfinite(self.loss(y)) and np.isfinite(self.velocity.evaluate(y)).all()):
-            raise InputError("the initial mu and omega are too large: the velocity of the flow overflows float64")
+        raise InputError("the initial mu and omega are too large: the velocity of the flow overflows float64")
 
     def overflow(self, weights: FloatArray) -> str:
         """Which exponent overflows at flat (μ, ω), how large it is and which tasks make it; else ''."""
