@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from xml.etree import ElementTree
 
@@ -9,6 +10,7 @@ import pytest
 from sympy import Eq, Float, Ge, Gt, Integer, Symbol, diff
 
 from headflow.theory.derivation import Derivation, Recorder, Step
+from headflow.theory.grounds import DEFINITION, FORMAL, GENERAL
 from headflow.theory.notation import h, i, loss, mu, omega, over_heads, residual, signal_power
 from headflow.theory.printing import check_latex, latex_document
 
@@ -64,6 +66,45 @@ def test_checks_run_and_are_reported() -> None:
     assert not report.holds
     assert str(report) == "2 steps checked, 1 resting on their justification; FAILED: wrong"
     assert example().check().holds
+
+
+def test_a_check_is_given_the_formula_that_is_shown() -> None:
+    step = Step("twice", ((x, y), Gt(y, 0)), "Given.", check=lambda equation, relation: equation[1] == relation.lhs)
+    assert step.holds() is True
+    assert step.with_formula(((x, 2 * y), Gt(y, 0))).holds() is False
+    assert step.with_formula(((x, 2 * y), Gt(y, 0))) != step
+    assert Step("words", x, "Given.").holds() is None
+
+
+def test_a_derivation_says_what_it_rests_on() -> None:
+    def passes() -> bool:
+        return True
+
+    steps = (
+        Step("model", x, "As given.", scope=DEFINITION),
+        Step("slope", x, "Power rule.", passes),
+        Step("series", x, "Expanded.", passes, FORMAL),
+        Step("small weights", x, "A limit.", passes, "H = 2, 3"),
+        Step("dominated", x, "Entry by entry.", passes, theorem="Schur's product theorem"),
+        Step("spectrum", x, "Known.", theorem="the theorem of Marchenko and Pastur"),
+        Step("order", x, "Clear."),
+    )
+    grounds = Derivation("All kinds", steps).grounds
+    assert str(grounds) == (
+        "4 of 6 steps checked by computation: 2 in general, 1 as formal expansions, 1 at H = 2, 3 (small weights); "
+        "1 argued: order; with Schur's product theorem, the theorem of Marchenko and Pastur"
+    )
+    assert not grounds.complete
+    proved = Derivation("A proof", (*steps[:2], *steps[4:6])).grounds
+    assert proved.complete
+    assert proved.checked == "2 of 3 steps checked by computation in general"
+    assert Derivation("Words", steps[6:]).grounds.checked == "0 of 1 steps checked by computation"
+
+
+@pytest.mark.parametrize(("check", "scope"), [(None, "H = 2"), (None, GENERAL), (lambda: True, DEFINITION)])
+def test_a_scope_without_its_check_is_refused(check: Callable[[], bool] | None, scope: str) -> None:
+    with pytest.raises(ValueError, match="check, but the scope"):
+        Step("step", x, "Why.", check, scope)
 
 
 def test_an_error_in_a_check_is_not_swallowed() -> None:

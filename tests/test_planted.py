@@ -42,7 +42,7 @@ from headflow.theory import closures as closure_theory
 from headflow.theory import decomposability as reflections
 from headflow.theory import energy as energies
 from headflow.theory import notation as n
-from headflow.theory.derivation import Derivation, Step
+from headflow.theory.derivation import Derivation
 from headflow.theory.families import linear
 from headflow.theory.indexed import Definition
 from headflow.theory.statements import statement
@@ -86,9 +86,7 @@ def step(label: str, wrong: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     def change(right: Any) -> Any:
         steps = [
-            Step(entry.label, (wrong(entry.formula[0]), *entry.formula[1:]), entry.why, entry.check)
-            if entry.label == label
-            else entry
+            entry.with_formula((wrong(entry.formula[0]), *entry.formula[1:])) if entry.label == label else entry
             for entry in right.derivation.steps
         ]
         derivation = Derivation(right.derivation.title, tuple(steps), right.derivation.assumptions)

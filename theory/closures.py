@@ -38,7 +38,7 @@ def closure_limits() -> Derivation:
             f"{closure} tends to leading",
             (n.loss, kept),
             "What is dropped is smaller by a factor of order 1/d.",
-            check=lambda kept=kept: difference_is_zero(kept, target),  # type: ignore[misc]
+            check=lambda line: difference_is_zero(line[1], target),
         )
     omega = task_allocation_limit("finite_d").omega.expression.xreplace({n.dims[n.i]: _dim})
     record(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, TypeAlias, TypeVar
 
 from sympy import Basic, sympify
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 
+from .grounds import ARGUED, DEFINITION, GENERAL, Grounds, grounds_of
 from .printing import aligned_html, aligned_latex, aligned_text, html_prose, latex_prose, sum_legend
 from .printing.aligned import Equation
 
@@ -31,24 +33,57 @@ class Step:
     why
         The justification, one sentence; Unicode mathematics such as ``ω_i`` is set as such.
     check
-        Proves the step by computation: true if it holds.  Without one the step rests on its justification.
+        Proves the step by computation: given the lines of ``formula`` it is true if they hold.  Without one the step
+        rests on its justification, unless it is a definition.
+    scope
+        What the check shows: `GENERAL` (every size and value that the formula stands for; the default), `FORMAL` (the
+        same, as a formal expansion), or the instances that it is made at in words, such as "H = 2, 3".  Without a
+        check: `DEFINITION` (the step says what something is and claims nothing) or `ARGUED` (the default).
+    theorem
+        A theorem of the literature that the step uses beside its check, or in its place, by name.
     """
 
     label: str
     formula: tuple[Equation, ...]
     why: str
-    check: Callable[[], bool] | None = field(default=None, compare=False, repr=False)
+    check: Callable[..., bool] | None = field(default=None, compare=False, repr=False)
+    scope: str = ARGUED
+    theorem: str = ""
 
-    def __init__(self, label: str, formula: Formula, why: str, check: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        label: str,
+        formula: Formula,
+        why: str,
+        check: Callable[..., bool] | None = None,
+        scope: str = "",
+        theorem: str = "",
+    ) -> None:
         for name, value in (("label", label), ("why", why)):
             if not isinstance(value, str):
                 raise TypeError(f"the {name} of a step must be text, got {value!r}")
             if not value.strip():
                 raise ValueError(f"the {name} of a step must not be empty")
+        scope = scope or (ARGUED if check is None else GENERAL)
+        if (check is None) != (scope in (DEFINITION, ARGUED)):
+            raise ValueError(f"the step {label!r} has {'no' if check is None else 'a'} check, but the scope {scope!r}")
         object.__setattr__(self, "label", label)
         object.__setattr__(self, "formula", _lines(formula))
         object.__setattr__(self, "why", why)
         object.__setattr__(self, "check", check)
+        object.__setattr__(self, "scope", scope)
+        object.__setattr__(self, "theorem", theorem)
+
+    def holds(self) -> bool | None:
+        """What the check says of the formula; None without one."""
+        if self.check is None:
+            return None
+        takes_formula = bool(signature(self.check).parameters)
+        return bool(self.check(*self.formula) if takes_formula else self.check())
+
+    def with_formula(self, formula: Formula) -> Step:
+        """The same step with another formula, which its check then judges."""
+        return Step(self.label, formula, self.why, self.check, self.scope, self.theorem)
 
 
 @dataclass(frozen=True)
@@ -117,12 +152,17 @@ class Derivation:
 
     def check(self) -> CheckReport:
         """Run every check and report which steps passed, failed, or have none."""
-        verdicts = {step.label: step.check() if step.check is not None else None for step in self.steps}
+        verdicts = {step.label: step.holds() for step in self.steps}
         return CheckReport(
             passed=tuple(label for label, verdict in verdicts.items() if verdict),
             failed=tuple(label for label, verdict in verdicts.items() if verdict is not None and not verdict),
             unchecked=tuple(label for label, verdict in verdicts.items() if verdict is None),
         )
+
+    @property
+    def grounds(self) -> Grounds:
+        """What the derivation rests on: what was checked by computation and how far, and what is argued in words."""
+        return grounds_of(self.steps)
 
     @property
     def legend(self) -> str:
@@ -192,17 +232,25 @@ class Recorder:
     >>> record = Recorder("A square")
     >>> x = Symbol("x")
     >>> square = record("square", x**2, "definition")
-    >>> slope = record("slope", square.diff(x), "power rule", check=lambda: slope.subs(x, 3) == 6)
-    >>> print(record.freeze().check())
-    1 steps checked, 1 resting on their justification
+    >>> slope = record("slope", square.diff(x), "power rule", check=lambda line: line.subs(x, 3) == 6, scope="x = 3")
+    >>> print(record.freeze().grounds)
+    1 of 2 steps checked by computation at x = 3 (slope); 1 argued: square
     """
 
     def __init__(self, title: str, assumptions: tuple[str, ...] = ()) -> None:
         self._derivation = Derivation(title, (), assumptions)
 
-    def __call__(self, label: str, formula: F, why: str, check: Callable[[], bool] | None = None) -> F:
+    def __call__(
+        self,
+        label: str,
+        formula: F,
+        why: str,
+        check: Callable[..., bool] | None = None,
+        scope: str = "",
+        theorem: str = "",
+    ) -> F:
         """Append a step and hand back ``formula`` as it was given."""
-        step = Step(label, formula, why, check)
+        step = Step(label, formula, why, check, scope, theorem)
         self._derivation = Derivation(
             self._derivation.title, (*self._derivation.steps, step), self._derivation.assumptions
         )

@@ -6,9 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .derivation import Step
+from .grounds import ARGUED, DEFINITION, FORMAL, GENERAL
 from .printing import aligned_latex, latex_prose
 from .statement import Statement
 
+# What a proof says of a step by its scope; another scope names the instances that are checked.
+_CHECKED = {
+    GENERAL: "Checked by computation.",
+    FORMAL: "Checked by computation as a formal expansion.",
+    DEFINITION: "",
+    ARGUED: "",
+}
 _NAMES = {"proved": "Proof", "derived": "Derivation", "published": "Evidence"}
 
 
@@ -32,7 +40,8 @@ class Proof:
             lines.append(rf"With the steps of Theorem{'s' if len(self.uses) > 1 else ''}~{references}.")
         lines += [latex_prose(self.statement.plan)] if self.statement.plan else []
         for number, step in enumerate(self.steps, 1):
-            checked = r" \emph{Checked by computation.}" if step.check is not None else ""
+            checked = _CHECKED.get(step.scope, f"Checked by computation at {step.scope}.")
+            checked = rf" \emph{{{latex_prose(checked)}}}" if checked else ""
             lines.append(rf"\par ({number}) \textbf{{{latex_prose(step.label)}.}} {latex_prose(step.why)}{checked}")
             lines.append(f"\\[\n{aligned_latex(step.formula)}\n\\]")
         return "\n".join([*lines, r"\end{proof}"]) + "\n"

@@ -107,6 +107,8 @@ def _derivation_json(derivation: Derivation) -> dict[str, Any]:
                 "latex": aligned_latex(step.formula),
                 "text": aligned_text(step.formula),
                 "checked": outcome.get(step.label),
+                "scope": step.scope,
+                "theorem": step.theorem,
             }
             for step in derivation.steps
         ],
