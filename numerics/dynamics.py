@@ -89,7 +89,7 @@ class Dynamics:
 
     The flat state ``y`` of length 2IH is (log μ, log ω) for ``balanced``, (μ, ω) for ``merged`` and the log growth
     of the factors (`headflow.numerics.growth`) for ``split``, each row by row.  Time t = learning rate × steps; the
-    loss has no ½.  All numbers come from the generated kernels.  Not safe to share between threads.
+    loss has no ½.  All numbers come from the generated kernels.  Threads may share it.
     """
 
     def __init__(self, problem: Problem, initial: InitialState, parametrisation: str, closure: str) -> None:

@@ -101,6 +101,24 @@ def integrate(
     >>> run.error_estimate < 1e-5
     True
     """
+    trajectory = integrate_silently(problem, initial, parametrisation, closure, t_final, times, rtol, method, progress)
+    for caveat in trajectory.caveats:
+        warnings.warn(caveat, ValidityWarning, stacklevel=2)
+    return trajectory
+
+
+def integrate_silently(
+    problem: Problem,
+    initial: InitialState,
+    parametrisation: str = "balanced",
+    closure: str = "leading",
+    t_final: float = 1e4,
+    times: Iterable[float] | None = None,
+    rtol: float = 1e-8,
+    method: str = "auto",
+    progress: bool = False,
+) -> Trajectory:
+    """`integrate` for callers that say the trajectory's caveats themselves."""
     if not isinstance(problem, Problem):
         raise InputTypeError(f"problem must be a Problem, got {shown(problem)} ({type(problem).__name__})")
     if not isinstance(initial, InitialState):
@@ -118,10 +136,7 @@ def integrate(
     )
     run.times = _checked_times(times, run.t_final)
     with np.errstate(all="ignore"):
-        trajectory = run.trajectory()
-    for caveat in trajectory.caveats:
-        warnings.warn(caveat, ValidityWarning, stacklevel=2)
-    return trajectory
+        return run.trajectory()
 
 
 def checked_rtol(rtol: float) -> float:
@@ -336,4 +351,4 @@ class _Rows:
         self.is_node: FloatArray = is_node[fresh][order]
 
 
-__all__ = ["LARGEST_RTOL", "SMALLEST_RTOL", "Stats", "Trajectory", "integrate"]
+__all__ = ["LARGEST_RTOL", "SMALLEST_RTOL", "Stats", "Trajectory", "integrate", "integrate_silently"]

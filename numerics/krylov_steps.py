@@ -29,8 +29,7 @@ def sundials_installed() -> bool:
 
 def krylov_steps(
     velocity: Callable[[float, FloatArray], FloatArray],
-    move: Callable[[FloatArray], None],
-    product: Callable[[float, FloatArray], FloatArray],
+    product_at: Callable[[FloatArray], Callable[[float, FloatArray], FloatArray]],
     start: float,
     y: FloatArray,
     end: float,
@@ -43,17 +42,20 @@ def krylov_steps(
     ----------
     velocity
         (time, state) → its rate of change.
-    move, product
-        State → None: the point at which (time, direction) → Jacobian times direction is taken.
+    product_at
+        State → the function (time, direction) → the Jacobian at that state times the direction.
     """
     from sksundae.cvode import CVODE, CVODEJacTimes
 
     def right_hand_side(s: float, y: FloatArray, out: FloatArray) -> None:
         out[:] = velocity(s, y)
 
+    product = product_at(y)
+
     def set_up(s: float, y: FloatArray, rate: FloatArray) -> None:
+        nonlocal product
         del s, rate
-        move(y)
+        product = product_at(y)
 
     def times(s: float, y: FloatArray, rate: FloatArray, direction: FloatArray, out: FloatArray) -> None:
         del y, rate

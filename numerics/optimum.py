@@ -35,6 +35,7 @@ from ..theory.indexed import Definition, normalise, unroll
 from ..theory.loss import PARAMETERS
 from ..theory.optimum import eliminate_mu, multi_head_optimum
 from ..theory.optimum_proof import expressed, gram
+from ..theory.precision import digits
 from ..theory.system import ReducedSystem
 from .codegen import compile_system
 from .exact import positive_integer, shown
@@ -306,7 +307,7 @@ def best_mu_at(problem: Problem, omega: ArrayLike, closure: str = "leading") -> 
     profile, merged = _systems(closure)
     exponent = next(item for item in merged.definitions if item.base == gram)
     values: dict[str, Any] = {**problem.exact_values(), "H": len(heads)}
-    with mpmath.workdps(DIGITS):
+    with digits(DIGITS):
         values["omega"] = [[mpmath.mpf(float(x)) for x in row] for row in array]
         exponents = [
             [N(unroll(exponent.at(Integer(a + 1), Integer(b + 1)), values), DIGITS) for b in heads] for a in heads

@@ -24,7 +24,10 @@ _AGREEMENT: Final = 1e-9  # of the velocities, relative to the largest: rounding
 
 @dataclass(frozen=True)
 class _Function:
-    evaluate: Callable[[FloatArray], FloatArray]
+    function: Callable[[FloatArray], FloatArray]
+
+    def evaluate(self, state: FloatArray, factor: float = 1.0) -> FloatArray:
+        return self.function(state) * factor
 
 
 class OrbitDynamics:

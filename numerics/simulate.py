@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +13,11 @@ import numpy as np
 
 from .._version import __version__
 from ..theory.choices import checked_parametrisation
-from ..theory.errors import InputError, InputTypeError, TrainingError, ValidityWarning
+from ..theory.errors import InputError, InputTypeError, TrainingError
 from .attention import AttentionWeights, SampledRisk, Training, TrainingRun, attention_risk, train
 from .exact import shown
 from .initial import InitialState
-from .integrate import integrate
+from .integrate import integrate_silently
 from .problem import FloatArray, Problem
 from .stop import IntegrationInterrupted
 from .trajectory import Trajectory
@@ -266,7 +265,5 @@ def overlay(
 
 
 def _flow(problem: Problem, start: InitialState, training: Training, parametrisation: str, closure: str) -> Trajectory:
-    """The reduced flow over the time of a training."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ValidityWarning)  # the simulation's own caveats say it
-        return integrate(problem, start, parametrisation, closure, t_final=float(training.times()[-1]))
+    """The reduced flow over the time of a training; the simulation says its caveats."""
+    return integrate_silently(problem, start, parametrisation, closure, t_final=float(training.times()[-1]))

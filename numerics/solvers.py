@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -115,9 +117,9 @@ def on_cells(cells: int, entries: int) -> Method:
 
 
 class Evaluates(Protocol):
-    """A function of flat states; its result may be overwritten by the next call."""
+    """A function of flat states, whose result it multiplies."""
 
-    def evaluate(self, state: FloatArray, /) -> FloatArray: ...
+    def evaluate(self, state: FloatArray, factor: float, /) -> FloatArray: ...
 
 
 class Flow(Protocol):
@@ -233,15 +235,13 @@ class Stepper:
             When the end cannot be reached.
         """
         began = time.perf_counter()
-        with warnings.catch_warnings():  # SciPy warns where we raise
-            warnings.simplefilter("ignore")
-            for name, allowance in self.method.stages:
-                for segment in self._stage(name, allowance):
-                    self.counter.steps += 1
-                    self.counter.seconds = time.perf_counter() - began
-                    yield segment
-                if self._s == self.end:
-                    return
+        for name, allowance in self.method.stages:
+            for segment in self._stage(name, allowance):
+                self.counter.steps += 1
+                self.counter.seconds = time.perf_counter() - began
+                yield segment
+            if self._s == self.end:
+                return
         raise Stopped(StopReason.TOO_MANY_EVALUATIONS, f"{self.counter.evaluations} evaluations were made.")
 
     def _stage(self, name: str, allowance: int) -> Iterator[Segment]:
@@ -269,19 +269,21 @@ class Stepper:
         options: dict[str, Any] = {} if explicit else {"jac": self._jacobian}
         # LSODA accepts a step whose error is not a number; the others shorten it by themselves.
         velocity = self._finite_velocity if name == "LSODA" else self._velocity
-        solver: OdeSolver[np.float64] = getattr(integrate, name)(
-            velocity,
-            self._s,
-            self._y,
-            self.end,
-            rtol=self.rtol,
-            atol=self.atol,
-            first_step=first_step,
-            **options,
-        )
+        with _without_warnings():
+            solver: OdeSolver[np.float64] = getattr(integrate, name)(
+                velocity,
+                self._s,
+                self._y,
+                self.end,
+                rtol=self.rtol,
+                atol=self.atol,
+                first_step=first_step,
+                **options,
+            )
         stuck = 0
         while self._s < self.end and self.counter.evaluations < allowance:
-            solver.step()
+            with _without_warnings():
+                solver.step()
             if solver.status == "failed" or stuck > 20 or not _is_finite(solver.y):
                 self._give_up()
             stuck = stuck + 1 if solver.t <= self._s else 0
@@ -307,19 +309,21 @@ class Stepper:
     def _krylov(self, allowance: int) -> Iterator[Segment]:
         jacobian = cast(KrylovFlow, self.dynamics).jacobian_product  # reduced flows come with their own method
 
-        def move(y: FloatArray) -> None:
+        def product_at(y: FloatArray) -> Callable[[float, FloatArray], FloatArray]:
             self.counter.jacobians += 1
-            jacobian.move(y)
+            there = jacobian.at(y)
 
-        def product(s: float, direction: FloatArray) -> FloatArray:
-            self.counter.products += 1
-            return jacobian.evaluate(direction) * (self.unit * math.exp(s))
+            def product(s: float, direction: FloatArray) -> FloatArray:
+                self.counter.products += 1
+                return there.evaluate(direction, self.unit * math.exp(s))
+
+            return product
 
         # CVODE measures a step's error by its mean square over all variables, of which few move at a time.
         share = len(self._y) ** -0.25
         rtol, atol = max(self.rtol * share, _SMALLEST_TOLERANCE), self.atol * share
         # A rate that is not a number makes Newton's iteration fail, upon which CVODE shortens the step.
-        steps = krylov_steps(self._velocity, move, product, self._s, self._y, self.end, rtol, atol)
+        steps = krylov_steps(self._velocity, product_at, self._s, self._y, self.end, rtol, atol)
         for reached, state, dense in steps:
             segment = Segment(self._s, reached, dense)
             self._s, self._y, self._trouble = reached, state, None
@@ -338,7 +342,7 @@ class Stepper:
 
     def _velocity(self, s: float, y: FloatArray) -> FloatArray:
         self.counter.evaluations += 1
-        result: FloatArray = self.dynamics.velocity.evaluate(y) * (self.unit * math.exp(s))
+        result = self.dynamics.velocity.evaluate(y, self.unit * math.exp(s))
         if not _is_finite(result):
             self._trouble = np.array(y)
         return result
@@ -352,11 +356,22 @@ class Stepper:
 
     def _jacobian(self, s: float, y: FloatArray) -> FloatArray:
         self.counter.jacobians += 1
-        result: FloatArray = self.dynamics.jacobian.evaluate(y) * (self.unit * math.exp(s))
+        result = self.dynamics.jacobian.evaluate(y, self.unit * math.exp(s))
         if not _is_finite(result):
             self._trouble = np.array(y)
             raise _NonFinite
         return result
+
+
+_WARNINGS: Final = threading.RLock()
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """SciPy warns where we raise.  One thread at a time: what is ignored is the same for all of them."""
+    with _WARNINGS, warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.filterwarnings("ignore", module=r"scipy\.")
+        yield
 
 
 def _is_finite(array: FloatArray) -> bool:

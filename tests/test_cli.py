@@ -399,7 +399,7 @@ def test_a_failed_integration_keeps_its_part(
     given = ProblemFile.parse(DEFAULT)
     part = headflow.integrate(given.problem, given.initial, t_final=5)
     stopped = IntegrationError("The solver gave up.", "Try another method.", part)
-    monkeypatch.setattr("headflow.numerics.integrate.integrate", _raising(stopped))
+    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", _raising(stopped))
     target = tmp_path / "run.nc"
     assert cli.main(["integrate", str(problem), "--json", "-o", str(target)]) == 4
     out, err = capsys.readouterr()
@@ -413,18 +413,18 @@ def test_a_failed_integration_keeps_its_part(
 def test_a_failure_without_a_part(
     problem: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("headflow.numerics.integrate.integrate", _raising(IntegrationError("No step.")))
+    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", _raising(IntegrationError("No step.")))
     for verb in ("integrate", "compare"):
         assert cli.main([verb, str(problem)]) == 4
         assert capsys.readouterr() == ("", "headflow: No step.\n")
 
 
 def test_interruptions(problem: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("headflow.numerics.integrate.integrate", _raising(KeyboardInterrupt()))
+    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", _raising(KeyboardInterrupt()))
     assert cli.main(["compare", str(problem)]) == 130
     assert capsys.readouterr() == ("", "headflow: interrupted\n")
     interrupted = IntegrationInterrupted("The integration was interrupted.", "Run again.")
-    monkeypatch.setattr("headflow.numerics.integrate.integrate", _raising(interrupted))
+    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", _raising(interrupted))
     assert cli.main(["integrate", str(problem)]) == 130
     assert capsys.readouterr() == ("", "headflow: The integration was interrupted. Run again.\n")
 
@@ -432,7 +432,7 @@ def test_interruptions(problem: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_a_problem_too_large_for_memory(
     problem: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("headflow.numerics.integrate.integrate", _raising(MemoryError()))
+    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", _raising(MemoryError()))
     assert cli.main(["integrate", str(problem)]) == 4
     assert "not enough memory" in capsys.readouterr().err
 

@@ -210,7 +210,7 @@ def test_a_flow_that_ends_early_is_reported_all_the_same(
     def integrated(*_: object, **__: object) -> None:
         raise IntegrationError("The solver gave up.", "Try another method.", part)
 
-    monkeypatch.setattr("headflow.numerics.integrate.integrate", integrated)
+    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", integrated)
     target = tmp_path / "report"
     assert cli.main(["report", *PROBLEM, "-o", str(target)]) == 4
     out, err = capsys.readouterr()

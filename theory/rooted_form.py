@@ -16,6 +16,7 @@ from .closed_form import ClosedForm, HasValues
 from .errors import HypothesisError
 from .indexed import Definition, substitute, unroll
 from .loss import PARAMETERS
+from .precision import digits
 
 DIGITS = 50
 # Points at which the equation is looked at for a change of sign; its terms vary on the scale of the whole range.
@@ -58,7 +59,7 @@ class Root:
 def _roots(equation: Expr, positive: tuple[Expr, ...], most: Expr) -> tuple[Expr, ...]:
     """The roots in (0, ``most``) at which all of ``positive`` are; kept, since equal tasks have one equation."""
     function, *others = (lambdify(_UNKNOWN, expression, modules="mpmath") for expression in (equation, *positive))
-    with mpmath.workdps(DIGITS):
+    with digits(DIGITS):
         step = mpmath.mpf(most.evalf(DIGITS)) / (SAMPLES + 1)
         grid = [step * place for place in range(1, SAMPLES + 1)]
         # Where a definition has a pole it changes its sign, so no pole is taken for a root.

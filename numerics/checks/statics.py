@@ -21,6 +21,7 @@ from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
 from ...theory.loss import PARAMETERS
 from ...theory.optimum import eliminate_mu, multi_head_optimum
+from ...theory.precision import digits as at_digits
 from ...theory.rooted_form import DIGITS as ROOT_DIGITS
 from ..codegen import compile_system
 from ..fit import power_law
@@ -197,7 +198,7 @@ def _approached(problem: Problem, digits: int) -> float:
     heads = min(problem.n_heads, problem.n_tasks + 1)
     shares = multi_head_optimum().solve(problem, heads).shares
     dims = [Integer(dim) for dim in problem.dims]
-    with mpmath.workdps(digits):
+    with at_digits(digits):
         if heads == 1:
             omega = mpmath.matrix([mpmath.sqrt(mpmath.e * _mp(x) / int(d)) for x, d in zip(shares, dims, strict=True)])
         else:

@@ -19,7 +19,7 @@ from ...theory.indexed.nodes import delta, indices_of, substitute
 from ...theory.indexed.normal import terms
 from ...theory.system import ReducedSystem
 from ...theory.tangent import tangent
-from .kernel import Kernel, Layout, length
+from .kernel import BoundKernel, Kernel, Layout, length
 from .lower import Lowering
 from .names import unique_names
 from .program import Target, plan
@@ -124,7 +124,7 @@ class CompiledSystem:
 
     @cached_property
     def jacobian_product(self) -> Kernel:
-        """Flat direction → the Jacobian times it; the state is among the parameters: `BoundKernel.move` moves it."""
+        """Flat direction → the Jacobian times it; the state is among the parameters: see `BoundKernel.moved`."""
         along = CompiledSystem(tangent(self.system))
         lowering = along.lowering()
         return along._kernel("Jacobian-vector product", lowering, along.velocity_parts(lowering))
@@ -163,7 +163,10 @@ class CompiledSystem:
 
 
 class JacobianProduct:
-    """The Jacobian at a point as a map of directions: `move` computes once what all directions share."""
+    """The Jacobian as a map of directions, made at one point after the other: `at` computes what all directions share.
+
+    Like `BoundKernel`, and so are the maps, safe to use from several threads.
+    """
 
     def __init__(self, code: CompiledSystem, values: Mapping[str, ArrayLike]) -> None:
         sizes = {name: int(np.asarray(value)) for name, value in values.items() if np.ndim(value) == 0}
@@ -175,19 +178,15 @@ class JacobianProduct:
             self._kernel = code.jacobian_product.bind({**values, **nowhere})
         self._moving = set(code.jacobian_product.parameters) & set(nowhere)
 
-    def move(self, state: Floats) -> None:
-        """Take the Jacobian at a flat state from now on."""
+    def at(self, state: Floats) -> BoundKernel:
+        """Flat direction → the Jacobian at this flat state times it."""
         point, begin = {}, 0
         for name, shape in self._shapes.items():
             end = begin + prod(shape)
             if name in self._moving:
                 point[name] = state[begin:end].reshape(shape)
             begin = end
-        self._kernel.move(point)
-
-    def evaluate(self, direction: Floats) -> Floats:
-        """The product with a flat direction, in an array that the next call overwrites."""
-        return self._kernel.evaluate(direction)
+        return self._kernel.moved(point)
 
 
 @lru_cache(maxsize=64)

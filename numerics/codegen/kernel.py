@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import prod
@@ -126,35 +127,19 @@ class Kernel:
 
 
 class BoundKernel:
-    """A kernel with parameters, memory and views in place; not safe to share between threads."""
+    """A kernel with its parameters in place.
+
+    It may be called from several threads, and while another call of it goes on: each call works in memory of its own,
+    which a later one uses again.
+    """
 
     def __init__(self, kernel: Kernel, sizes: Mapping[str, int], arguments: Mapping[str, Floats]) -> None:
         self.kernel = kernel
-        self._arguments = dict(arguments)
-        self._constants = {name: np.array(value) for name, value in kernel.constants(arguments).items()}
-        shapes = [tuple(length(axis, sizes) for axis in node.axes) for node in kernel.state]
-        cuts = np.cumsum([0, *map(prod, shapes)])
-        state = np.zeros(cuts[-1])
-        parts = {
-            node.number: state[start:stop].reshape(shape)
-            for node, shape, start, stop in zip(kernel.state, shapes, cuts, cuts[1:], strict=False)
-        }
-        result, outputs = kernel.layout(sizes)
-        arrays: dict[str, Any] = {**self._constants, **outputs, STATE: state, RESULT: result}
-        arrays |= {name: parts[leaf.number] for name, leaf in kernel.program.inputs.items()}
-        memory: dict[int, Floats] = {}
-        for name, where in kernel.program.storage.items():
-            if where.kind == "work":
-                if where.number not in memory:
-                    memory[where.number] = np.zeros([length(axis, sizes) for axis in where.axes])
-                arrays[name] = memory[where.number]
-        for name, where in kernel.program.storage.items():
-            if where.kind == "output":
-                arrays[name] = list(outputs.values())[where.number]
-        for view in kernel.program.views:
-            arrays[view.name] = make_view(arrays[view.of], view.places)
-        self._size = len(state)
-        self._run = partial(kernel.run, *(arrays[name] for name in kernel.arrays))
+        self._sizes, self._arguments = sizes, arguments
+        self._constants = self._computed(arguments)
+        self._shapes = [tuple(length(axis, sizes) for axis in node.axes) for node in kernel.state]
+        self._size = sum(map(prod, self._shapes))
+        self._spare: list[_Memory] = []  # that no call works in; taking one and giving it back are atomic
 
     @property
     def size(self) -> int:
@@ -163,26 +148,79 @@ class BoundKernel:
 
     @property
     def arrays(self) -> dict[str, Any]:
-        """The memory, constants and views that the run stage works with, by name."""
-        return dict(zip(self.kernel.arrays, self._run.args, strict=True))
+        """New memory with constants and views as the run stage works with them, by name."""
+        return self._memory().arrays
 
-    def move(self, values: Mapping[str, Floats]) -> None:
-        """Give some parameters other values (unchecked, of the same shapes), in place."""
-        self._arguments |= {self.kernel.argument(name): value for name, value in values.items()}
-        for name, value in self.kernel.constants(self._arguments).items():
-            np.copyto(self._constants[name], value)
+    def moved(self, values: Mapping[str, Floats]) -> BoundKernel:
+        """The same with other values of some parameters (unchecked, of the same shapes), in the same memory."""
+        found = copy(self)
+        found._arguments = {
+            **self._arguments,
+            **{self.kernel.argument(name): value for name, value in values.items()},
+        }
+        found._constants = self._computed(found._arguments)
+        return found
 
-    def evaluate(self, state: Floats) -> Floats:
-        """The result for a flat state of this length (unchecked), in an array that the next call overwrites."""
-        result: Floats = self._run(state)
-        return result
+    def evaluate(self, state: Floats, factor: float | None = None) -> Floats:
+        """The result for a flat state of this length (unchecked), times ``factor``, as a new array."""
+        try:
+            memory = self._spare.pop()
+        except IndexError:
+            memory = self._memory()
+        if memory.constants is not self._constants:
+            memory.take(self._constants)
+        result = memory.run(state)
+        found: Floats = result.copy() if factor is None else result * factor
+        self._spare.append(memory)
+        return found
 
     def __call__(self, state: ArrayLike) -> Floats:
         """The result for a flat state, as a new array."""
         array = np.asarray(state, dtype=np.float64)
         if array.shape != (self._size,):
             raise ValueError(f"the state must have shape ({self._size},), got {array.shape}")
-        return self.evaluate(array).copy()
+        return self.evaluate(array)
+
+    def _computed(self, arguments: Mapping[str, Floats]) -> dict[str, Floats]:
+        return {name: np.asarray(value) for name, value in self.kernel.constants(arguments).items()}
+
+    def _memory(self) -> _Memory:
+        program, sizes = self.kernel.program, self._sizes
+        cuts = np.cumsum([0, *map(prod, self._shapes)])
+        state = np.zeros(self._size)
+        parts = {
+            node.number: state[start:stop].reshape(shape)
+            for node, shape, start, stop in zip(self.kernel.state, self._shapes, cuts, cuts[1:], strict=False)
+        }
+        result, outputs = self.kernel.layout(sizes)
+        own = {name: np.array(value) for name, value in self._constants.items()}
+        arrays: dict[str, Any] = {**own, **outputs, STATE: state, RESULT: result}
+        arrays |= {name: parts[leaf.number] for name, leaf in program.inputs.items()}
+        work: dict[int, Floats] = {}
+        for name, where in program.storage.items():
+            if where.kind == "work":
+                if where.number not in work:
+                    work[where.number] = np.zeros([length(axis, sizes) for axis in where.axes])
+                arrays[name] = work[where.number]
+        for name, where in program.storage.items():
+            if where.kind == "output":
+                arrays[name] = list(outputs.values())[where.number]
+        for view in program.views:
+            arrays[view.name] = make_view(arrays[view.of], view.places)
+        return _Memory(self.kernel, {name: arrays[name] for name in self.kernel.arrays}, self._constants)
+
+
+class _Memory:
+    """What one call at a time works in: arrays and views of the run stage, and the constants that they were given."""
+
+    def __init__(self, kernel: Kernel, arrays: dict[str, Any], constants: Mapping[str, Floats]) -> None:
+        self.arrays, self.constants = arrays, constants
+        self.run: Callable[[Floats], Floats] = partial(kernel.run, *arrays.values())
+
+    def take(self, constants: Mapping[str, Floats]) -> None:
+        for name, value in constants.items():
+            np.copyto(self.arrays[name], value)
+        self.constants = constants
 
 
 def make_view(array: Floats, places: Places) -> Floats:

@@ -48,20 +48,17 @@ class UnrolledKernel:
         self._function, used = _unrolled(own, name)
         self._values = tuple(own.bound(values)[list(used)].tolist())
         shapes = {"velocity": (own.n_state,), "jacobian": (own.n_state, own.n_state), "loss": ()}
-        self._out = np.empty(shapes[name])
-        self._flat = self._out.reshape(-1)
+        self._shape: tuple[int, ...] = shapes[name]
 
-    def evaluate(self, state: Floats) -> Floats:
-        """The result, in an array that the next call overwrites."""
+    def evaluate(self, state: Floats, factor: float | None = None) -> Floats:
+        """The result, times ``factor``, as a new array."""
         try:
-            self._flat[:] = self._function(state.tolist(), self._values)
+            found: Floats = np.array(self._function(state.tolist(), self._values)).reshape(self._shape)
         except (ArithmeticError, ValueError):
-            self._out.fill(np.nan)
-        return self._out
+            return np.full(self._shape, np.nan)
+        return found if factor is None else found * factor
 
-    def __call__(self, state: Floats) -> Floats:
-        """The result, in an array of its own."""
-        return self.evaluate(state).copy()
+    __call__ = evaluate
 
 
 Kernel: TypeAlias = BoundKernel | UnrolledKernel

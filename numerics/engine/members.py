@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -11,12 +10,12 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from ...theory.errors import InputError, IntegrationError, ValidityWarning
+from ...theory.errors import InputError, IntegrationError
 from ..allocation import CLEAR, Allocation, busiest
 from ..codegen.native import native_system
 from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
-from ..integrate import DISAGREEMENT, ROUNDING, TIGHTER, TIGHTEST, integrate
+from ..integrate import DISAGREEMENT, ROUNDING, TIGHTER, TIGHTEST, integrate_silently
 from ..problem import FloatArray, Problem
 from ..reference import estimated_limit, realised_limit
 from ..solvers import MAX_EVALUATIONS, absolute_tolerance
@@ -114,17 +113,13 @@ class Task:
         raise InputError("the initial mu and omega are too large: the velocity of the flow overflows float64")
 
     def _by_scipy(self, problem: Problem, initial: InitialState) -> Outcome:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ValidityWarning)  # told for the whole ensemble
-            detail = ""
-            try:
-                run = integrate(
-                    problem, initial, self.parametrisation, self.closure, t_final=self.t_final, rtol=self.rtol
-                )
-            except IntegrationError as error:
-                if not isinstance(error.partial, Trajectory):
-                    raise
-                run, detail = error.partial, str(error)
+        what, detail = (problem, initial, self.parametrisation, self.closure), ""
+        try:  # caveats are told for the whole ensemble
+            run = integrate_silently(*what, t_final=self.t_final, rtol=self.rtol)
+        except IntegrationError as error:
+            if not isinstance(error.partial, Trajectory):
+                raise
+            run, detail = error.partial, str(error)
         final = run.final
         emergence = run.phases.emergence if run.completed else None
         return Outcome(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .errors import IntegrationError, ValidityWarning
+from .errors import IntegrationError
 
 if TYPE_CHECKING:
     from .numerics.problem_file import ProblemFile
@@ -15,19 +14,17 @@ if TYPE_CHECKING:
 
 def integrated(given: ProblemFile, times: Sequence[float] | None = None, progress: bool = True) -> Trajectory:
     """The trajectory of a problem file; `IntegrationError` if it cannot be finished."""
-    from .numerics.integrate import integrate
+    from .numerics.integrate import integrate_silently
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ValidityWarning)  # the verbs print the trajectory's caveats themselves
-        return integrate(
-            given.problem,
-            given.initial,
-            parametrisation=given.parametrisation,
-            closure=given.closure,
-            t_final=given.t_final,
-            times=times,
-            progress=progress,
-        )
+    return integrate_silently(  # the verbs print the trajectory's caveats themselves
+        given.problem,
+        given.initial,
+        parametrisation=given.parametrisation,
+        closure=given.closure,
+        t_final=given.t_final,
+        times=times,
+        progress=progress,
+    )
 
 
 def integrated_as_far_as_possible(
