@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal
 
 from ..theory.statement import Statement
 from .certificates.boxes import Certified
-from .checks.finding import Evidence, Finding
+from .checks.detects import DETECTED, Detected
+from .checks.finding import STRENGTH, Evidence, Finding
+from .checks.place import UNNAMED, Place, Scope, from_row, scope_of, to_row, words_of
 from .fit import Fit
+from .problem import Problem
 
-Outcome = Literal["holds", "fails", "inconclusive"]
+Outcome = Literal["holds", "fails", "inconclusive", "not_applicable"]
 
-# From strong to weak.
-STRENGTH: tuple[Evidence, ...] = ("symbolic", "enclosure", "high_precision", "float", "monte_carlo")
 _NUMBERS = ("measured", "bound", "margin", "error")
+_WORDS = ("id", "title", "source", "verdict", "evidence", "what", "seed", "where", "scope", "instead", "reason")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,27 @@ class Verdict:
 
     The numbers are those of the finding that decides: one that fails, else the strongest that holds.  ``findings`` are
     all of them, strongest evidence first.
+
+    Attributes
+    ----------
+    verdict
+        "holds", "fails", "inconclusive", or "not_applicable" where the problem violates a hypothesis.
+    problem, where, scope
+        What the numbers were measured on; the same in words ("on your problem"); and how close that is to the problem
+        that was asked about: "problem", "part" (its first tasks), "general" (every I and H) or "other".
+    unmet
+        The hypotheses that the problem violates, each with the problem's own numbers.
+    instead
+        Of a statement that is not applicable: what was found where it is ("holds", "inconclusive").
+    reason
+        Why nothing was decided, or why the statement is not applicable; else empty.
+    checked, argued, theorems
+        What of the statement's derivation a computation checked, the steps of it that rest on words, and the theorems
+        of the literature that it uses.
+    parent
+        The id of the statement that this one restates, or follows from in one line.
+    detected
+        The smallest planted error that its checks refute.
     """
 
     id: str
@@ -41,6 +64,17 @@ class Verdict:
     what: str
     seed: int | None
     findings: tuple[Finding, ...] = ()
+    problem: Place = UNNAMED
+    where: str = ""
+    scope: Scope = "other"
+    unmet: tuple[str, ...] = ()
+    instead: str = ""
+    reason: str = ""
+    checked: str = ""
+    argued: tuple[str, ...] = ()
+    theorems: tuple[str, ...] = ()
+    parent: str = ""
+    detected: Detected | None = None
 
     @property
     def fits(self) -> tuple[Fit, ...]:
@@ -49,20 +83,26 @@ class Verdict:
 
     def to_row(self) -> dict[str, Any]:
         """The verdict as a JSON object; a number that is not finite is null, with a reason."""
-        row = {name: value for name, value in asdict(self).items() if name != "findings"}
+        row = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             **_finite(row),
             "hypotheses": list(self.hypotheses),
             "findings": [_finding_row(finding) for finding in self.findings],
+            "problem": to_row(self.problem),
+            "unmet": list(self.unmet),
+            "argued": list(self.argued),
+            "theorems": list(self.theorems),
+            "detected": None if self.detected is None else asdict(self.detected),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Verdict:
         """The verdict that `to_row` wrote."""
-        names = ("id", "title", "source", "verdict", "evidence", "what", "seed")
-        values: dict[str, Any] = {name: row[name] for name in names}
+        values: dict[str, Any] = {name: row[name] for name in (*_WORDS, "checked", "parent")}
         values |= {name: _number(row[name]) for name in _NUMBERS}
-        values["hypotheses"] = tuple(row["hypotheses"])
+        values |= {name: tuple(row[name]) for name in ("hypotheses", "unmet", "argued", "theorems")}
+        values["detected"] = None if row["detected"] is None else Detected(**row["detected"])
+        values["problem"] = from_row(row["problem"])
         return cls(**values, findings=tuple(_finding(entry) for entry in row["findings"]))
 
 
@@ -74,30 +114,58 @@ def outcome(finding: Finding) -> Outcome:
     return "fails" if margin < -finding.error else "inconclusive"
 
 
-def judged(entry: Statement, *findings: Finding) -> Verdict:
-    """The verdict on a statement from what its checks found.
+def judged(entry: Statement, *findings: Finding, problem: Problem | None = None) -> Verdict:
+    """The verdict on a statement from what its checks found, asked for on a problem.
 
-    One that fails decides, then the strongest that holds among those that are about the whole claim.
+    One that fails decides, then one that could not be carried out, then the strongest that holds among those that are
+    about the whole claim.  Where the problem violates a hypothesis nothing holds: the statement is not applicable,
+    unless what was measured elsewhere fails.
     """
     ordered = sorted(findings, key=lambda finding: STRENGTH.index(finding.evidence))
-    failing = [finding for finding in ordered if outcome(finding) == "fails"]
-    whole = [finding for finding in ordered if finding.whole] or ordered
-    decisive = failing[0] if failing else min(whole, key=lambda finding: outcome(finding) != "holds")
+    decisive = _decisive(ordered)
+    found = outcome(decisive)
+    unmet = () if problem is None else entry.unmet(problem)
+    values = {} if problem is None else problem.exact_values()
+    grounds = entry.derivation.grounds
+    reason = decisive.what if decisive.evidence == "none" else ""
+    instead = ""
+    if unmet and found != "fails":
+        reason, instead = f"needs {' and '.join(map(str, unmet))}", found
+        reason += f"; here {'; '.join(dict.fromkeys(condition.describe(values) for condition in unmet))}"
+        found = "not_applicable"
     return Verdict(
-        entry.id,
-        entry.title,
-        entry.source,
-        entry.hypotheses,
-        outcome(decisive),
-        decisive.evidence,
-        decisive.measured,
-        decisive.bound,
-        decisive.bound - decisive.measured,
-        decisive.error,
-        decisive.what,
-        decisive.seed,
-        tuple(ordered),
+        id=entry.id,
+        title=entry.title,
+        source=entry.source,
+        hypotheses=entry.hypotheses,
+        verdict=found,
+        evidence=decisive.evidence,
+        measured=decisive.measured,
+        bound=decisive.bound,
+        margin=decisive.bound - decisive.measured,
+        error=decisive.error,
+        what=decisive.what,
+        seed=decisive.seed,
+        findings=tuple(ordered),
+        problem=decisive.problem,
+        where=words_of(decisive.problem, problem),
+        scope=scope_of(decisive.problem, problem),
+        unmet=tuple(map(str, unmet)),
+        instead=instead,
+        reason=reason,
+        checked=grounds.checked,
+        argued=grounds.argued,
+        theorems=grounds.theorems,
+        parent=entry.parent,
+        detected=DETECTED.get(entry.id),
     )
+
+
+def _decisive(ordered: Sequence[Finding]) -> Finding:
+    failing = [finding for finding in ordered if outcome(finding) == "fails"]
+    undone = [finding for finding in ordered if finding.evidence == "none"]
+    whole = [finding for finding in ordered if finding.whole] or ordered
+    return (*failing, *undone, min(whole, key=lambda finding: outcome(finding) != "holds"))[0]
 
 
 def _finding_row(finding: Finding) -> dict[str, Any]:
@@ -110,6 +178,7 @@ def _finding_row(finding: Finding) -> dict[str, Any]:
         "what": finding.what,
         "seed": finding.seed,
         "whole": finding.whole,
+        "problem": to_row(finding.problem),
     }
     return {
         **_finite(row),
@@ -142,7 +211,7 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
     for name in _NUMBERS:
         if name in row and not math.isfinite(row[name]):
             row[name] = None
-            row["reason"] = f"{name} is not finite"
+            row["reason"] = row.get("reason") or f"{name} is not finite"
     return row
 
 
@@ -161,6 +230,7 @@ def _finding(row: Mapping[str, Any]) -> Finding:
         tuple(_certified(entry) for entry in row["certified"]),
         tuple(Fit.from_row(entry) for entry in row["fits"]),
         row["whole"],
+        from_row(row["problem"]),
     )
 
 
@@ -174,6 +244,6 @@ def _certified(row: Mapping[str, Any]) -> Certified:
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """Fails if one fails, inconclusive if none fails but one is, holds otherwise."""
+    """Fails if one fails, inconclusive if none fails but one is, else holds: what does not apply counts for nothing."""
     found = set(outcomes)
     return "fails" if "fails" in found else "inconclusive" if "inconclusive" in found else "holds"

@@ -11,7 +11,7 @@ from .verdict import Verdict
 from .word_table import html
 
 FORMATS = ("text", "json", "latex", "markdown")
-HEADINGS = ("statement", "verdict", "evidence", "measured", "bound", "error")
+HEADINGS = ("statement", "verdict", "evidence", "measured", "bound", "error", "on")
 EXPLORED_HEADINGS = ("statement", "without", "claim", "case", "measured within", "outside", "bound")
 FIT_HEADINGS = ("statement", "law", "exponent", "predicted", "constant", "predicted")
 
@@ -56,19 +56,31 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
         f"{verdict.measured:.3g}",
         f"{verdict.bound:.6g}",
         f"{verdict.error:.1e}",
+        _where(verdict),
     )
+
+
+def _where(verdict: Verdict) -> str:
+    """Where the verdict was reached; of a statement that is not applicable why, and what was found elsewhere."""
+    if not verdict.instead:
+        return verdict.where or verdict.reason
+    return f"{verdict.reason}; {verdict.where or 'elsewhere'}: {verdict.instead}"
 
 
 def _text(verdicts: Sequence[Verdict]) -> str:
     width = max((len(verdict.id) for verdict in verdicts), default=0)
     lines = []
     for verdict in verdicts:
-        lines.append(
-            f"{verdict.id:<{width}}  {verdict.verdict:<12}  {verdict.evidence:<14}  "
-            f"{verdict.measured:.3g} < {verdict.bound:.6g}  (± {verdict.error:.1e}; {verdict.what})"
-        )
+        lines.append(f"{verdict.id:<{width}}  {verdict.verdict:<14}  {verdict.evidence:<14}  {_found(verdict)}")
         lines += [f"{'':<{width}}    {fit}" for fit in verdict.fits]
     return "\n".join(lines) + "\n"
+
+
+def _found(verdict: Verdict) -> str:
+    numbers = f"{verdict.measured:.3g} < {verdict.bound:.6g}  (± {verdict.error:.1e}; {verdict.what}"
+    if verdict.evidence == "none":
+        return _where(verdict)
+    return f"{_where(verdict)}, {numbers})" if verdict.instead else f"{numbers}; {_where(verdict)})"
 
 
 def _fitted(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, tuple[str, ...]]]:
@@ -90,7 +102,7 @@ def _markdown_rows(headings: Sequence[str], body: Sequence[Sequence[str]]) -> st
 def _latex(verdicts: Sequence[Verdict]) -> str:
     rows = [(verdict.title, *(cell.replace("_", " ") for cell in _cells(verdict))) for verdict in verdicts]
     fits = [(verdict.title, *cells) for verdict, cells in _fitted(verdicts)]
-    found = "% needs \\usepackage{booktabs}\n" + _tabular("lllrrr", HEADINGS, rows)
+    found = "% needs \\usepackage{booktabs}\n" + _tabular("lllrrrl", HEADINGS, rows)
     return found + (f"\n% laws fitted over a range\n{_tabular('llrrrr', FIT_HEADINGS, fits)}" if fits else "")
 
 

@@ -14,7 +14,7 @@ from ..theory.errors import InputError
 from . import certificate_file
 from .checks import Setting
 from .checks.exploration import Explored
-from .checks.finding import DIGITS
+from .checks.finding import DIGITS, carried_out
 from .checks.registry import checks_of, explorations_of, is_own, known_id, known_ids, known_statement
 from .helpers import helpers
 from .problem import Problem
@@ -22,7 +22,7 @@ from .verdict import Outcome, Verdict, judged, worst
 from .verdict_table import html_table, table
 
 LEAST_DIGITS, MOST_DIGITS = 30, 300
-EXIT_CODES: dict[Outcome, int] = {"holds": 0, "fails": 1, "inconclusive": 3}
+EXIT_CODES: dict[Outcome, int] = {"holds": 0, "not_applicable": 0, "fails": 1, "inconclusive": 3}
 
 __all__ = ["EXIT_CODES", "Outcome", "Verdict", "Verification", "judged", "verify"]
 
@@ -38,7 +38,7 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """0 every claim holds, 1 one fails or an exploration is not confirmed, 3 none fails, one is inconclusive."""
+        """0 every claim that applies holds, 1 one fails or an exploration is not confirmed, 3 one is inconclusive."""
         outside: tuple[Outcome, ...] = tuple("holds" if found.confirmed else "fails" for found in self.explored)
         return EXIT_CODES[worst((*(verdict.verdict for verdict in self.verdicts), *outside))]
 
@@ -204,5 +204,6 @@ def _with_helpers(ids: Sequence[str], setting: Setting, pool: ProcessPoolExecuto
 
 
 def verdict_on(id: str, setting: Setting) -> Verdict:
-    """The verdict on a statement from what all its checks find."""
-    return judged(known_statement(id), *(check(setting) for check in checks_of(id, setting.quick)))
+    """The verdict on a statement from what all its checks find; one that cannot be carried out leaves it open."""
+    found = (finding for check in checks_of(id, setting.quick) for finding in carried_out(check, setting))
+    return judged(known_statement(id), *found, problem=setting.problem)

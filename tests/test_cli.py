@@ -351,7 +351,7 @@ def test_verify_exit_codes(
     outcome: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     genuine = verify.judged
-    monkeypatch.setattr(verify, "judged", lambda *given: replace(genuine(*given), verdict=outcome))
+    monkeypatch.setattr(verify, "judged", lambda *given, **more: replace(genuine(*given, **more), verdict=outcome))
     assert json_of(capsys, "verify", "balanced-flow", code=code)["verdicts"][0]["verdict"] == outcome
 
 

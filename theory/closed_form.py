@@ -8,34 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from sympy import Expr, Integer, N
 
 from . import notation as n
 from .derivation import Derivation
 from .errors import HypothesisError
+from .hypothesis import HasValues as HasValues
+from .hypothesis import Hypothesis as Hypothesis
 from .indexed import Definition, substitute, unroll
 from .loss import PARAMETERS
 from .printing import Equations
 
 # Digits at which exact numbers are evaluated before they are rounded to a float.
 DIGITS = 30
-
-
-class HasValues(Protocol):
-    """What theory needs of a problem: its numbers, exactly, by symbol name (sequences per task)."""
-
-    def exact_values(self) -> Mapping[str, Any]: ...
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """A condition on a problem: its wording, and a test of the problem's values that also says what was got."""
-
-    statement: str
-    holds: Callable[[Mapping[str, Any]], bool]
-    describe: Callable[[Mapping[str, Any]], str]
 
 
 ENOUGH_HEADS = Hypothesis(

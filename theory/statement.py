@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from .derivation import Derivation
+from .hypothesis import HasValues, Hypothesis
 from .printing import Equation, aligned_html, aligned_latex, aligned_text, html_prose, latex_prose
 
 # proved: every step is checked by computation or is a theorem that is named; derived: formal at the stated order
@@ -17,7 +19,7 @@ DERIVED = "derived here"
 LEADING = "the leading closure: d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Statement:
     """One claim.
 
@@ -26,7 +28,8 @@ class Statement:
     id, title
         A short name, and one in words.
     hypotheses
-        Conditions, each a phrase that can follow "Assume".
+        Conditions, each a phrase that can follow "Assume".  Where one is about the numbers of a problem, give a
+        `Hypothesis`: its phrase is kept here, and it is tested.
     claim
         Formulas: expressions, relations, or (lhs, rhs) pairs.
     source
@@ -37,6 +40,10 @@ class Statement:
         The steps that lead to the claim.
     plan
         How a claim that is published, not proved here, is measured.
+    parent
+        The id of the statement that this one restates or follows from in one line; empty for a theorem of its own.
+    conditions
+        The hypotheses that are about the numbers of a problem, each with its test.
     """
 
     id: str
@@ -46,11 +53,46 @@ class Statement:
     source: str
     status: Status
     derivation: Derivation
-    plan: str = ""
+    plan: str
+    parent: str
+    conditions: tuple[Hypothesis, ...]
 
-    def __post_init__(self) -> None:
-        if self.status == "published" and not self.plan:
-            raise ValueError(f"the published statement {self.id} needs a plan of how it is measured")
+    def __init__(
+        self,
+        id: str,
+        title: str,
+        hypotheses: Iterable[str | Hypothesis],
+        claim: tuple[Equation, ...],
+        source: str,
+        status: Status,
+        derivation: Derivation,
+        plan: str = "",
+        parent: str = "",
+        conditions: Iterable[Hypothesis] = (),
+    ) -> None:
+        if status == "published" and not plan:
+            raise ValueError(f"the published statement {id} needs a plan of how it is measured")
+        assumed = tuple(hypotheses)
+        tested = (*conditions, *(entry for entry in assumed if isinstance(entry, Hypothesis)))
+        values = {
+            "id": id,
+            "title": title,
+            "hypotheses": tuple(map(str, assumed)),
+            "claim": claim,
+            "source": source,
+            "status": status,
+            "derivation": derivation,
+            "plan": plan,
+            "parent": parent,
+            "conditions": tested,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def unmet(self, problem: HasValues) -> tuple[Hypothesis, ...]:
+        """The hypotheses that a problem's numbers violate."""
+        values = problem.exact_values()
+        return tuple(condition for condition in self.conditions if not condition.holds(values))
 
     @property
     def origin(self) -> str:

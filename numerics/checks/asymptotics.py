@@ -50,7 +50,7 @@ def kappa(setting: Setting) -> Finding:
     logarithm = together(log(own).expand(force=True).xreplace({dim: 1 / small}))
     constant = float(limit((logarithm - 1) / small, small, 0))
     law = power_law("κ/e − 1", "d", dims, values, exponent=-1.0, constant=constant, correction=-1.0)
-    return fitted("high_precision", [law], 1e-2, 1e-6)
+    return fitted("high_precision", [law], 1e-2, 1e-6, problem=f"d = {dims[0]} to {dims[-1]}")
 
 
 def drop_time(setting: Setting) -> Finding:
@@ -63,7 +63,7 @@ def drop_time(setting: Setting) -> Finding:
     ]
     constant = 1 / max(linear_staircase().drives(problem))
     law = power_law("time of a drop", "ε", scales, times, exponent=-1.0, constant=constant, correction=1.0)
-    return fitted("float", [law], 1e-3, 1e-6, setting.seed)
+    return fitted("float", [law], 1e-3, 1e-6, setting.seed, problem)
 
 
 def _closure_order(closure: str, setting: Setting) -> Finding:
@@ -86,7 +86,8 @@ def _closure_order(closure: str, setting: Setting) -> Finding:
         correction=-1.0,
         errors=spread,
     )
-    return fitted("monte_carlo", [law], 0.5, seed=setting.seed)
+    problems = tuple(problem.replace(context_length=int(length)) for length in lengths)
+    return fitted("monte_carlo", [law], 0.5, seed=setting.seed, problem=problems)
 
 
 def _loss(problem: Problem, closure: str) -> float:

@@ -24,12 +24,14 @@ def ends_at_its_allocation(setting: Setting) -> Finding:
     What is not shown is left undecided: a flow may converge without ever being in a box that was proved.  And what is
     shown is a part of the statement, which is about small random starts: it does not decide that it holds.
     """
-    small = setting.small(2)
-    claims = [_trapped(small.replace(n_heads=small.n_tasks), setting.kit)]
+    problems = [setting.allocated(2)]
+    claims = [_trapped(problems[0], setting.kit)]
     if not setting.quick:
         one = setting.problem.subset([0], n_heads=1)
+        problems.append(one)
         claims.append(_arrives(one, InitialState.random(one, seed=setting.seed), setting.kit))
-    return enclosed(claims, "claims refuted: a box traps the flow, which ends at its allocation", whole=False)
+    what = "claims refuted: a box traps the flow, which ends at its allocation"
+    return enclosed(claims, what, whole=False, problem=tuple(problems))
 
 
 def _trapped(problem: Problem, kit: Arithmetic) -> Certified:

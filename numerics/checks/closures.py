@@ -16,7 +16,7 @@ from ...theory.limits import task_allocation_limit
 from ..problem import Problem
 from .finding import Finding, Setting, proof
 from .model import sampled_against
-from .statics import FLOAT_ERROR, stationary_at, with_enough_heads
+from .statics import FLOAT_ERROR, stationary_at
 
 
 def finite_d_loss(setting: Setting) -> Finding:
@@ -51,11 +51,13 @@ def first_order_allocation(setting: Setting) -> Finding:
 def finite_d_factor(setting: Setting) -> Finding:
     """The proof's steps, and the ratio for this problem (at H = I) against its largest κ, both exact."""
     steps = proof(finite_d_bounds())
-    problem = with_enough_heads(setting.problem)
+    problem = setting.with_enough_heads()
     limit = task_allocation_limit("finite_d")
     ratio = to_float(limit.loss.exact(problem) / universal_lower_bound().exact(problem))
     measured = ratio if steps.measured == 0 else math.inf
-    return Finding("symbolic", measured, _largest_kappa(problem), FLOAT_ERROR, "limit over universal bound")
+    return Finding(
+        "symbolic", measured, _largest_kappa(problem), FLOAT_ERROR, "limit over universal bound", problem=problem
+    )
 
 
 def _largest_kappa(problem: Problem) -> float:

@@ -43,7 +43,9 @@ def linear_loss(setting: Setting) -> Finding:
     measured = abs(mean / predicted - 1)
     error = STANDARD_ERRORS * spread / predicted
     # The loss is exact, so the bound only leaves room for sampling.
-    return Finding("monte_carlo", measured, 0.04, error, "relative deviation of the risk", setting.seed)
+    return Finding(
+        "monte_carlo", measured, 0.04, error, "relative deviation of the risk", setting.seed, problem=problem
+    )
 
 
 def linear_optimum(setting: Setting) -> Finding:
@@ -66,20 +68,23 @@ def linear_optimum(setting: Setting) -> Finding:
     options: Any = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 5000}
     best = min(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).fun for start in starts)
     deviation = abs(best / exact - 1) if steps.measured == 0 else math.inf
-    return Finding("float", deviation, 1e-6, 1e-9, "relative deviation of the found minimum", setting.seed)
+    return Finding(
+        "float", deviation, 1e-6, 1e-9, "relative deviation of the found minimum", setting.seed, problem=problem
+    )
 
 
 def normalisation_costs_a_head(setting: Setting) -> Finding:
     """H linear heads over a range of large L at fixed c against H + 1 softmax heads, both exact: a gap ∝ 1/L."""
     problem = setting.problem
     scales = [10**power for power in range(6, 11)]
-    laws = []
+    laws, problems = [], []
     for heads in range(1, min(problem.n_tasks, 5) + 1):
         gaps = []
         for scale in scales:
             long = problem.replace(
                 dims=[dim * scale for dim in problem.dims], context_length=problem.context_length * scale
             )
+            problems.append(long.replace(n_heads=heads))
             linear = linear_attention_optimum().exact(long, heads)
             softmax = multi_head_optimum().exact(long, heads + 1)
             gaps.append(float(N(linear / softmax - 1, setting.digits)))
@@ -87,7 +92,7 @@ def normalisation_costs_a_head(setting: Setting) -> Finding:
         laws.append(
             power_law(f"gap between {heads} and {heads + 1}", "L", lengths, gaps, exponent=-1.0, correction=-1.0)
         )
-    return fitted("high_precision", laws, 1e-2, 1e-9)
+    return fitted("high_precision", laws, 1e-2, 1e-9, problem=tuple(problems))
 
 
 def zero_sum_profile(setting: Setting) -> Finding:
@@ -106,7 +111,7 @@ def zero_sum_profile(setting: Setting) -> Finding:
         worst = max(
             worst, abs(float(N(_least_of_two(value), setting.digits)) / zero_sum_pair().evaluate(problem, omega) - 1)
         )
-    return Finding("high_precision", worst, 1e-12, 1e-14, "relative deviation of the profile")
+    return Finding("high_precision", worst, 1e-12, 1e-14, "relative deviation of the profile", problem=problem)
 
 
 def debiased_predictor(setting: Setting) -> Finding:
@@ -132,15 +137,13 @@ def debiased_predictor(setting: Setting) -> Finding:
         difference += (output - predicted) ** 2
         size += predicted**2
     measured = math.sqrt(difference / size) + steps.measured
-    return Finding(
-        "float", measured, 5e-3, 1e-9, "relative distance of the pair's output to the predictor", setting.seed
-    )
+    what = "relative distance of the pair's output to the predictor"
+    return Finding("float", measured, 5e-3, 1e-9, what, setting.seed, problem=problem)
 
 
 def shifted_context(setting: Setting) -> Finding:
     """At high precision: the leading loss at other lengths, with the weights of L put in as numbers."""
-    small = setting.small(3)
-    problem = small.replace(n_heads=small.n_tasks)
+    problem = setting.allocated()
     limit, loss, count = task_allocation_limit(), population_loss(), problem.n_tasks
     weights = {
         name: tuple(
@@ -156,7 +159,9 @@ def shifted_context(setting: Setting) -> Finding:
         worst = max(worst, float(abs(N(context_shift().exact(problem, used) / direct - 1, setting.digits))))
     far = N(context_shift().exact(problem, 10**30) / context_shift().plateau.exact(problem) - 1, setting.digits)
     worst = max(worst, float(abs(far)) if abs(far) > Float(10) ** -25 else 0.0)
-    return Finding("high_precision", worst, *setting.residual, "largest relative deviation of the loss")
+    return Finding(
+        "high_precision", worst, *setting.residual, "largest relative deviation of the loss", problem=problem
+    )
 
 
 def hermite_targets(setting: Setting) -> Finding:
@@ -181,7 +186,9 @@ def hermite_targets(setting: Setting) -> Finding:
             abs(found / direct - 1),
             abs(float(hermite_transfer().least_at(degree)) - least),
         )
-    return Finding("float", worst, 1e-8, 1e-10, "largest deviation from quadrature", setting.seed)
+    return Finding(
+        "float", worst, 1e-8, 1e-10, "largest deviation from quadrature", setting.seed, problem="degrees 1 to 7"
+    )
 
 
 def regimes(setting: Setting) -> Finding:
@@ -199,7 +206,7 @@ def regimes(setting: Setting) -> Finding:
             exponent = float(predicted(value))
             laws.append(power_law(f"{name}, r = {value}", "L", np.exp(sizes), np.exp(logs), exponent=exponent))
     # What is left is of order 1/log L (powers of log L in front).
-    fits = fitted("float", laws, 3 / float(sizes[0]))
+    fits = fitted("float", laws, 3 / float(sizes[0]), problem=f"L = e^{sizes[0]:g} to e^{sizes[-1]:g}")
     return fits if steps.measured == 0 else steps
 
 

@@ -51,19 +51,19 @@ def waiting_flow(setting: Setting) -> Finding:
     # With one head it is two: there is no other head to be seen weakly.
     order = 1.0 if problem.n_heads > 1 else 2.0
     law = power_law("neglected part", "scale", scales, left_out, exponent=order, correction=1.0)
-    return fitted("float", [law], 0.01, 1e-5, setting.seed)
+    return fitted("float", [law], 0.01, 1e-5, setting.seed, problem)
 
 
 def who_wins(setting: Setting) -> Finding:
     """Random starts at a common ω: each task alone goes to the head with the largest μ."""
-    wrong = 0
+    wrong, problem = 0, setting.small(3)
+    alone = [problem.subset([task], n_heads=problem.n_heads) for task in range(problem.n_tasks)]
     for seed in range(setting.seed, setting.seed + (2 if setting.quick else 10)):
-        problem = setting.small(3)
-        for task in range(problem.n_tasks):
-            alone = problem.subset([task], n_heads=problem.n_heads)
-            initial = InitialState.random(alone, scale=1e-3, seed=seed + task)
-            wrong += cascade(alone, initial).winners[0] != int(initial.mu.argmax())
-    return Finding("float", float(wrong), NONE_FAILS, 0.0, "tasks that another head wins", setting.seed)
+        for task, one in enumerate(alone):
+            initial = InitialState.random(one, scale=1e-3, seed=seed + task)
+            wrong += cascade(one, initial).winners[0] != int(initial.mu.argmax())
+    what = "tasks, each alone, that another head wins"
+    return Finding("float", float(wrong), NONE_FAILS, 0.0, what, setting.seed, problem=tuple(alone))
 
 
 def first_emergence(setting: Setting) -> Finding:
@@ -82,15 +82,14 @@ def first_emergence(setting: Setting) -> Finding:
         run = integrate(problem, initial, t_final=1.5 * t + 1e3)
         measured.append(min(t for t in emergence_times(run) if t is not None))
     law = power_law("T_0", "scale", scales, measured[::-1], exponent=-1.0, constant=blow_up, correction=1.0)
-    return fitted("float", [law], 0.01, 1e-6, setting.seed)
+    return fitted("float", [law], 0.01, 1e-6, setting.seed, problem)
 
 
 def late_law(setting: Setting) -> Finding:
     """𝓛 − limit over two decades of t late on a trajectory: t^−2 with K from the closed form."""
     from ..integrate import integrate
 
-    small = setting.small(3)
-    problem = small.replace(n_heads=max(small.n_heads, small.n_tasks))
+    problem = setting.with_enough_heads(most=3)
     initial = InitialState.random(problem, seed=setting.seed)
     begin = 1e4
     run = integrate(problem, initial, t_final=100 * begin, rtol=1e-12)
@@ -100,7 +99,7 @@ def late_law(setting: Setting) -> Finding:
         run = integrate(problem, initial, t_final=100 * begin, rtol=1e-12)
     times = np.geomspace(begin, 100 * begin, 9)
     last, limit = run.at(float(times[-1])), run.phases.limit
-    unknown = Finding("float", math.inf, 0.01, math.inf, "no limit is reached by then", setting.seed)
+    unknown = Finding("float", math.inf, 0.01, math.inf, "no limit is reached by then", setting.seed, problem=problem)
     try:
         constant = late_constant(problem, last.mu, last.omega)
     except InputError:
@@ -110,11 +109,11 @@ def late_law(setting: Setting) -> Finding:
     gaps = [run.loss_at(float(t)) - limit for t in times]
     error = float(run.loss_error[-1]) * limit
     if constant == 0:  # one task: no pair is left, and the gap closes exponentially
-        return Finding("float", abs(gaps[-1]), 1e-9, error, "gap with one task", setting.seed)
+        return Finding("float", abs(gaps[-1]), 1e-9, error, "gap with one task", setting.seed, problem=problem)
     if min(gaps) <= 0:
         return unknown
     law = power_law("gap", "t", times, gaps, exponent=-2.0, constant=constant, correction=-1.0)
-    return fitted("float", [law], 0.01, error / abs(gaps[-1]), setting.seed)
+    return fitted("float", [law], 0.01, error / abs(gaps[-1]), setting.seed, problem)
 
 
 def _at_rest(problem: Problem) -> tuple[float, float]:

@@ -6,6 +6,7 @@ Boxes are wide and hold the problem's own parameters; a real number stands for a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -26,6 +27,7 @@ from ...theory.shared_heads import idle_head, scaled_weight
 from ..certificates import Certified, bounded_above, positive
 from ..certificates.boxes import Range, atoms
 from .finding import Finding, Setting, enclosed, proof
+from .place import IN_A_BOX
 
 ONE = Integer(1)
 # Ranges of the parameters, by name; each is widened to hold the problem at hand.
@@ -51,7 +53,7 @@ def factor_e_in_a_box(setting: Setting) -> Finding:
 def separation_in_a_box(setting: Setting) -> Finding:
     """The limit is below one head's loss for two tasks, all costs and powers in a box, however the head divides."""
     what = "claims not proved: limit below one head for two tasks, all costs and powers in a box"
-    return _with_proof(separation(), [_separated(setting)], what)
+    return _with_proof(separation(), [_separated(setting)], what, "a box of parameters of two tasks")
 
 
 def ordering_in_a_box(setting: Setting) -> Finding:
@@ -62,7 +64,7 @@ def ordering_in_a_box(setting: Setting) -> Finding:
         _separated(setting),
     ]
     what = "claims not proved: bound (x = 1) ≤ optimum ≤ limit (x = 1/e) ≤ single head in a box"
-    return _with_proof(separation(), claims, what)
+    return _with_proof(separation(), claims, what, "a box of parameters of two tasks")
 
 
 def universal_bound_in_a_box(setting: Setting) -> Finding:
@@ -85,7 +87,8 @@ def separation_limit_in_a_box(setting: Setting) -> Finding:
         for expression, or_zero in ((at_most, True), (above, False)):
             written = unroll(expression, {"I": count})
             claims.append(positive(written, _wide(setting, written), or_zero, kit=setting.kit))
-    return _with_proof(separation(), claims, "claims not proved: 1 < ρ ≤ I for two and three tasks in a box")
+    what = "claims not proved: 1 < ρ ≤ I for two and three tasks in a box"
+    return _with_proof(separation(), claims, what, "a box of parameters of two and three tasks")
 
 
 def optimum_inequality(setting: Setting) -> Finding:
@@ -97,7 +100,8 @@ def optimum_inequality(setting: Setting) -> Finding:
     written = Add(*(factor(term.xreplace({s: t * sqrt(p * q)})) for term in Add.make_args(squares)))
     box = {p: (Fraction(0), Fraction(100)), q: (Fraction(0), Fraction(100)), t: (Fraction(-1), Fraction(1))}
     claim = positive(written, box, or_zero=True, kit=setting.kit)
-    return _with_proof(multi_head_optimum(), [claim], "claims not proved: the inequality of the proof in a box")
+    what = "claims not proved: the inequality of the proof in a box"
+    return _with_proof(multi_head_optimum(), [claim], what, "a box of Gram matrices of two heads")
 
 
 def balanced_eigenvalues(setting: Setting) -> Finding:
@@ -222,10 +226,10 @@ def _proved(setting: Setting, result: Any, claims: list[Certified], what: str) -
     return enclosed(claims, what) if setting.quick else _with_proof(result, claims, what)
 
 
-def _with_proof(result: Any, claims: list[Certified], what: str) -> Finding:
+def _with_proof(result: Any, claims: list[Certified], what: str, box: str = IN_A_BOX) -> Finding:
     """The claims, and every checked step of the derivation that leads from the model to them."""
-    finding = enclosed(claims, what)
+    finding = enclosed(claims, what, problem=box)
     failed = proof(result.derivation).measured
     if not failed:
         return finding
-    return Finding("enclosure", finding.measured + failed, finding.bound, 0.0, what, None, finding.certified)
+    return replace(finding, measured=finding.measured + failed, error=0.0)

@@ -21,7 +21,7 @@ from ..covariates import CovariateProblem
 from ..flows import softmax_covariate_flow
 from ..problem import FloatArray
 from ..staircase import StaircaseTable, compare_staircase
-from .finding import Finding, Setting, proof
+from .finding import Check, Finding, Setting, proof
 
 STANDARD_ERRORS = 4.0
 # Context → weights on its labels: (prompts, L, D), (prompts, D) → (prompts, L).
@@ -44,7 +44,9 @@ def linear_loss(setting: Setting) -> Finding:
     samples = 200_000 if setting.quick else 1_000_000
     mean, error = sampled(problem, weights, samples, rng)
     deviation, spread = abs(mean / predicted - 1), STANDARD_ERRORS * error / predicted
-    return Finding("monte_carlo", deviation, 0.04, spread, "relative deviation of the risk", setting.seed)
+    return Finding(
+        "monte_carlo", deviation, 0.04, spread, "relative deviation of the risk", setting.seed, problem=problem
+    )
 
 
 def split_flow(setting: Setting) -> Finding:
@@ -73,7 +75,14 @@ def staircase(setting: Setting) -> Finding:
         levels = [table.measured[0].before, *(drop.after for drop in table.measured)]
         pairs = zip(levels, table.predicted_losses, strict=True)
         worst = max(abs(found - wanted) for found, wanted in pairs) / table.predicted_losses[0]
-    return Finding("float", worst, 1e-3, 1e-6, "deviation of the plateaus, relative to the loss at zero")
+    return Finding(
+        "float",
+        worst,
+        1e-3,
+        1e-6,
+        "deviation of the plateaus, relative to the loss at zero",
+        problem=covariates(setting, 3),
+    )
 
 
 def drop_times(setting: Setting) -> Finding:
@@ -81,7 +90,7 @@ def drop_times(setting: Setting) -> Finding:
     steps = proof(linear_staircase().derivation)
     table = _aligned_run(setting)
     worst = max(table.time_deviations) if steps.measured == 0 and table.same_number else math.inf
-    return Finding("float", worst, 1e-3, 1e-6, "relative deviation of the drop times")
+    return Finding("float", worst, 1e-3, 1e-6, "relative deviation of the drop times", problem=covariates(setting, 3))
 
 
 def cascade(setting: Setting) -> Finding:
@@ -92,7 +101,7 @@ def cascade(setting: Setting) -> Finding:
     tables = [compare_staircase(problem, scale, "split", setting.seed, _rtol(setting)) for scale in scales]
     alike = all(table.same_number for table in tables) and steps.measured == 0
     worst = max(tables[-1].time_deviations) if alike else math.inf
-    return Finding("float", worst, 5e-2, 1e-3, "relative deviation of the drop times", setting.seed)
+    return Finding("float", worst, 5e-2, 1e-3, "relative deviation of the drop times", setting.seed, problem=problem)
 
 
 def merged_drop(setting: Setting) -> Finding:
@@ -106,7 +115,8 @@ def merged_drop(setting: Setting) -> Finding:
     worst = math.inf
     if steps.measured == 0 and table.same_number:
         worst = max(*table.time_deviations, table.final_deviation)
-    return Finding("float", worst, 1e-4, 1e-6, "relative deviation of the time and of the final loss", setting.seed)
+    what = "relative deviation of the time and of the final loss"
+    return Finding("float", worst, 1e-4, 1e-6, what, setting.seed, problem=problem)
 
 
 def softmax_loss(setting: Setting) -> Finding:
@@ -131,7 +141,9 @@ def softmax_loss(setting: Setting) -> Finding:
     samples = 10_000 if setting.quick else 60_000
     mean, error = sampled(problem, weights, samples, rng)
     deviation, spread = abs(mean / predicted - 1), STANDARD_ERRORS * error / predicted
-    return Finding("monte_carlo", deviation, 0.08, spread, "relative deviation of the risk", setting.seed)
+    return Finding(
+        "monte_carlo", deviation, 0.08, spread, "relative deviation of the risk", setting.seed, problem=problem
+    )
 
 
 def covariates(setting: Setting, size: int, context_length: int | None = None) -> CovariateProblem:
@@ -159,7 +171,7 @@ def sampled(
     return float(risk.mean()), float(risk.std(ddof=1) / math.sqrt(samples))
 
 
-FAMILY_CHECKS: dict[str, Callable[[Setting], Finding]] = {
+FAMILY_CHECKS: dict[str, Check] = {
     "linear-covariate-loss": linear_loss,
     "linear-split-flow": split_flow,
     "linear-staircase": staircase,

@@ -6,20 +6,26 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
+from ...theory.choices import unknown
 from ...theory.derivation import Derivation, Step
+from ...theory.errors import InputError, InputTypeError
 from ..certificates import Arithmetic, arithmetic
 from ..certificates.boxes import Certified
 from ..fit import Fit
 from ..problem import Problem
+from .place import IN_A_BOX, NOWHERE, UNNAMED, Place
 
 # Decimal digits of high-precision evidence unless others are asked for.
 DIGITS = 50
 # Bound for a count of failures: none is below it, one is above.
 NONE_FAILS = 0.5
 
-Evidence = Literal["symbolic", "enclosure", "high_precision", "float", "monte_carlo"]
+# "none": the check could not be carried out.
+Evidence = Literal["symbolic", "enclosure", "high_precision", "float", "monte_carlo", "none"]
+# From strong to weak.
+STRENGTH: tuple[Evidence, ...] = get_args(Evidence)
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,9 @@ class Setting:
     """What a check is run on: a problem, the seed of its random draws, whether to be quick, and the precision.
 
     ``digits`` are the decimal digits of high-precision evidence; ends of enclosures have twice as many bits.
+
+    A check measures on ``problem``, or on what `small`, `with_enough_heads` and `allocated` make of it, and gives that
+    very problem to its `Finding`.
     """
 
     problem: Problem
@@ -50,14 +59,28 @@ class Setting:
         heads = min(self.problem.n_heads, most) if n_heads is None else n_heads
         return self.problem.subset(tasks, n_heads=heads)
 
+    def with_enough_heads(self, most: int | None = None) -> Problem:
+        """The problem (cut to ``most`` tasks and heads if given), with H = I where it has fewer heads than tasks."""
+        own = self.problem if most is None else self.small(most)
+        return own if own.n_heads >= own.n_tasks else own.replace(n_heads=own.n_tasks)
+
+    def allocated(self, most: int = 3) -> Problem:
+        """The first tasks with one head each: H = I."""
+        small = self.small(most)
+        return small.replace(n_heads=small.n_tasks)
+
 
 @dataclass(frozen=True)
 class Finding:
     """The claim holds where ``measured`` stays below ``bound`` by more than ``error``.
 
+    ``problem`` is what it was measured on, which the verdict names: the problem that the check was given, or the other
+    one that it used; several; words for what is no problem; None for what holds in general, for every I and H.
     ``certified`` lists what an enclosure proved over boxes of parameters, with exact ends; ``fits`` the power laws
     that were fitted over a range.  What shows but a part of the claim (not ``whole``) can refute it, and never decides
     that it holds.
+
+    Raises ``InputTypeError`` for numbers that are none, ``InputError`` for an unknown kind of evidence.
     """
 
     evidence: Evidence
@@ -69,10 +92,50 @@ class Finding:
     certified: tuple[Certified, ...] = ()
     fits: tuple[Fit, ...] = ()
     whole: bool = True
+    problem: Place = UNNAMED
+
+    def __post_init__(self) -> None:
+        if self.evidence not in STRENGTH:
+            raise InputError(unknown("kind of evidence", str(self.evidence), STRENGTH))
+        for name in ("measured", "bound", "error"):
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, float(value))
+            except (TypeError, ValueError):
+                raise InputTypeError(f"{name} of a finding must be a real number, got {value!r}") from None
+
+
+def undone(check: str, error: BaseException) -> Finding:
+    """What is left of a check that could not be carried out: nothing was measured, and why."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    what = f"the check {check} could not be carried out: {reason}"
+    return Finding("none", math.nan, math.nan, math.inf, what, problem=NOWHERE)
+
+
+# One finding, or several where a check finds out more than one thing.
+Check: TypeAlias = Callable[[Setting], Finding | tuple[Finding, ...]]
+
+
+def carried_out(check: Check, setting: Setting) -> tuple[Finding, ...]:
+    """What a check finds; where it cannot be carried out, whatever the reason, one finding that says why."""
+    try:
+        found = check(setting)
+        findings = found if isinstance(found, tuple) else (found,)
+        for finding in findings or (None,):
+            if not isinstance(finding, Finding):
+                raise InputTypeError(f"a check must return a Finding, this one returned {found!r}")
+    except Exception as error:  # one check that fails must not take the verdicts on all others with it
+        return (undone(getattr(check, "__name__", type(check).__name__), error),)
+    return findings
 
 
 def fitted(
-    evidence: Evidence, fits: Iterable[Fit], bound: float, error: float = 0.0, seed: int | None = None
+    evidence: Evidence,
+    fits: Iterable[Fit],
+    bound: float,
+    error: float = 0.0,
+    seed: int | None = None,
+    problem: Place = UNNAMED,
 ) -> Finding:
     """Laws fitted over ranges as a finding: the largest deviation of an exponent or a constant from its prediction.
 
@@ -85,21 +148,23 @@ def fitted(
     known = [pair for pair in pairs if all(map(math.isfinite, pair))]
     for deviation, width in known:
         if deviation - width - error > bound:
-            return Finding(evidence, deviation, bound, width + error, what, seed, fits=found)
+            return Finding(evidence, deviation, bound, width + error, what, seed, fits=found, problem=problem)
     if len(known) < len(pairs) or not all(fit.deviations for fit in found) or not found:
-        return Finding(evidence, math.inf, bound, math.inf, "no law could be fitted", seed, fits=found)
+        return Finding(evidence, math.inf, bound, math.inf, "no law could be fitted", seed, fits=found, problem=problem)
     deviations, errors = zip(*known, strict=True)
-    return Finding(evidence, max(deviations), bound, max(errors) + error, what, seed, fits=found)
+    return Finding(evidence, max(deviations), bound, max(errors) + error, what, seed, fits=found, problem=problem)
 
 
-def enclosed(claims: Iterable[Certified], what: str, whole: bool = True) -> Finding:
+def enclosed(claims: Iterable[Certified], what: str, whole: bool = True, problem: Place = IN_A_BOX) -> Finding:
     """Claims proved over boxes as a finding: none may be refuted; one left undecided leaves the verdict open."""
     found = tuple(claims)
     if not found:
         raise ValueError(f"no claim to prove: {what}")
     refuted = sum(claim.holds is False for claim in found)
     undecided = sum(claim.holds is None for claim in found) if not refuted else 0
-    return Finding("enclosure", float(refuted), NONE_FAILS, float(undecided), what, None, found, whole=whole)
+    return Finding(
+        "enclosure", float(refuted), NONE_FAILS, float(undecided), what, None, found, whole=whole, problem=problem
+    )
 
 
 def holds(step: Step) -> bool | None:
@@ -119,4 +184,5 @@ def proof(derivation: Derivation, what: str = "steps of the proof that fail") ->
     outcomes = [outcome for step in derivation if (outcome := holds(step)) is not None]
     if not outcomes:
         raise ValueError(f"no step of {derivation.title} carries a check: that is no symbolic evidence")
-    return Finding("symbolic", float(sum(not outcome for outcome in outcomes)), NONE_FAILS, 0.0, what)
+    failed = float(sum(not outcome for outcome in outcomes))
+    return Finding("symbolic", failed, NONE_FAILS, 0.0, what, problem=None)

@@ -41,7 +41,8 @@ def gradient(setting: Setting) -> Finding:
             at = dict(zip(variable.indices, (Integer(task), Integer(head)), strict=True))
             ours = unroll(substitute(partial, at), sizes, flow.definitions)
             wrong += expand(loss.diff(substitute(variable, at)) - ours) != 0
-    return Finding("symbolic", float(wrong), NONE_FAILS, 0.0, "entries that differ from the scalar derivative")
+    what = "entries that differ from the scalar derivative"
+    return Finding("symbolic", float(wrong), NONE_FAILS, 0.0, what, problem="I = 2, H = 3 with symbols for all numbers")
 
 
 def merged_flow(setting: Setting) -> Finding:
@@ -56,7 +57,7 @@ def merged_flow(setting: Setting) -> Finding:
     )
     share = np.repeat(1.0 / np.array(problem.dims), problem.n_heads)
     expected = -differences * np.concatenate([np.ones_like(share), share])
-    return _same(velocity(state), expected, setting.seed, bound=1e-6, error=1e-7)
+    return _same(velocity(state), expected, setting.seed, problem, bound=1e-6, error=1e-7)
 
 
 def balanced_flow(setting: Setting) -> Finding:
@@ -72,7 +73,7 @@ def balanced_flow(setting: Setting) -> Finding:
     pull = merged(state)
     moved_mu = 2 * factor_mu * (factor_mu * pull[:half])
     moved_omega = 2 * factor_omega * (factor_omega / root * pull[half:]) / root
-    return _same(balanced(state), np.concatenate([moved_mu, moved_omega]), setting.seed)
+    return _same(balanced(state), np.concatenate([moved_mu, moved_omega]), setting.seed, problem)
 
 
 def log_coordinates(setting: Setting) -> Finding:
@@ -81,14 +82,14 @@ def log_coordinates(setting: Setting) -> Finding:
     state = np.abs(_random_state(problem, setting.seed))
     system = compile_system(to_log(gradient_flow("balanced")))
     logarithmic = system.velocity.bind(problem.float_values())
-    return _same(logarithmic(np.log(state)), _velocity(problem, "balanced")(state) / state, setting.seed)
+    return _same(logarithmic(np.log(state)), _velocity(problem, "balanced")(state) / state, setting.seed, problem)
 
 
 def energy(setting: Setting) -> Finding:
     """Both sides of the identity have one normal form."""
     del setting
     step = energy_identity()["energy identity"]
-    return Finding("symbolic", float(not holds(step)), NONE_FAILS, 0.0, "sides that differ")
+    return Finding("symbolic", float(not holds(step)), NONE_FAILS, 0.0, "sides that differ", problem=None)
 
 
 def permutation_equivariance(setting: Setting) -> Finding:
@@ -107,6 +108,7 @@ def permutation_equivariance(setting: Setting) -> Finding:
         _velocity(moved, "balanced")(permuted(state)),
         permuted(_velocity(problem, "balanced")(state)),
         setting.seed,
+        problem,
     )
 
 
@@ -116,7 +118,7 @@ def warm_up_order(setting: Setting) -> Finding:
     scales = np.geomspace(1e-4, 1e-2, 7)
     left_out = [warm_up_left_out(setting.problem, InitialState(*(scale * direction))) for scale in scales]
     law = power_law("neglected part", "scale", scales, left_out, exponent=2.0, correction=2.0)
-    return fitted("float", [law], 0.01, 1e-6, setting.seed)
+    return fitted("float", [law], 0.01, 1e-6, setting.seed, setting.problem)
 
 
 def warm_up_left_out(problem: Problem, state: InitialState) -> float:
@@ -139,9 +141,9 @@ def convergence(setting: Setting) -> Finding:
         run = integrate(problem, initial, t_final=t_final)
         gap, error = _gap(problem, run), float(run.loss_error[-1])
         if gap < 1e-3:
-            return Finding("float", gap, 1e-3, error, "relative gap to the limit", setting.seed)
+            return Finding("float", gap, 1e-3, error, "relative gap to the limit", setting.seed, problem=problem)
     # Algebraic convergence may need longer than was integrated: that refutes nothing.
-    return Finding("float", gap, 1e-3, max(error, gap), "relative gap to the limit", setting.seed)
+    return Finding("float", gap, 1e-3, max(error, gap), "relative gap to the limit", setting.seed, problem=problem)
 
 
 def _gap(problem: Problem, run: Trajectory) -> float:
@@ -164,6 +166,13 @@ def _random_state(problem: Problem, seed: int) -> FloatArray:
     return np.concatenate([draws[0] * size, draws[1] / (size * np.sqrt(problem.n_tasks))])
 
 
-def _same(found: FloatArray, expected: FloatArray, seed: int, bound: float = SAME, error: float = ROUNDING) -> Finding:
+def _same(
+    found: FloatArray,
+    expected: FloatArray,
+    seed: int,
+    problem: Problem,
+    bound: float = SAME,
+    error: float = ROUNDING,
+) -> Finding:
     measured = float(np.abs(found - expected).max() / np.abs(expected).max())
-    return Finding("float", measured, bound, error, "largest relative deviation", seed)
+    return Finding("float", measured, bound, error, "largest relative deviation", seed, problem=problem)

@@ -304,4 +304,4 @@ def _counted(equal: Iterable[bool], what: str) -> Finding:
     found = tuple(equal)
     if not found:
         raise ValueError(f"no identity to show: {what}")
-    return Finding("symbolic", float(sum(not one for one in found)), NONE_FAILS, 0.0, what)
+    return Finding("symbolic", float(sum(not one for one in found)), NONE_FAILS, 0.0, what, problem=None)

@@ -31,7 +31,8 @@ def balanced_limit_stable(setting: Setting) -> Finding:
     spectrum = np.array(linearised_flow("balanced").evaluate(problem).spectrum)
     deviation = _deviation(spectrum_at_limit(problem, "balanced"), spectrum)
     measured = deviation if spectrum.max() <= 0 else math.inf
-    return Finding("float", measured, SAME, ROUNDING, "largest deviation of an eigenvalue, relative to the fastest")
+    what = "largest deviation of an eigenvalue, relative to the fastest"
+    return Finding("float", measured, SAME, ROUNDING, what, problem=problem)
 
 
 def split_limit_saddle(setting: Setting) -> Finding:
@@ -42,7 +43,7 @@ def split_limit_saddle(setting: Setting) -> Finding:
     deviation = _deviation(found, np.array(rates.spectrum))
     escape = max(pair[0] for pair in rates.off_task)
     measured = max(deviation, abs(float(found.max()) / escape - 1)) if escape > 0 else math.inf
-    return Finding("float", measured, SAME, ROUNDING, "largest relative deviation of an eigenvalue")
+    return Finding("float", measured, SAME, ROUNDING, "largest relative deviation of an eigenvalue", problem=problem)
 
 
 def merged_zero(setting: Setting) -> Finding:
@@ -52,7 +53,8 @@ def merged_zero(setting: Setting) -> Finding:
     expected = np.sort([*rates.sum, *((problem.n_heads - 1) * rates.zero_sum)])
     zero = np.zeros((problem.n_tasks, problem.n_heads))
     found = _eigenvalues(problem, "merged", (zero, zero))[zero.size :]
-    return Finding("float", _deviation(found, expected), SAME, ROUNDING, "largest deviation of a growth rate")
+    measured = _deviation(found, expected)
+    return Finding("float", measured, SAME, ROUNDING, "largest deviation of a growth rate", problem=problem)
 
 
 def merged_degenerate_minimum(setting: Setting) -> Finding:
@@ -83,7 +85,7 @@ def merged_degenerate_minimum(setting: Setting) -> Finding:
         size = float((np.abs(hessian) @ np.abs(neutral)).max())
         measured = max(measured, float(np.abs(hessian @ neutral).max()) / size)
     what = "largest relative deviation of the second variation; unbounded for a wrong sign"
-    return Finding("float", measured, SAME, ROUNDING, what, setting.seed)
+    return Finding("float", measured, SAME, ROUNDING, what, setting.seed, problem=problem)
 
 
 def spectrum_at_limit(problem: Problem, parametrisation: str) -> FloatArray:

@@ -67,7 +67,8 @@ def softmax_moments(setting: Setting) -> Finding:
     # Relative to each moment's own size; what the expansion leaves out is of relative order 1/L.
     measured = max(deviation / scale for deviation, _, scale in deviations)
     error = max(STANDARD_ERRORS * spread / scale for _, spread, scale in deviations)
-    return Finding("monte_carlo", measured, 0.1, error, "largest relative deviation of a moment", setting.seed)
+    what, place = "largest relative deviation of a moment", f"d = {dim}, L = {length}, σ² = {noise}"
+    return Finding("monte_carlo", measured, 0.1, error, what, setting.seed, problem=place)
 
 
 def population_loss_sampled(setting: Setting) -> Finding:
@@ -103,7 +104,8 @@ def sampled_against(closure: str, setting: Setting) -> Finding:
         risk = sampled_risk(problem, mu, omega, n_samples=math.ceil(samples * min(more, MOST_MORE)), seed=setting.seed)
     measured = abs(risk.value - predicted) / predicted
     error = STANDARD_ERRORS * risk.standard_error / predicted
-    return Finding("monte_carlo", measured, bound, error, "relative deviation of the sampled risk", setting.seed)
+    what = "relative deviation of the sampled risk"
+    return Finding("monte_carlo", measured, bound, error, what, setting.seed, problem=problem)
 
 
 def _loss(values: Mapping[str, Any], mu: FloatArray, omega: FloatArray, closure: str) -> float:
@@ -142,4 +144,4 @@ def bayes_risk_sampled(setting: Setting) -> Finding:
         draws.append(drawn())
     measured = abs(statistics.mean(draws) - 1)
     what = "relative deviation of the posterior risk, extrapolated in 1/d"
-    return Finding("monte_carlo", measured, bound, error(), what, setting.seed)
+    return Finding("monte_carlo", measured, bound, error(), what, setting.seed, problem=problem)

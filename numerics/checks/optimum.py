@@ -41,7 +41,9 @@ def bound_reached(setting: Setting) -> Finding:
     for heads in range(1, problem.n_tasks + 3):
         gap = N(multi_head_optimum().exact(problem, heads) - bound, setting.digits)
         wrong += bool(abs(gap) < setting.residual[1]) != found.holds(problem, heads)
-    return Finding("symbolic", steps.measured + wrong, NONE_FAILS, 0.0, "failed proof steps or numbers of heads")
+    problems = tuple(problem.replace(n_heads=heads) for heads in range(1, problem.n_tasks + 3))
+    what = "failed proof steps or numbers of heads"
+    return Finding("symbolic", steps.measured + wrong, NONE_FAILS, 0.0, what, problem=problems)
 
 
 def equal_tasks(setting: Setting) -> Finding:
@@ -49,13 +51,13 @@ def equal_tasks(setting: Setting) -> Finding:
     steps = proof(equal_tasks_optimum().derivation)
     count = max(2, min(setting.problem.n_tasks, 2 if setting.quick else 3))
     one = setting.problem.subset([0], n_heads=1)
-    worst = steps.measured
-    for heads in range(2, count + 2):
-        problem = one.replace(dims=one.dims * count, signal_power=one.signal_power * count, n_heads=heads)
+    worst, copies = steps.measured, one.replace(dims=one.dims * count, signal_power=one.signal_power * count)
+    problems = tuple(copies.replace(n_heads=heads) for heads in range(2, count + 2))
+    for problem in problems:
         exact = to_float(equal_tasks_optimum().exact(problem))
         worst = max(worst, abs(search_optimum(problem, starts=2, seed=setting.seed).loss / exact - 1))
     what = "relative distance of the least loss found to the closed form"
-    return Finding("float", worst, 1e-7, 1e-12, what, setting.seed)
+    return Finding("float", worst, 1e-7, 1e-12, what, setting.seed, problem=problems)
 
 
 def residuals_of_one_head(setting: Setting) -> Finding:
@@ -68,7 +70,7 @@ def residuals_of_one_head(setting: Setting) -> Finding:
     left = 1 - (searched.mu * searched.omega)[:, 0]
     # A task that is left out sits at ω = 0, where the loss is flat to second order in ω²: there r is found last.
     measured = steps.measured + float(np.abs(left - expected).max())
-    return Finding("float", measured, 1e-4, 1e-7, "largest deviation of a residual", setting.seed)
+    return Finding("float", measured, 1e-4, 1e-7, "largest deviation of a residual", setting.seed, problem=problem)
 
 
 def shared_heads(setting: Setting) -> Finding:
@@ -97,7 +99,7 @@ def shared_heads(setting: Setting) -> Finding:
             g_mu, g_omega = point.gradient(task, head)
             off = heads[task] != head
             worst = max(worst, abs(g_omega), (0 if g_mu > 0 else 1) if off else abs(g_mu))
-    return Finding("high_precision", float(worst), *setting.residual, "largest residual")
+    return Finding("high_precision", float(worst), *setting.residual, "largest residual", problem=problem)
 
 
 def split_tasks(setting: Setting) -> Finding:
@@ -121,7 +123,7 @@ def split_tasks(setting: Setting) -> Finding:
                 g_mu, g_omega = point.gradient(task, head)
                 on = head == task or (task == count - 1 and head == count)
                 worst = max(worst, abs(g_omega), abs(g_mu) if on else 0)
-    return Finding("high_precision", float(N(worst)), *setting.residual, "largest residual")
+    return Finding("high_precision", float(N(worst)), *setting.residual, "largest residual", problem=problem)
 
 
 def idle_heads(setting: Setting) -> Finding:
@@ -144,7 +146,9 @@ def idle_heads(setting: Setting) -> Finding:
         rate = N(_of_task(found.rate, problem, task).subs(scaled_weight, weight), setting.digits)
         fall, drift = point.velocity(task, count)
         worst = max(worst, abs(-fall / tiny / rate - 1), abs(drift), 0 if rate >= 0 else 1)
-    return Finding("high_precision", float(worst), *setting.residual, "largest deviation", setting.seed)
+    return Finding(
+        "high_precision", float(worst), *setting.residual, "largest deviation", setting.seed, problem=problem
+    )
 
 
 def _allocated(problem: Problem) -> tuple[list[list[Expr]], list[list[Expr]]]:

@@ -32,7 +32,7 @@ def split(setting: Setting) -> Finding:
     on_mu, on_omega = merged(np.concatenate([o * v, key * query / root])).reshape(2, -1)
     expected = [v * on_mu, o * on_mu, query * on_omega / root, key * on_omega / root]
     found = compile_system(split_flow()).velocity.bind(problem.float_values())(factors.ravel())
-    return _closest(found.reshape(4, -1), expected, setting.seed)
+    return _closest(found.reshape(4, -1), expected, setting.seed, problem)
 
 
 def invariants(setting: Setting) -> Finding:
@@ -42,7 +42,7 @@ def invariants(setting: Setting) -> Finding:
     wrong = sum(not is_invariant(flow, invariant) for invariant in flow.invariants)
     # No invariant found would be as wrong as one that drifts.
     wrong += abs(len(flow.invariants) - 2)
-    return Finding("symbolic", float(wrong), NONE_FAILS, 0.0, "invariants missing or not conserved")
+    return Finding("symbolic", float(wrong), NONE_FAILS, 0.0, "invariants missing or not conserved", problem=None)
 
 
 def energy(setting: Setting) -> Finding:
@@ -58,7 +58,7 @@ def energy(setting: Setting) -> Finding:
     if not setting.quick:
         along, speed = flow.energy_identity()
         wrong += not difference_is_zero(flow.opened(along), flow.opened(speed))
-    return Finding("symbolic", float(wrong), NONE_FAILS, 0.0, "velocities or sides that differ")
+    return Finding("symbolic", float(wrong), NONE_FAILS, 0.0, "velocities or sides that differ", problem=None)
 
 
 def hyperbolic_angles(setting: Setting) -> Finding:
@@ -102,7 +102,7 @@ def _as_the_factors(
     products = code.named(("mu", "omega")).bind(values)(state).reshape(2, -1)
     turn_mu, turn_omega = angle * code.velocity.bind(values)(state).reshape(2, -1)
     found = [*products, (o**2 + v**2) * turn_mu, (key**2 + query**2) / root * turn_omega]
-    return _closest(found, expected, setting.seed)
+    return _closest(found, expected, setting.seed, problem)
 
 
 def decomposable(setting: Setting) -> Finding:
@@ -142,7 +142,7 @@ def symmetric_reduction_restricts(setting: Setting) -> Finding:
     }
     g = [float(N(unroll(partial, values, reduced.definitions))) for partial in reduced.gradient]
     found = [g[0] * eye + g[1] * (1 - eye), g[2] * eye + g[3] * (1 - eye)]
-    return _closest(found, full, setting.seed)
+    return _closest(found, full, setting.seed, problem)
 
 
 def _random_factors(problem: Problem, seed: int) -> FloatArray:
@@ -156,8 +156,8 @@ def _random_factors(problem: Problem, seed: int) -> FloatArray:
     return np.asarray(draws * np.stack([on_mu, on_mu, on_omega, on_omega]))
 
 
-def _closest(found: Iterable[FloatArray], expected: Iterable[FloatArray], seed: int) -> Finding:
+def _closest(found: Iterable[FloatArray], expected: Iterable[FloatArray], seed: int, problem: Problem) -> Finding:
     """The largest deviation of an array, each relative to its own largest entry."""
     pairs = zip(found, expected, strict=True)
     measured = max(float(np.abs(one - other).max() / np.abs(other).max()) for one, other in pairs)
-    return Finding("float", measured, SAME, ROUNDING, "largest relative deviation", seed)
+    return Finding("float", measured, SAME, ROUNDING, "largest relative deviation", seed, problem=problem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from ...theory.choices import unknown
 from ...theory.errors import InputError, InputTypeError
@@ -28,11 +28,9 @@ from . import (
 )
 from .exploration import Exploration
 from .families import FAMILY_CHECKS
-from .finding import Finding, Setting
+from .finding import Check
 from .outside_dynamics import DYNAMICS
 from .outside_statics import STATICS
-
-Check = Callable[[Setting], Finding]
 
 CHECKS: Mapping[str, Check] = {
     "softmax-moments": model.softmax_moments,
@@ -152,8 +150,9 @@ _OWN: dict[str, tuple[Statement, Check]] = {}
 def register(entry: Statement, check: Check) -> None:
     """Register a statement of one's own with its check, for this session.
 
-    ``check`` takes a `Setting` (the problem, a seed, whether to be quick) and returns a `Finding`; the statement is
-    then verified with all others, or by its id.  Registering an id again replaces one's own statement.
+    ``check`` takes a `Setting` (the problem, a seed, whether to be quick) and returns a `Finding`, or several in a
+    tuple; the statement is then verified with all others, or by its id.  Registering an id again replaces one's own
+    statement.
 
     Raises ``InputError`` for an id that headflow uses, ``InputTypeError`` for what is no statement or no function.
     """

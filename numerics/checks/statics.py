@@ -38,7 +38,8 @@ def mu_elimination(setting: Setting) -> Finding:
     omega = _random_omega(problem, setting.seed)
     direct = _least_loss(problem, omega)
     measured = abs(direct / Profile(problem).loss(omega) - 1)
-    return Finding("float", measured, 1e-8, 1e-10, "relative deviation of the least loss over μ", setting.seed)
+    what = "relative deviation of the least loss over μ"
+    return Finding("float", measured, 1e-8, 1e-10, what, setting.seed, problem=problem)
 
 
 def optimum_theorem(setting: Setting) -> Finding:
@@ -51,7 +52,7 @@ def optimum_theorem(setting: Setting) -> Finding:
     reached = abs(_approached(problem, setting.digits) / infimum - 1)
     failures = steps.measured + float(below or found.excess > 1e-6) + float(reached > 1e-6)
     what = "failed proof steps, a search that ends elsewhere, or a family that does not close in"
-    return Finding("symbolic", failures, NONE_FAILS, 0.0, what, setting.seed)
+    return Finding("symbolic", failures, NONE_FAILS, 0.0, what, setting.seed, problem=problem)
 
 
 def universal_bound(setting: Setting) -> Finding:
@@ -61,9 +62,9 @@ def universal_bound(setting: Setting) -> Finding:
     heads = range(1, min(setting.problem.n_tasks, 6) + 2)
     gaps = (N(multi_head_optimum().exact(setting.problem, count) - bound, setting.digits) for count in heads)
     below = sum(bool(gap < -setting.residual[1]) for gap in gaps)
-    return Finding(
-        "symbolic", steps.measured + float(below), NONE_FAILS, 0.0, "failed proof steps or optima below the bound"
-    )
+    what = "failed proof steps or optima below the bound"
+    problems = tuple(setting.problem.replace(n_heads=count) for count in heads)
+    return Finding("symbolic", steps.measured + float(below), NONE_FAILS, 0.0, what, problem=problems)
 
 
 def single_head(setting: Setting) -> Finding:
@@ -85,7 +86,8 @@ def single_head(setting: Setting) -> Finding:
     bounds = [(0.0, None)] * problem.n_tasks
     options: Any = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 500}
     best = min(minimize(objective, start, method="L-BFGS-B", bounds=bounds, options=options).fun for start in starts)
-    return Finding("float", abs(best / exact - 1), 1e-6, 1e-9, "relative deviation of the found minimum", setting.seed)
+    what = "relative deviation of the found minimum"
+    return Finding("float", abs(best / exact - 1), 1e-6, 1e-9, what, setting.seed, problem=problem)
 
 
 def allocation_stationary(setting: Setting) -> Finding:
@@ -97,8 +99,7 @@ def stationary_at(closure: str, setting: Setting) -> Finding:
     """`allocation_stationary` in a closure."""
     if closure == "first_order":  # its root has so many digits
         setting = replace(setting, digits=min(setting.digits, ROOT_DIGITS))
-    small = setting.small(3)
-    problem = small.replace(n_heads=small.n_tasks)
+    problem = setting.allocated()
     limit = task_allocation_limit(closure)
     count = problem.n_tasks
     values: dict[str, Any] = dict(problem.exact_values())
@@ -117,16 +118,17 @@ def stationary_at(closure: str, setting: Setting) -> Finding:
                     residuals.append(abs(value))
                 elif value <= 0:
                     residuals.append(abs(value) + 1)
-    return Finding("high_precision", float(max(residuals)), *setting.residual, "largest residual")
+    return Finding("high_precision", float(max(residuals)), *setting.residual, "largest residual", problem=problem)
 
 
 def factor_e_bound(setting: Setting) -> Finding:
     """The proof's steps, and the ratio for this problem (at H = I) against e, both exact."""
     steps = proof(factor_e().derivation)
-    problem = with_enough_heads(setting.problem)
+    problem = setting.with_enough_heads()
     ratio = task_allocation_limit().loss.exact(problem) / universal_lower_bound().exact(problem)
     measured = to_float(ratio) if steps.measured == 0 else math.inf
-    return Finding("symbolic", measured, float(E), FLOAT_ERROR, "limit over universal bound; the bound is e")
+    what = "limit over universal bound; the bound is e"
+    return Finding("symbolic", measured, float(E), FLOAT_ERROR, what, problem=problem)
 
 
 def strict_separation(setting: Setting) -> Finding:
@@ -134,31 +136,32 @@ def strict_separation(setting: Setting) -> Finding:
     steps = proof(separation().derivation)
     if setting.problem.n_tasks < 2:
         return steps
-    problem = with_enough_heads(setting.problem)
+    problem = setting.with_enough_heads()
     ratio = task_allocation_limit().loss.exact(problem) / single_head_optimum().exact(problem)
     measured = to_float(ratio) if steps.measured == 0 else math.inf
-    return Finding("symbolic", measured, 1.0, FLOAT_ERROR, "limit over single-head optimum")
+    return Finding("symbolic", measured, 1.0, FLOAT_ERROR, "limit over single-head optimum", problem=problem)
 
 
 def separation_for_long_contexts(setting: Setting) -> Finding:
     """The exact ratio over six decades of L: its deviation from the limit falls like 1/L."""
-    problem = with_enough_heads(setting.problem)
+    problem = setting.with_enough_heads()
     limit = separation().limit.exact(problem)
     lengths = [10**power for power in range(6, 13)]
     deviations = []
-    for length in lengths:
-        long = problem.replace(context_length=length)
+    problems = tuple(problem.replace(context_length=length) for length in lengths)
+    for long in problems:
         ratio = single_head_optimum().exact(long) / task_allocation_limit().loss.exact(long)
         deviations.append(abs(N(ratio / limit - 1, setting.digits)))
     if deviations[0] < setting.residual[1]:
-        return Finding("high_precision", 0.0, 1e-2, 1e-6, "the ratio equals its limit at every L")
+        what = "the ratio equals its limit at every L"
+        return Finding("high_precision", 0.0, 1e-2, 1e-6, what, problem=problems)
     law = power_law("ratio/ρ − 1", "L", lengths, list(map(float, deviations)), exponent=-1.0, correction=-1.0)
-    return fitted("high_precision", [law], 1e-2, 1e-9)
+    return fitted("high_precision", [law], 1e-2, 1e-9, problem=problems)
 
 
 def ordering(setting: Setting) -> Finding:
     """Bound ≤ optimum ≤ limit ≤ single head for this problem, exactly (at H = I where H < I)."""
-    problem = with_enough_heads(setting.problem)
+    problem = setting.with_enough_heads()
     chain = [
         universal_lower_bound().exact(problem),
         multi_head_optimum().exact(problem),
@@ -166,7 +169,8 @@ def ordering(setting: Setting) -> Finding:
         single_head_optimum().exact(problem),
     ]
     worst = max(float(N(low / high - 1, setting.digits)) for low, high in pairwise(chain))
-    return Finding("high_precision", worst, *setting.residual, "largest excess of a lower over the next higher loss")
+    what = "largest excess of a lower over the next higher loss"
+    return Finding("high_precision", worst, *setting.residual, what, problem=problem)
 
 
 def _least_loss(problem: Problem, omega: FloatArray) -> float:
@@ -238,7 +242,3 @@ def _random_omega(problem: Problem, seed: int) -> FloatArray:
     scale = np.sqrt(np.array(problem.dims, dtype=float))[:, None]
     omega: FloatArray = rng.standard_normal((problem.n_tasks, problem.n_heads)) / scale
     return omega / math.sqrt(problem.n_tasks)
-
-
-def with_enough_heads(problem: Problem) -> Problem:
-    return problem if problem.n_heads >= problem.n_tasks else problem.replace(n_heads=problem.n_tasks)

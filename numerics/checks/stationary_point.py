@@ -19,6 +19,7 @@ from ..certificates import Arithmetic, Certified, Equations, Interval, Tape, uni
 from ..certificates.boxes import Range
 from ..problem import Problem
 from .finding import Finding, Setting, enclosed
+from .place import IN_A_BOX
 
 # The scaled unknowns: w = u/√d and m = √d v, both of order one.
 u, v = Symbol("u", positive=True), Symbol("v", positive=True)
@@ -66,9 +67,8 @@ def _point(closure: str, setting: Setting, costs: Range | None) -> Finding:
         if costs is not None:
             break  # d drops out of the scaled equations
     claims.append(_holds_the_limit(closure, problem, kit, digits))
-    return enclosed(
-        claims, "ranges of c without one stationary point near the limit, or where the closed form is not it"
-    )
+    what = "ranges of c without one stationary point near the limit, or where the closed form is not it"
+    return enclosed(claims, what, problem=IN_A_BOX if problem == setting.problem else problem)
 
 
 def _holds_the_limit(closure: str, problem: Problem, kit: Arithmetic, digits: int) -> Certified:

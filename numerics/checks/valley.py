@@ -34,27 +34,30 @@ def order(setting: Setting) -> Finding:
     problem = setting.problem
     first, power = problem.dims[0], float(problem.signal_power[0])
     two = problem.replace(dims=[first, first + 3], signal_power=[power, 0.6 * power], n_heads=3)
-    return _found(
-        setting, [_laws_of(setting, two, "unpaired valley"), _laws_of(setting, two.replace(n_heads=4), "pairs")]
-    )
+    four = two.replace(n_heads=4)
+    valleys = [_laws_of(setting, two, "unpaired valley"), _laws_of(setting, four, "pairs")]
+    return _found(setting, valleys, (two, four))
 
 
 def pairs(setting: Setting) -> Finding:
     """Exponents and constants for two equal tasks on two and on four heads."""
-    valleys = [_laws_of(setting, _equal(setting, 2, heads), "pairs") for heads in (2, 4)]
-    return _found(setting, map(_with_constants, valleys))
+    problems = tuple(_equal(setting, 2, heads) for heads in (2, 4))
+    valleys = [_laws_of(setting, problem, "pairs") for problem in problems]
+    return _found(setting, map(_with_constants, valleys), problems)
 
 
 def simplex(setting: Setting) -> Finding:
     """Exponents and constants for two and for three equal tasks on three heads."""
-    valleys = [_laws_of(setting, _equal(setting, tasks, 3), "unpaired valley") for tasks in (2, 3)]
-    return _found(setting, map(_with_constants, valleys))
+    problems = tuple(_equal(setting, tasks, 3) for tasks in (2, 3))
+    valleys = [_laws_of(setting, problem, "unpaired valley") for problem in problems]
+    return _found(setting, map(_with_constants, valleys), problems)
 
 
 def one_task(setting: Setting) -> Finding:
     """Exponents and constants for one task on two heads and on three, of which two merge."""
-    valleys = [_laws_of(setting, _equal(setting, 1, heads), "pairs") for heads in (2, 3)]
-    return _found(setting, map(_with_constants, valleys))
+    problems = tuple(_equal(setting, 1, heads) for heads in (2, 3))
+    valleys = [_laws_of(setting, problem, "pairs") for problem in problems]
+    return _found(setting, map(_with_constants, valleys), problems)
 
 
 def start(setting: Setting) -> Finding:
@@ -72,7 +75,9 @@ def start(setting: Setting) -> Finding:
             merged = race(problem, InitialState(mu=mu, omega=omega)).kind == "identical heads"
             # The threshold is that of small starts: within 5 % of it either side is allowed.
             wrong += (merged and balance < low / 1.05) or (not merged and balance > high * 1.05)
-    return Finding("float", float(wrong), NONE_FAILS, 0.0, "starts that end on the wrong side", setting.seed)
+    return Finding(
+        "float", float(wrong), NONE_FAILS, 0.0, "starts that end on the wrong side", setting.seed, problem=problem
+    )
 
 
 def emergence(setting: Setting) -> Finding:
@@ -106,7 +111,7 @@ def emergence(setting: Setting) -> Finding:
                 correction=2.0,
             )
         )
-    return fitted("float", laws, 2e-3, 1e-6, setting.seed)
+    return fitted("float", laws, 2e-3, 1e-6, setting.seed, problem)
 
 
 def _equal(setting: Setting, tasks: int, heads: int) -> Problem:
@@ -122,11 +127,11 @@ def _with_constants(laws: Sequence[Fit]) -> Sequence[Fit]:
     return laws if all(law.predicted_constant is not None for law in laws) else ()
 
 
-def _found(setting: Setting, valleys: Iterable[Sequence[Fit]]) -> Finding:
+def _found(setting: Setting, valleys: Iterable[Sequence[Fit]], problems: tuple[Problem, ...]) -> Finding:
     """The laws of several valleys as a finding; one that no start came to leaves the claim open."""
     each = [tuple(laws) for laws in valleys]
     laws = [law for laws in each for law in laws] if all(each) else []
-    return fitted("float", laws, SAME, LOSS_ERROR, setting.seed)
+    return fitted("float", laws, SAME, LOSS_ERROR, setting.seed, problems)
 
 
 def _laws_of(setting: Setting, problem: Problem, kind: str) -> tuple[Fit, ...]:

@@ -34,9 +34,10 @@ from sympy import (
 
 from .. import notation as n
 from ..approaching_weights import projector_frame, zero_sum_frame
-from ..closed_form import ClosedForm, Hypothesis
+from ..closed_form import ClosedForm
 from ..corollaries import EQUAL_TASKS, equal_tasks_optimum
 from ..derivation import Recorder
+from ..hypothesis import Hypothesis, sizes
 from ..indexed import Definition, normalise, unroll
 from ..scalars import only
 from .linearised import perturbation
@@ -97,6 +98,8 @@ def _pair_frame(size: int) -> Matrix:
     return Matrix.hstack(Matrix.eye(size), -Matrix.eye(size)) / sqrt(Integer(2))
 
 
+UNPAIRED_HEADS = Hypothesis("3 ≤ H ≤ I + 1", lambda values: bool(3 <= values["H"] <= values["I"] + 1), sizes)
+PAIRED_HEADS = Hypothesis("H = 2 or H = 2 I", lambda values: values["H"] in (2, 2 * values["I"]), sizes)
 SIMPLEX = _Shape(
     "simplex",
     1,
@@ -106,11 +109,7 @@ SIMPLEX = _Shape(
     lambda size: zero_sum_frame(size + 1),
     (
         EQUAL_TASKS,
-        Hypothesis(
-            "3 ≤ H ≤ I + 1",
-            lambda values: bool(3 <= values["H"] <= values["I"] + 1),
-            lambda values: f"H = {values['H']}, I = {values['I']}",
-        ),
+        UNPAIRED_HEADS,
     ),
     Definition(rank, n.n_heads - 1),
     ((2, 2), (3, 2)),
@@ -125,11 +124,7 @@ PAIRS = _Shape(
     _pair_frame,
     (
         EQUAL_TASKS,
-        Hypothesis(
-            "H = 2 or H = 2 I",
-            lambda values: values["H"] in (2, 2 * values["I"]),
-            lambda values: f"H = {values['H']}, I = {values['I']}",
-        ),
+        PAIRED_HEADS,
     ),
     Definition(rank, n.n_heads / 2),
     ((1, 1), (2, 1), (2, 2)),

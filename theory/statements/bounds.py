@@ -9,13 +9,19 @@ from sympy import E, Le, Lt
 from .. import notation as n
 from ..bayes import bayes_risk, penalty, penalty_of_task
 from ..bounds import factor_e, separation, single_head, single_head_optimum, universal, universal_lower_bound
+from ..hypothesis import AS_MANY_HEADS, ONE_HEAD, TWO_TASKS, Hypothesis, Numbers, tasks_in_words
 from ..limits import loss_infinity, task_allocation_limit
 from ..loss import PARAMETERS
 from ..optimum import eliminate_mu, infimum, multi_head_optimum
 from ..statement import DERIVED, LEADING, Statement
 from .flow import C24, lines_of
 
-ENOUGH = "H ≥ I"
+# One head leaves out tasks that are too dear for its budget.
+EVERY_TASK_SERVED = Hypothesis(
+    "every task is served",
+    lambda values: all(share > 0 for share in multi_head_optimum().solve(Numbers(values), 1).shares),
+    tasks_in_words,
+)
 
 
 def _elimination() -> Statement:
@@ -58,7 +64,7 @@ def _single_head() -> Statement:
     return Statement(
         "single-head-optimum",
         "Single-head optimum",
-        (LEADING, "H = 1 and every task is served"),
+        (LEADING, ONE_HEAD, EVERY_TASK_SERVED),
         derivation.result.formula,
         DERIVED,
         "proved",
@@ -72,7 +78,7 @@ def _task_allocation() -> Statement:
     return Statement(
         "task-allocation-limit",
         "Task-allocation limit is stationary",
-        (LEADING, ENOUGH, "task i on head i alone"),
+        (LEADING, AS_MANY_HEADS, "task i on head i alone"),
         claim,
         C24,
         "proved",
@@ -85,7 +91,7 @@ def _convergence() -> Statement:
     return Statement(
         "convergence",
         "The balanced flow ends at its task allocation",
-        (LEADING, ENOUGH, "a small positive random start whose tasks choose distinct heads"),
+        (LEADING, AS_MANY_HEADS, "a small positive random start whose tasks choose distinct heads"),
         ((n.loss, limit.loss.expression),),
         C24,
         "published",
@@ -100,7 +106,7 @@ def _factor_e() -> Statement:
     return Statement(
         "factor-e",
         "Optimal up to the factor e",
-        (LEADING, ENOUGH),
+        (LEADING, AS_MANY_HEADS),
         (Le(loss_infinity, E * universal),),
         DERIVED,
         "proved",
@@ -113,7 +119,7 @@ def _separation() -> Statement:
     return Statement(
         "separation",
         "Strict separation from one head",
-        (LEADING, ENOUGH, "I ≥ 2"),
+        (LEADING, AS_MANY_HEADS, TWO_TASKS),
         (Lt(loss_infinity, single_head),),
         f"{DERIVED}; {C24} up to constants",
         "proved",
@@ -126,7 +132,7 @@ def _separation_limit() -> Statement:
     return Statement(
         "separation-limit",
         "Separation ratio for long contexts",
-        (LEADING, ENOUGH, "I ≥ 2", "ρ is the limit of 𝓛_single/𝓛_∞ as L → ∞"),
+        (LEADING, AS_MANY_HEADS, TWO_TASKS, "ρ is the limit of 𝓛_single/𝓛_∞ as L → ∞"),
         (
             (result.limit.symbol, result.limit.expression),
             Lt(1, result.limit.symbol),
@@ -142,7 +148,7 @@ def _ordering() -> Statement:
     return Statement(
         "ordering",
         "Bound, optimum, limit and single head in order",
-        (LEADING, ENOUGH),
+        (LEADING, AS_MANY_HEADS),
         (Le(universal, infimum), Le(infimum, loss_infinity), Le(loss_infinity, single_head)),
         DERIVED,
         "proved",

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from ..closures import closure_limits, finite_d_bounds
+from ..errors import HypothesisError
+from ..hypothesis import AS_MANY_HEADS, SEVERAL_HEADS, Hypothesis, Numbers, tasks_in_words
 from ..limits import task_allocation_limit
 from ..loss import population_loss
 from ..statement import DERIVED, Statement
 
 LARGE_CONTEXT = "L → ∞ (order 1/L kept)"
 FINITE_D = "the closure finite_d: the expectation over the query is exact, and 2 ω_j^h ω_j^k < 1"
+
+LIMIT_EXISTS = replace(AS_MANY_HEADS, statement="H ≥ I for the limit")
+
+
+def _has_roots(values: Mapping[str, Any]) -> bool:
+    """Whether the limit of first_order lies in its range for every task."""
+    try:
+        task_allocation_limit("first_order").omega.at_tasks(Numbers({**values, "H": values["I"]}))
+    except HypothesisError:
+        return False
+    return True
+
+
+IN_RANGE = Hypothesis("ω_i < 1/√6", _has_roots, lambda values: f"{tasks_in_words(values)}; L = {values['L']}")
 
 
 def _loss(closure: str, title: str, hypotheses: tuple[str, ...]) -> Statement:
@@ -49,7 +67,7 @@ def _allocation() -> Statement:
     return Statement(
         "finite-d-allocation-limit",
         "Task-allocation limit at finite d",
-        (FINITE_D, "H ≥ I", "task i on head i alone"),
+        (FINITE_D, AS_MANY_HEADS, "task i on head i alone"),
         tuple((form.symbol, form.expression) for form in forms),
         DERIVED,
         "proved",
@@ -62,7 +80,7 @@ def _first_order_allocation() -> Statement:
     return Statement(
         "first-order-allocation-limit",
         "Task-allocation limit with every term of order 1/L",
-        ("ω_i < 1/√6", "H ≥ I", "task i on head i alone"),
+        (IN_RANGE, AS_MANY_HEADS, "task i on head i alone"),
         tuple(limit.loss.lines),
         DERIVED,
         "proved",
@@ -75,7 +93,7 @@ def _bounds() -> Statement:
     return Statement(
         "finite-d-bounds",
         "Optimum and factor at finite d",
-        (FINITE_D, "H ≥ 2 for the infimum", "H ≥ I for the limit"),
+        (FINITE_D, replace(SEVERAL_HEADS, statement="H ≥ 2 for the infimum"), LIMIT_EXISTS),
         (*derivation["same infimum"].formula, *derivation["termwise"].formula),
         DERIVED,
         "proved",

@@ -13,11 +13,12 @@ from ..context.linear_attention import linear_attention_loss
 from ..context.linear_optimum import linear_attention_optimum
 from ..context.regimes import expected_symbol, softmax_regimes, typical_symbol
 from ..context.two_heads import prediction, profile_limit_symbol, profile_symbol, zero_sum_pair
+from ..hypothesis import AS_MANY_HEADS, ONE_TASK, TWO_HEADS
 from ..statement import DERIVED, LEADING, Statement
 
 H25 = "He, Pan, Chen, Yang 2025 (arXiv 2503.12734)"
 LINEAR = "scores without softmax, divided by L; Gaussian tokens; any d_i and L"
-PAIR = "I = 1, H = 2, key-query eigenvalues ω and −ω, μ at its best"
+PAIR = (ONE_TASK, TWO_HEADS, "key-query eigenvalues ω and −ω, μ at its best")
 
 
 def _linear_loss() -> Statement:
@@ -67,7 +68,7 @@ def _zero_sum() -> Statement:
     return Statement(
         "zero-sum-pair",
         "Profile of a zero-sum pair of heads",
-        (LEADING, PAIR),
+        (LEADING, *PAIR),
         ((profile_symbol, pair.profile), (profile_limit_symbol, pair.limit)),
         H25,
         "proved",
@@ -80,7 +81,7 @@ def _debiased() -> Statement:
     return Statement(
         "debiased-gradient",
         "A zero-sum pair tends to debiased gradient descent",
-        (LEADING, PAIR, "ω → 0"),
+        (LEADING, *PAIR, "ω → 0"),
         ((prediction, pair.predictor),),
         H25,
         "proved",
@@ -93,7 +94,7 @@ def _shift() -> Statement:
     return Statement(
         "context-length-shift",
         "Weights of one context length used at another",
-        (LEADING, "H ≥ I", "weights of the task-allocation limit at L, used at L′"),
+        (LEADING, AS_MANY_HEADS, "weights of the task-allocation limit at L, used at L′"),
         ((shifted_loss, shift.in_gain), (own_gain[n.i], shift.gain)),
         DERIVED,
         "proved",

@@ -13,6 +13,7 @@ from ..decomposability import decomposability
 from ..energy import energy_identity
 from ..factors import IMBALANCES
 from ..flow import attention_gradient, gradient_flow
+from ..hypothesis import ONE_HEAD_EACH, equal_tasks
 from ..indexed import Definition
 from ..loss import PARAMETERS, population_loss
 from ..phases.warm_up import warm_up_flow
@@ -173,7 +174,7 @@ def _symmetric_reduction() -> Statement:
     return Statement(
         "symmetric-reduction",
         "Symmetric reduction to four variables",
-        (LEADING, *derivation.assumptions),
+        (LEADING, equal_tasks("the tasks are alike: one d, λ and φ"), ONE_HEAD_EACH, "head h favours task h"),
         claim,
         DERIVED,
         "proved",

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..derivation import Derivation
+from ..hypothesis import ONE_HEAD_EACH, ONE_TASK, SEVERAL_HEADS, TWO_TASKS, Hypothesis
 from ..phases.identical_heads import merged_minimum
 from ..phases.linearisation import linearised_flow
 from ..phases.merged_zero import merged_at_zero
 from ..statement import DERIVED, LEADING, Statement
 
-ALLOCATED = "H = I, weights of the task-allocation limit, head i serving task i; h ≠ i"
+ALLOCATED = "weights of the task-allocation limit, head i serving task i; h ≠ i"
 
 
 def _balanced_limit() -> Statement:
     return _statement(
         "balanced-limit-stable",
         "The task-allocation limit attracts the balanced flow",
-        (LEADING, ALLOCATED),
+        (LEADING, ONE_HEAD_EACH, ALLOCATED),
         (
             "trace and determinant on task",
             "on-task eigenvalues",
@@ -33,7 +34,7 @@ def _split_limit() -> Statement:
     return _statement(
         "split-limit-saddle",
         "The task-allocation limit is a saddle of the split flow",
-        (LEADING, ALLOCATED, "I ≥ 2; m_i is the on-task μ, o − v off task grows at the rate g_i"),
+        (LEADING, ONE_HEAD_EACH, TWO_TASKS, ALLOCATED, "m_i is the on-task μ, o − v off task grows at the rate g_i"),
         ("split flow linearised off task", "escape rate", "saddle of the split flow"),
         linearised_flow("split").derivation,
     )
@@ -43,7 +44,12 @@ def _merged_minimum() -> Statement:
     return _statement(
         "merged-degenerate-minimum",
         "Identical heads are a degenerate minimum of the merged flow",
-        (LEADING, "I = 1, H ≥ 2", "V = D²𝓛 in a direction μ̃, ω̃; the last three lines for a head with μ_1^h < 0"),
+        (
+            LEADING,
+            ONE_TASK,
+            SEVERAL_HEADS,
+            "V = D²𝓛 in a direction μ̃, ω̃; the last three lines for a head with μ_1^h < 0",
+        ),
         (
             "equilibria of identical heads",
             "sums over identical heads",
@@ -59,14 +65,14 @@ def _merged_at_zero() -> Statement:
     return _statement(
         "merged-at-zero",
         "Growth from small weights in the merged flow: weak selection",
-        (LEADING, "μ and ω small, H ≥ 2; ρ_zero for differences of heads, ρ_sum for all heads alike"),
+        (LEADING, SEVERAL_HEADS, "μ and ω small; ρ_zero for differences of heads, ρ_sum for all heads alike"),
         ("growth rates at zero", "weak selection"),
         merged_at_zero().derivation,
     )
 
 
 def _statement(
-    id: str, title: str, hypotheses: tuple[str, ...], labels: tuple[str, ...], derivation: Derivation
+    id: str, title: str, hypotheses: tuple[str | Hypothesis, ...], labels: tuple[str, ...], derivation: Derivation
 ) -> Statement:
     """A proved statement whose claim is the formulas of some of its steps."""
     claim = tuple(line for label in labels for line in derivation[label].formula)

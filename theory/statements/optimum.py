@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from .. import notation as n
 from ..corollaries import equal_tasks_optimum, least_heads, single_head_residuals, universal_bound_reached
+from ..hypothesis import A_FREE_HEAD, ONE_HEAD, SEVERAL_HEADS, Hypothesis, equal_tasks, tasks_in_words
 from ..optimum import infimum
 from ..shared_heads import (
     idle_head,
@@ -16,6 +17,12 @@ from ..shared_heads import (
     split_task,
 )
 from ..statement import DERIVED, LEADING, Statement
+
+A_GROUP = Hypothesis(
+    "one head hosts g ≥ 2 tasks of equal d and λ",
+    lambda values: len(set(zip(values["d"], values["lambda"], strict=True))) < values["I"],
+    tasks_in_words,
+)
 
 
 def _bound_reached() -> Statement:
@@ -36,7 +43,7 @@ def _equal_tasks() -> Statement:
     return Statement(
         "equal-tasks-optimum",
         "Optimum for equal tasks",
-        (LEADING, *found.derivation.assumptions),
+        (LEADING, equal_tasks("λ_i = λ and c_i = c for every task"), SEVERAL_HEADS),
         ((infimum, found.expression),),
         DERIVED,
         "proved",
@@ -49,7 +56,7 @@ def _residuals() -> Statement:
     return Statement(
         "single-head-residuals",
         "What the best single head leaves of each task",
-        (LEADING, "H = 1"),
+        (LEADING, ONE_HEAD),
         ((n.residual[n.i], found.residual), (found.budget, 1)),
         DERIVED,
         "proved",
@@ -62,7 +69,7 @@ def _shared() -> Statement:
     return Statement(
         "shared-head",
         "Limit of a head that hosts g equal tasks",
-        (LEADING, "the balanced flow", "one head hosts g tasks of equal d and λ, which have no weight on other heads"),
+        (LEADING, "the balanced flow", A_GROUP, "the group has no weight on other heads"),
         ((shared_omega, found.omega), (shared_mu, found.mu), (shared_loss, found.loss)),
         DERIVED,
         "proved",
@@ -78,7 +85,12 @@ def _split() -> Statement:
     return Statement(
         "split-task",
         "A task split over several heads",
-        (LEADING, "the balanced flow", "K heads of equal ω serve task i alone, S is the sum of its μ there"),
+        (
+            LEADING,
+            "the balanced flow",
+            SEVERAL_HEADS,
+            "K heads of equal ω serve task i alone, S is the sum of its μ there",
+        ),
         claim,
         DERIVED,
         "proved",
@@ -92,7 +104,12 @@ def _idle() -> Statement:
     return Statement(
         "idle-head",
         "An idle head loses μ and keeps ω",
-        (LEADING, "the balanced flow, the other heads at the task-allocation limit", "head l is idle, u = √d_i ω_i^l"),
+        (
+            LEADING,
+            A_FREE_HEAD,
+            "the balanced flow, the other heads at the task-allocation limit",
+            "head l is idle, u = √d_i ω_i^l",
+        ),
         claim,
         DERIVED,
         "proved",

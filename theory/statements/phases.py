@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from .. import notation as n
+from ..hypothesis import AS_MANY_HEADS
 from ..limits import loss_infinity
 from ..phases.cascade import cascade_flow
 from ..phases.convergence import convergence_law, late_constant, time
@@ -65,7 +66,12 @@ def _late_law() -> Statement:
     return Statement(
         "late-law",
         "Algebraic convergence with its constant",
-        (LEADING, BALANCED, "t → ∞, H ≥ I and each task on a head of its own, head h of power P_h not that of task i"),
+        (
+            LEADING,
+            BALANCED,
+            AS_MANY_HEADS,
+            "t → ∞ and each task on a head of its own, head h of power P_h not that of task i",
+        ),
         (
             (n.omega[n.i, n.h], law.omega),
             (n.loss - loss_infinity, late_constant / time**2),

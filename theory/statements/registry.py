@@ -7,6 +7,7 @@ derivations, never typed a second time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 
 from ..choices import unknown
@@ -38,6 +39,30 @@ _BUILDERS: Mapping[str, Callable[[], Statement]] = {
 }
 
 
+# Statements that restate the chain rule or another statement, or follow from it in one line: each with the theorem that
+# it stands under.
+_PARENTS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("gradient", "merged-flow", "balanced-flow", "log-coordinates", "energy-identity", "split-flow"),
+        "population-loss",
+    ),
+    **dict.fromkeys(
+        ("split-invariants", "split-energy", "split-logarithms", "hyperbolic-angles", "permutation-equivariance"),
+        "population-loss",
+    ),
+    "symmetric-reduction": "population-loss",
+    **dict.fromkeys(
+        ("mu-elimination", "universal-bound", "universal-bound-reached", "single-head-optimum"), "multi-head-optimum"
+    ),
+    **dict.fromkeys(("single-head-residuals", "equal-tasks-optimum"), "multi-head-optimum"),
+    **dict.fromkeys(("shared-head", "split-task", "context-length-shift"), "task-allocation-limit"),
+    "ordering": "separation",
+    **dict.fromkeys(("who-wins", "emergence-time"), "cascade"),
+    "normalisation-costs-a-head": "linear-attention-optimum",
+    "debiased-gradient": "zero-sum-pair",
+    "linear-split-flow": "linear-covariate-loss",
+}
+
 LISTED = "`headflow derive statements` lists them"
 
 
@@ -52,4 +77,4 @@ def statement(id: str) -> Statement:
     """The statement of that id, derived alone; ``InputError`` with a suggestion for an unknown one."""
     if id not in _BUILDERS:
         raise InputError(unknown("claim", id, tuple(_BUILDERS), LISTED))
-    return _BUILDERS[id]()
+    return replace(_BUILDERS[id](), parent=_PARENTS.get(id, ""))

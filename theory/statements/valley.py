@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ..hypothesis import ONE_TASK, SEVERAL_HEADS, Hypothesis, equal_tasks
 from ..phases.merged_start import merged_start
 from ..phases.pair_valley import pair_valley
 from ..phases.power_law import ValleyLaws
-from ..phases.valley import pairs_valley, simplex_valley
+from ..phases.valley import PAIRED_HEADS, UNPAIRED_HEADS, pairs_valley, simplex_valley
 from ..phases.valley_order import merged_valley_order
 from ..statement import DERIVED, LEADING, Statement
 
 MERGED = "U and W are trained themselves (merged flow)"
-EQUAL = "equal tasks"
+EQUAL = equal_tasks("equal tasks")
 
 
 def _order() -> Statement:
@@ -21,7 +22,7 @@ def _order() -> Statement:
     return Statement(
         "merged-valley",
         "No minimiser: the merged flow creeps down a valley",
-        (LEADING, MERGED, "H ≥ 2 heads that differ", "the shape of the heads has come to rest, t → ∞"),
+        (LEADING, MERGED, SEVERAL_HEADS, "heads that differ", "the shape of the heads has come to rest, t → ∞"),
         tuple(line for label in labels for line in valley.derivation[label].formula),
         DERIVED,
         "derived",
@@ -29,7 +30,7 @@ def _order() -> Statement:
     )
 
 
-def _of_equal(name: str, title: str, laws: ValleyLaws, hypotheses: tuple[str, ...]) -> Statement:
+def _of_equal(name: str, title: str, laws: ValleyLaws, hypotheses: tuple[str | Hypothesis, ...]) -> Statement:
     return Statement(
         name,
         title,
@@ -42,12 +43,12 @@ def _of_equal(name: str, title: str, laws: ValleyLaws, hypotheses: tuple[str, ..
 
 
 def _pairs() -> Statement:
-    hypotheses = (EQUAL, "H = 2 or H = 2 I", "heads come to pairs ±ω along orthogonal directions")
+    hypotheses = (EQUAL, PAIRED_HEADS, "heads come to pairs ±ω along orthogonal directions")
     return _of_equal("merged-valley-pairs", "Valley of paired heads", pairs_valley(), hypotheses)
 
 
 def _simplex() -> Statement:
-    hypotheses = (EQUAL, "3 ≤ H ≤ I + 1", "heads come to the corners of a regular simplex")
+    hypotheses = (EQUAL, UNPAIRED_HEADS, "heads come to the corners of a regular simplex")
     return _of_equal("merged-valley-simplex", "Valley of unpaired heads", simplex_valley(), hypotheses)
 
 
@@ -63,7 +64,7 @@ def _one_task() -> Statement:
     return Statement(
         "merged-valley-one-task",
         "Valley of one task",
-        (LEADING, MERGED, "I = 1", "H_+ heads end alike at ω and H_- at −ω", "t → ∞"),
+        (LEADING, MERGED, ONE_TASK, SEVERAL_HEADS, "H_+ heads end alike at ω and H_- at −ω", "t → ∞"),
         (*claim, *pair.general.lines),
         DERIVED,
         "derived",
@@ -78,7 +79,7 @@ def _start() -> Statement:
     return Statement(
         "merged-race",
         "Which mode leads the merged flow out of zero",
-        (LEADING, MERGED, "H ≥ 2", "small μ and ω", "T_0 is meant up to a term of order one"),
+        (LEADING, MERGED, SEVERAL_HEADS, "small μ and ω", "T_0 is meant up to a term of order one"),
         claim,
         DERIVED,
         "derived",
