@@ -96,9 +96,9 @@ class Trajectory:
     error, loss_error
         Estimated relative errors per row, shape (N,): of loss, μ and ω together, and of the loss alone.
     error_estimate
-        The largest entry of ``error``: how far this trajectory, computed with rtol/100, is from a second one
-        computed with rtol, which bounds the error of this one with a wide margin; infinite if there is no
-        second one.  The loss counts relative to itself, μ and ω relative to their largest entry at that time.
+        The largest entry of ``error``: how far this trajectory, computed with rtol/100, is from a second one computed
+        with rtol; infinite if there is no second one.  It is an estimate, no bound: where the two errors happen to be
+        alike it is too small.  The loss counts relative to itself, μ and ω relative to their largest entry then.
     interpolation_error
         The same distance between `at` and the solver's own dense output, the largest that was seen.
     """
@@ -323,7 +323,8 @@ class Trajectory:
         Raises
         ------
         InputError
-            If there is no such file, or it holds no trajectory of this package.
+            If there is no such file, it holds no trajectory of this package, or anything in it was changed: its digest
+            is over every byte.  Files without a digest, which early versions wrote, are refused.
         """
         from .trajectory_file import load
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import math
 import os
@@ -20,13 +21,15 @@ from .._version import __version__
 from ..theory.errors import InputError
 from .initial import InitialState, RandomStart
 from .problem import Problem
+from .seal import BLANK, check_seal, sealed
 from .stop import StopReason
 
 if TYPE_CHECKING:
     from .trajectory import Trajectory
 
 _KIND: Final = "headflow trajectory"
-_SCHEMA: Final = 1
+_SCHEMA: Final = 1  # of JSON
+_FILE_SCHEMA: Final = 2  # of files: since they have digests
 _FACTORS: Final = {
     "o": "output factor: mu = o v",
     "v": "value factor: mu = o v",
@@ -67,7 +70,7 @@ def provenance(trajectory: Trajectory) -> dict[str, Any]:
     start = trajectory.initial
     return {
         "kind": _KIND,
-        "schema": _SCHEMA,
+        "schema": _FILE_SCHEMA,
         "version": __version__,
         "problem": trajectory.problem.to_dict(),
         "closure": trajectory.closure,
@@ -142,7 +145,8 @@ def save(trajectory: Trajectory, path: str | PathLike[str], force: bool) -> None
         raise InputError(f"{target} is a directory, not a file to write")
     if target.exists() and not force:
         raise InputError(f"{target} exists; it is overwritten only with force (--force)")
-    stored = dataset(trajectory).assign(
+    stored = dataset(trajectory).assign_attrs(digest=BLANK)
+    stored = stored.assign(
         state=(("t", "variable"), trajectory.states_flat, {"long_name": "what the solver integrates"}),
         is_node=(("t",), trajectory.is_node, {"long_name": "1 for a point of an interpolation panel"}),
         edges=(("edge",), trajectory.edges, {"long_name": "ends of the panels in log(1 + t/t_unit)"}),
@@ -150,11 +154,12 @@ def save(trajectory: Trajectory, path: str | PathLike[str], force: bool) -> None
     if len(trajectory.loss_panels):
         how = "ends of an interval of log time, and the loss at its Chebyshev points"
         stored = stored.assign(loss_panels=(("loss_panel", "number"), trajectory.loss_panels, {"long_name": how}))
+    content = sealed(bytes(stored.to_netcdf(format="NETCDF3_64BIT", engine="scipy")))
     scratch = None
     try:
         handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        stored.to_netcdf(scratch, format="NETCDF3_64BIT", engine="scipy")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(scratch, 0o666 & ~mask)  # a scratch file is private; the result is not
@@ -173,10 +178,15 @@ def load(path: str | PathLike[str]) -> Trajectory:
 
     source = Path(path)
     try:
-        with xarray.open_dataset(source, engine="scipy") as opened:
+        content = source.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror or error}") from error
+    check_seal(content, source, "trajectory of headflow")
+    try:
+        with xarray.open_dataset(io.BytesIO(content), engine="scipy") as opened:
             stored = opened.load()
         made = json.loads(stored.attrs["provenance"])
-        if made["kind"] != _KIND or made["schema"] != _SCHEMA:
+        if made["kind"] != _KIND or made["schema"] != _FILE_SCHEMA:
             raise KeyError("kind")
         start = made["initial"]
         draw: RandomStart | Literal["explicit"] = "explicit" if start["draw"] is None else RandomStart(**start["draw"])
@@ -200,8 +210,6 @@ def load(path: str | PathLike[str]) -> Trajectory:
             **{name: _floats(stored, name) for name in ("t", "loss", "error", "loss_error", "is_node", "edges")},
             **({"loss_panels": _floats(stored, "loss_panels")} if "loss_panels" in stored else {}),
         )
-    except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{source} holds no trajectory of headflow") from error
 

@@ -226,7 +226,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path):
         with pytest.raises(InputError, match=f"differs in its {word}"):
             train(TINY, weights, settings, file)
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(InputError, match="no checkpoint of a training"):
+    with pytest.raises(InputError, match="holds no checkpoint of a training"):
         train(TINY, tiny(), quick(), file)
     with pytest.raises(InputError, match="cannot write the checkpoint"):
         train(TINY, tiny(), quick(), tmp_path / "nowhere" / "run.npz")

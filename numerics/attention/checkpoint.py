@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...theory.errors import InputError
+from ..seal import BLANK, check_seal, sealed
 
 _KIND: Final = "headflow training"
 Arrays = dict[str, NDArray[Any]]
@@ -29,10 +31,15 @@ def write(path: str | PathLike[str], identity: Mapping[str, Any], arrays: Arrays
     stage = target.absolute().parent / f".{target.name}-{secrets.token_hex(4)}"
     savez: Callable[..., None] = np.savez  # its stub takes no dictionary
     text = json.dumps({"kind": _KIND, **identity}, allow_nan=False)
+    whole = io.BytesIO()
+    savez(whole, **{"identity": np.array(text), **arrays})
+    with zipfile.ZipFile(whole, "a") as archive:
+        archive.comment = BLANK.encode()
+    content = sealed(whole.getvalue())
     try:
         try:
             with open(stage, "xb") as file:
-                savez(file, **{"identity": np.array(text), **arrays})
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(stage, target)
@@ -43,15 +50,15 @@ def write(path: str | PathLike[str], identity: Mapping[str, Any], arrays: Arrays
 
 
 def read(path: str | PathLike[str]) -> tuple[dict[str, Any], Arrays]:
-    """Identity and arrays of the file; `InputError` if it holds no training of this package."""
+    """Identity and arrays of the file; `InputError` if it holds no training of this package, or was changed."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        identity = json.loads(str(arrays.pop("identity")))
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read the checkpoint {path}: {(error.strerror or str(error)).lower()}") from None
-    except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
-        raise InputError(f"{path} is no checkpoint of a training by headflow") from None
-    if not isinstance(identity, dict) or identity.pop("kind", None) != _KIND:
-        raise InputError(f"{path} is no checkpoint of a training by headflow")
+    check_seal(content, path, "checkpoint of a training by headflow")
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    identity = json.loads(str(arrays.pop("identity")))
+    if identity.pop("kind", None) != _KIND:
+        raise InputError(f"{path} holds no checkpoint of a training by headflow")
     return identity, arrays
