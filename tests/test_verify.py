@@ -11,7 +11,7 @@ from sympy import Rational, Symbol
 from headflow import Problem, compare, verify
 from headflow.errors import InputError
 from headflow.numerics import optimum
-from headflow.numerics.checks import CHECKS, LAWS, Finding, Setting, flow, model, parametrisations, statics
+from headflow.numerics.checks import CHECKS, LAWS, Finding, Setting, flow, losses, model, parametrisations, statics
 from headflow.numerics.checks.registry import BASINS, checks_of
 from headflow.numerics.helpers import helpers
 from headflow.numerics.verdict import outcome
@@ -201,9 +201,9 @@ class TestChecksCanFail:
         assert self.outcome("bayes-risk") == "fails"
 
     def test_moments(self, monkeypatch):
-        right = model.output_moments()
+        right = losses.output_moments()
         monkeypatch.setattr(
-            model, "output_moments", lambda: dataclasses.replace(right, covariance=2 * right.covariance)
+            losses, "output_moments", lambda: dataclasses.replace(right, covariance=2 * right.covariance)
         )
         assert self.outcome("softmax-moments") == "fails"
 

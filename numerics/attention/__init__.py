@@ -2,7 +2,7 @@
 
 ``weights`` and ``starts`` make weights, ``prompts`` draws data, ``model`` is the forward and backward pass,
 ``conditional`` the loss given the scores; ``backends`` runs them on NumPy or JAX, ``risk`` and ``gradient`` estimate,
-``off_diagonal`` tests that decomposable weights stay so,
+``quadrature`` is the risk of decomposable weights without sampling, ``off_diagonal`` tests that they stay so,
 ``training`` with ``optimiser`` and ``checkpoint`` trains.
 """
 

@@ -1,6 +1,7 @@
 """Checks: for every registered statement one function that measures whether it holds on a problem.
 
-``model`` samples the real attention, ``flow`` tests the dynamics, ``statics`` the optimum, limits and bounds;
+``losses`` compares the expansions with the exact attention, and that with the sampled one; ``flow`` tests the dynamics,
+``statics`` the optimum, limits and bounds;
 ``identities`` show equations by the index calculus; ``enclosures``, ``stationary_point`` and ``basin`` prove claims
 over boxes of parameters and of states; ``asymptotics`` fits laws over a range; ``outside_statics`` and
 ``outside_dynamics`` explore what becomes of claims without their hypotheses.

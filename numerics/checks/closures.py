@@ -1,4 +1,4 @@
-"""Owns checks of the closures finite_d and first_order on a problem."""
+"""Owns checks of how the closures hang together, and of the limits of finite_d and first_order."""
 
 from __future__ import annotations
 
@@ -15,18 +15,7 @@ from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
 from ..problem import Problem
 from .finding import Finding, Setting, proof
-from .model import sampled_against
 from .statics import FLOAT_ERROR, stationary_at
-
-
-def finite_d_loss(setting: Setting) -> Finding:
-    """Sampled risk of the real attention against the finite_d loss."""
-    return sampled_against("finite_d", setting)
-
-
-def first_order_loss(setting: Setting) -> Finding:
-    """Sampled risk of the real attention against the loss with every term of order 1/L."""
-    return sampled_against("first_order", setting)
 
 
 def limits(setting: Setting) -> Finding:

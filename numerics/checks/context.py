@@ -22,30 +22,39 @@ from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
 from ...theory.loss import PARAMETERS, population_loss
 from ...theory.optimum import multi_head_optimum
-from ..fit import power_law
+from ..fit import Fit, power_law
 from ..problem import FloatArray, Problem
 from .finding import Finding, Setting, fitted, proof
+from .one_token import linear_risk
 
 STANDARD_ERRORS = 4.0
+# Relative: what an exact formula may differ from quadrature by, and what rounding does; a sampled risk's bound.
+EXACT, EXACT_ROUNDING = 1e-10, 1e-12
+SAMPLED = 0.02
+# Of an exponent in a regime of softmax.
+REGIME = 3e-3
 
 
-def linear_loss(setting: Setting) -> Finding:
-    """Sampled risk of linear attention at random weights and a short context: the loss is exact, not asymptotic."""
-    problem = _small(setting, context_length=4)
+def linear_loss(setting: Setting) -> tuple[Finding, Finding]:
+    """The risk at random weights by exact quadrature, at a short context and at the problem's; and sampled."""
+    own = setting.small(3)
+    short = own.replace(context_length=3)
     rng = np.random.default_rng(setting.seed)
-    mu, omega = (rng.standard_normal((problem.n_tasks, problem.n_heads)) for _ in range(2))
+    mu, omega = (rng.standard_normal((own.n_tasks, own.n_heads)) for _ in range(2))
     omega *= 0.3
-    values = {**problem.exact_values(), "mu": mu.tolist(), "omega": omega.tolist()}
     loss = linear_attention_loss()
-    predicted = float(N(unroll(loss.expression, values, (*PARAMETERS, *loss.definitions))))
-    samples = 100_000 if setting.quick else 1_000_000
-    mean, spread = _linear_risk(problem, mu @ omega.T, samples, rng)
-    measured = abs(mean / predicted - 1)
-    error = STANDARD_ERRORS * spread / predicted
-    # The loss is exact, so the bound only leaves room for sampling.
-    return Finding(
-        "monte_carlo", measured, 0.04, error, "relative deviation of the risk", setting.seed, problem=problem
-    )
+    deviations = []
+    for problem in (short, own):
+        values = {**problem.exact_values(), "mu": mu.tolist(), "omega": omega.tolist()}
+        told = float(N(unroll(loss.expression, values, (*PARAMETERS, *loss.definitions))))
+        deviations.append(abs(told / float(linear_risk(problem, mu @ omega.T).sum()) - 1))
+    what = "relative deviation of the loss from quadrature"
+    exact = Finding("float", max(deviations), EXACT, EXACT_ROUNDING, what, setting.seed, problem=(short, own))
+    few = short.replace(dims=[min(dim, 3 + task) for task, dim in enumerate(short.dims)])
+    mean, spread = _sampled_risk(few, mu @ omega.T, 100_000 if setting.quick else 1_000_000, rng)
+    right = float(linear_risk(few, mu @ omega.T).sum())
+    what, error = "relative distance of the sampled risk to the quadrature", STANDARD_ERRORS * spread / right
+    return exact, Finding("monte_carlo", abs(mean / right - 1), SAMPLED, error, what, setting.seed, problem=few)
 
 
 def linear_optimum(setting: Setting) -> Finding:
@@ -192,32 +201,34 @@ def hermite_targets(setting: Setting) -> Finding:
 
 
 def regimes(setting: Setting) -> Finding:
-    """Exponents by exact quadrature over the law of Σ_l e^{s_l}, between two or more huge context lengths."""
+    """Exponents by exact quadrature over the law of Σ_l e^{s_l}, over a range of huge context lengths."""
     found = softmax_regimes()
     steps = proof(found.derivation)
-    sizes = np.linspace(50.0, 100.0, 4) if setting.quick else np.linspace(150.0, 300.0, 6)
+    sizes = np.geomspace(45.0, 105.0, 6) if setting.quick else np.geomspace(80.0, 240.0, 8)
     laws = []
-    for name, values, measure, predicted in (
-        ("typical Σp²", (Rational(1, 4), Rational(1), Rational(3)), _typical_log_of_squares, found.typical_at),
-        ("mean Σp²", (Rational(1, 3), Rational(1), Rational(3, 2)), _log_mean_of_squares, found.expected_at),
+    for name, first, measure, predicted in (
+        ("typical Σp²", Rational(1, 4), _typical_log_of_squares, found.typical_at),
+        ("mean Σp²", Rational(1, 3), _log_mean_of_squares, found.expected_at),
     ):
-        for value in values:
+        for value in (first, Rational(1), Rational(3)):  # one in each regime
             logs = np.array([measure(size, float(value)) for size in sizes])
-            exponent = float(predicted(value))
-            laws.append(power_law(f"{name}, r = {value}", "L", np.exp(sizes), np.exp(logs), exponent=exponent))
-    # What is left is of order 1/log L (powers of log L in front).
-    fits = fitted("float", laws, 3 / float(sizes[0]), problem=f"L = e^{sizes[0]:g} to e^{sizes[-1]:g}")
+            laws.append(_exponent(f"{name}, r = {value}", sizes, logs, float(predicted(value))))
+    fits = fitted("float", laws, REGIME, problem=f"L = e^{sizes[0]:g} to e^{sizes[-1]:g}")
     return fits if steps.measured == 0 else steps
 
 
-def _small(setting: Setting, context_length: int) -> Problem:
-    small = setting.small(2, n_heads=2)
-    return small.replace(
-        dims=[min(dim, 3 + task) for task, dim in enumerate(small.dims)], context_length=context_length
+def _exponent(quantity: str, sizes: FloatArray, logs: FloatArray, predicted: float) -> Fit:
+    """The exponent p of ``A L^p (log L)^a (1 + B/log L)``, from logarithms; what B changes is its error."""
+    basis = np.stack([sizes, np.log(sizes), np.ones_like(sizes), 1 / sizes], axis=1)
+    (exponent, _, constant, _), (coarse, _, other) = (np.linalg.lstsq(basis[:, :terms], logs)[0] for terms in (4, 3))
+    error, spread = abs(exponent - coarse), math.exp(constant) * abs(math.expm1(other - constant))
+    span = float(np.exp(sizes[0])), float(np.exp(sizes[-1]))
+    return Fit(
+        quantity, "L", float(exponent), float(error), predicted, math.exp(constant), spread, None, span, len(sizes)
     )
 
 
-def _linear_risk(
+def _sampled_risk(
     problem: Problem, combined: FloatArray, samples: int, rng: np.random.Generator, chunk: int = 20_000
 ) -> tuple[float, float]:
     """Mean risk and its standard error; regressors and label noise are averaged exactly, given the tokens."""

@@ -16,37 +16,42 @@ from ...theory.families.linear import linear_attention_flow, linear_covariate_lo
 from ...theory.families.staircase import linear_staircase
 from ...theory.families.warm_up import small_split_flow
 from ...theory.indexed import unroll
+from ..attention.quadrature import risk_parts
 from ..codegen import compile_system
 from ..covariates import CovariateProblem
 from ..flows import softmax_covariate_flow
 from ..problem import FloatArray
 from ..staircase import StaircaseTable, compare_staircase
+from .context import EXACT, EXACT_ROUNDING, SAMPLED, STANDARD_ERRORS
+from .extrapolation import RATIO
 from .finding import Check, Finding, Setting, proof
+from .losses import Left, vanishing
+from .one_token import linear_covariate_risk
 
-STANDARD_ERRORS = 4.0
 # Context → weights on its labels: (prompts, L, D), (prompts, D) → (prompts, L).
 Attention = Callable[[FloatArray, FloatArray], FloatArray]
 
 
-def linear_loss(setting: Setting) -> Finding:
-    """Sampled risk of linear attention with a full matrix A at a short context: the loss is exact."""
-    problem = covariates(setting, 3, context_length=4)
+def linear_loss(setting: Setting) -> tuple[Finding, Finding]:
+    """The risk with a full matrix A by exact quadrature, at a short context and at the problem's; and sampled."""
+    own = covariates(setting, 3)
+    short = covariates(setting, 3, context_length=4)
     rng = np.random.default_rng(setting.seed)
     matrix = rng.standard_normal((3, 3)) / 2
-    values = {**problem.exact_values(), "A": matrix.tolist()}
     loss = linear_covariate_loss()
-    predicted = float(unroll(loss.expression, values, loss.definitions))
+    deviations = []
+    for problem in (short, own):
+        told = float(unroll(loss.expression, {**problem.exact_values(), "A": matrix.tolist()}, loss.definitions))
+        deviations.append(abs(told / linear_covariate_risk(problem, matrix) - 1))
+    what = "relative deviation of the loss from quadrature"
+    place = f"3 coordinates, L = {short.context_length} and {own.context_length}"
+    exact = Finding("float", max(deviations), EXACT, EXACT_ROUNDING, what, setting.seed, problem=place)
 
     def weights(context: FloatArray, query: FloatArray) -> FloatArray:
-        found: FloatArray = np.einsum("nla,ab,nb->nl", context, matrix, query) / problem.context_length
+        found: FloatArray = np.einsum("nla,ab,nb->nl", context, matrix, query) / short.context_length
         return found
 
-    samples = 200_000 if setting.quick else 1_000_000
-    mean, error = sampled(problem, weights, samples, rng)
-    deviation, spread = abs(mean / predicted - 1), STANDARD_ERRORS * error / predicted
-    return Finding(
-        "monte_carlo", deviation, 0.04, spread, "relative deviation of the risk", setting.seed, problem=problem
-    )
+    return exact, _sampled(short, weights, linear_covariate_risk(short, matrix), rng, setting)
 
 
 def split_flow(setting: Setting) -> Finding:
@@ -119,31 +124,68 @@ def merged_drop(setting: Setting) -> Finding:
     return Finding("float", worst, 1e-4, 1e-6, what, setting.seed, problem=problem)
 
 
-def softmax_loss(setting: Setting) -> Finding:
-    """Sampled risk of real softmax attention against the loss with every term of order 1/L, at a long context."""
-    problem = covariates(setting, 6, context_length=200)
+def softmax_loss(setting: Setting) -> tuple[Finding, Finding]:
+    """The loss with every term of order 1/L against the exact risk as L → ∞, coefficient by coefficient in μ."""
+    first = covariates(setting, 2)
     rng = np.random.default_rng(setting.seed)
-    heads = 2
-    width = np.array([float(value) for value in problem.variances])
-    # Scores of order one half: ⟨a, x⟩ has variance Σ_a (Λ_a ω_a)².
-    omega = rng.uniform(0.5, 1, (6, heads)) * np.array([1, -1]) / (2 * math.sqrt(6) * width[:, None])
-    mu = np.array([1.5, -1.5])
-    values = {**problem.float_values(), "H": heads}
-    loss = compile_system(softmax_covariate_flow("first_order")).loss.bind(values)
-    predicted = float(loss(np.concatenate([mu, omega.ravel()])))
+    power, noise = np.array(first.regressor_variances, float), float(first.noise_variance)
+    width = np.array(first.variances, float)
+    # Scores ⟨a, x⟩ have variances (Λ_a ω_a x_a)², small enough for the expansion in 1/L.
+    scaled = rng.uniform(0.06, 0.12, (2, 2)) * [[1, -1], [1, 1]]
+    omega = scaled / width[:, None]
+    lengths = [400 * RATIO**place for place in range(6)]
+    parts = risk_parts([1, 1], scaled, lengths, 6)
+    left = []
+    for place, length in enumerate(lengths):
+        constant, slopes, pairs = _in_mu(covariates(setting, 2, length), omega)
+        linear = -2 * np.einsum("a,ah->h", power * width, parts.linear[place])
+        quadratic = np.einsum("a,ahk->hk", power * width, parts.quadratic[place]) + noise * parts.overlap[place]
+        signal = float(power @ width)
+        missing = [np.array([(signal - constant) / signal]), (linear - slopes) / np.abs(linear)]
+        left.append(length * np.concatenate([*missing, ((quadratic - pairs) / (signal + noise)).ravel()]))
+    what = "L times what the loss leaves of the coefficients in μ as L → ∞"
+    where = f"2 coordinates, L = {lengths[0]} to {lengths[-1]}"
+    found = vanishing(Left(what, np.array(left), where, setting.seed))
+    short = covariates(setting, 2, 50)
+    mu = np.array([3.0, -2.0])
 
     def weights(context: FloatArray, query: FloatArray) -> FloatArray:
-        scores = np.einsum("nla,ah,na->nlh", context, omega, query)
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        found: FloatArray = (scores / scores.sum(axis=1, keepdims=True)) @ mu
-        return found
+        scores = np.exp(np.einsum("nla,ah,na->nlh", context, omega, query))
+        pooled: FloatArray = (scores / scores.sum(axis=1, keepdims=True)) @ mu
+        return pooled
 
-    samples = 10_000 if setting.quick else 60_000
-    mean, error = sampled(problem, weights, samples, rng)
-    deviation, spread = abs(mean / predicted - 1), STANDARD_ERRORS * error / predicted
-    return Finding(
-        "monte_carlo", deviation, 0.08, spread, "relative deviation of the risk", setting.seed, problem=problem
-    )
+    at = risk_parts([1, 1], scaled, [50])
+    quadratic = np.einsum("a,ahk->hk", power * width, at.quadratic[0]) + noise * at.overlap[0]
+    risk = float(power @ width - 2 * (power * width) @ at.linear[0] @ mu + mu @ quadratic @ mu)
+    return found, _sampled(short, weights, risk, rng, setting)
+
+
+def _in_mu(problem: CovariateProblem, omega: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+    """Constant, slopes (H,) and quadratic form (H, H) in μ of the softmax loss, a polynomial, from its values."""
+    heads = omega.shape[1]
+    loss = compile_system(softmax_covariate_flow("first_order")).loss.bind({**problem.float_values(), "H": heads})
+
+    def at(mu: FloatArray) -> float:
+        return float(loss(np.concatenate([mu, omega.ravel()])))
+
+    unit, constant = np.eye(heads), at(np.zeros(heads))
+    slopes = np.array([(at(row) - at(-row)) / 2 for row in unit])
+
+    def even(mu: FloatArray) -> float:
+        return (at(mu) + at(-mu)) / 2 - constant
+
+    pairs = np.array([[(even(one + other) - even(one - other)) / 4 for other in unit] for one in unit])
+    return constant, slopes, pairs
+
+
+def _sampled(
+    problem: CovariateProblem, attention: Attention, risk: float, rng: np.random.Generator, setting: Setting
+) -> Finding:
+    """The sampled risk against the one by quadrature."""
+    samples = 100_000 if setting.quick else 1_000_000
+    mean, error = sampled(problem, attention, samples, rng)
+    what, spread = "relative distance of the sampled risk to the quadrature", STANDARD_ERRORS * error / risk
+    return Finding("monte_carlo", abs(mean / risk - 1), SAMPLED, spread, what, setting.seed, problem=problem)
 
 
 def covariates(setting: Setting, size: int, context_length: int | None = None) -> CovariateProblem:

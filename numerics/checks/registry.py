@@ -19,6 +19,7 @@ from . import (
     flow,
     identities,
     limits,
+    losses,
     model,
     optimum,
     parametrisations,
@@ -33,8 +34,8 @@ from .outside_dynamics import DYNAMICS
 from .outside_statics import STATICS
 
 CHECKS: Mapping[str, Check] = {
-    "softmax-moments": model.softmax_moments,
-    "population-loss": model.population_loss_sampled,
+    "softmax-moments": losses.softmax_moments,
+    "population-loss": losses.leading_loss,
     "gradient": flow.gradient,
     "merged-flow": flow.merged_flow,
     "balanced-flow": flow.balanced_flow,
@@ -49,8 +50,8 @@ CHECKS: Mapping[str, Check] = {
     "decomposability": parametrisations.decomposable,
     "symmetric-reduction": parametrisations.symmetric_reduction_restricts,
     "warm-up": flow.warm_up_order,
-    "finite-d-loss": closures.finite_d_loss,
-    "first-order-loss": closures.first_order_loss,
+    "finite-d-loss": losses.finite_d_loss,
+    "first-order-loss": losses.first_order_loss,
     "closure-limits": closures.limits,
     "finite-d-allocation-limit": closures.finite_d_allocation,
     "first-order-allocation-limit": closures.first_order_allocation,
@@ -134,9 +135,9 @@ ENCLOSURES: Mapping[str, Check] = {
 BASINS: Mapping[str, Check] = {"convergence": basin.ends_at_its_allocation}
 # Further evidence: laws fitted over a range.
 LAWS: Mapping[str, Check] = {
-    "population-loss": asymptotics.leading_order,
-    "finite-d-loss": asymptotics.finite_d_order,
-    "first-order-loss": asymptotics.first_order_order,
+    "population-loss": losses.leading_order,
+    "finite-d-loss": losses.finite_d_order,
+    "first-order-loss": losses.first_order_order,
     "finite-d-bounds": asymptotics.kappa,
     "linear-drop-times": asymptotics.drop_time,
 }
