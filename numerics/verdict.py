@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal
 
+from ..theory.hypothesis import Hypothesis
 from ..theory.statement import Statement
 from .certificates.boxes import Certified
 from .checks.detects import DETECTED, Detected
-from .checks.finding import STRENGTH, Evidence, Finding
-from .checks.place import UNNAMED, Place, Scope, from_row, scope_of, to_row, words_of
+from .checks.finding import STRENGTH, Evidence, Finding, unmeasured
+from .checks.place import SCOPES, UNNAMED, Place, Scope, from_row, problems_of, scope_of, to_row, words_of
 from .fit import Fit
 from .problem import Problem
 
@@ -34,8 +35,9 @@ class Verdict:
     verdict
         "holds", "fails", "inconclusive", or "not_applicable" where the problem violates a hypothesis.
     problem, where, scope
-        What the numbers were measured on; the same in words ("on your problem"); and how close that is to the problem
-        that was asked about: "problem", "part" (its first tasks), "general" (every I and H) or "other".
+        What the numbers were measured on; where this and all other findings hold, in words ("on your problem"); and the
+        closest of these: "problem" (the one that was asked about), "general" (every I and H), "part" (its first tasks)
+        or "other".
     unmet
         The hypotheses that the problem violates, each with the problem's own numbers.
     instead
@@ -118,27 +120,28 @@ def judged(entry: Statement, *findings: Finding, problem: Problem | None = None)
     """The verdict on a statement from what its checks found, asked for on a problem.
 
     One that fails decides, then one that could not be carried out, then the strongest that holds among those that are
-    about the whole claim.  Where the problem violates a hypothesis nothing holds: the statement is not applicable,
-    unless what was measured elsewhere fails.
+    about the whole claim.  What was measured outside the statement's hypotheses says nothing about it.  Where the
+    problem violates a hypothesis nothing holds: the statement is not applicable, unless what was measured on another
+    one, within the hypotheses, fails.
     """
     ordered = sorted(findings, key=lambda finding: STRENGTH.index(finding.evidence))
-    decisive = _decisive(ordered)
+    unmet: tuple[Hypothesis, ...] = ()
+    try:
+        unmet = () if problem is None else entry.unmet(problem)
+        within = [finding for finding in ordered if not any(map(entry.unmet, problems_of(finding.problem)))]
+    except Exception as error:  # as for a check: the others go on
+        within = [unmeasured("the hypotheses could not be tested", error)]
+    decisive = _decisive(within) if within else unmeasured("nothing was measured within the hypotheses")
     found = outcome(decisive)
-    unmet = () if problem is None else entry.unmet(problem)
-    values = {} if problem is None else problem.exact_values()
+    alike = [decisive, *(other for other in within if other.whole and outcome(other) == found == "holds")]
     grounds = entry.derivation.grounds
-    reason = decisive.what if decisive.evidence == "none" else ""
-    instead = ""
-    if unmet and found != "fails":
-        reason, instead = f"needs {' and '.join(map(str, unmet))}", found
-        reason += f"; here {'; '.join(dict.fromkeys(condition.describe(values) for condition in unmet))}"
-        found = "not_applicable"
+    applies = found == "fails" or not unmet
     return Verdict(
         id=entry.id,
         title=entry.title,
         source=entry.source,
         hypotheses=entry.hypotheses,
-        verdict=found,
+        verdict=found if applies else "not_applicable",
         evidence=decisive.evidence,
         measured=decisive.measured,
         bound=decisive.bound,
@@ -148,11 +151,11 @@ def judged(entry: Statement, *findings: Finding, problem: Problem | None = None)
         seed=decisive.seed,
         findings=tuple(ordered),
         problem=decisive.problem,
-        where=words_of(decisive.problem, problem),
-        scope=scope_of(decisive.problem, problem),
+        where=", ".join(dict.fromkeys(filter(None, (words_of(other.problem, problem) for other in alike)))),
+        scope=min((scope_of(other.problem, problem) for other in alike), key=SCOPES.index),
         unmet=tuple(map(str, unmet)),
-        instead=instead,
-        reason=reason,
+        instead="" if applies or decisive.evidence == "none" else found,
+        reason=_undecided(decisive) if applies else _unmet(unmet, problem),
         checked=grounds.checked,
         argued=grounds.argued,
         theorems=grounds.theorems,
@@ -166,6 +169,18 @@ def _decisive(ordered: Sequence[Finding]) -> Finding:
     undone = [finding for finding in ordered if finding.evidence == "none"]
     whole = [finding for finding in ordered if finding.whole] or ordered
     return (*failing, *undone, min(whole, key=lambda finding: outcome(finding) != "holds"))[0]
+
+
+def _undecided(decisive: Finding) -> str:
+    if outcome(decisive) != "inconclusive":
+        return ""
+    return decisive.what if decisive.evidence == "none" else "the margin is not larger than the error"
+
+
+def _unmet(unmet: Sequence[Hypothesis], problem: Problem | None) -> str:
+    assert problem is not None
+    numbers = dict.fromkeys(condition.describe(problem.exact_values()) for condition in unmet)
+    return f"needs {' and '.join(map(str, unmet))}; here {'; '.join(numbers)}"
 
 
 def _finding_row(finding: Finding) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 from ..theory.errors import InputError
 from ..theory.printing import latex_prose
 from .checks.exploration import Explored
 from .verdict import Verdict
+from .verdict_words import grounds, in_order, place, sentence
 from .word_table import html
 
 FORMATS = ("text", "json", "latex", "markdown")
@@ -45,7 +47,13 @@ def _explored(explored: Sequence[Explored], form: str) -> str:
 
 
 def html_table(verdicts: Sequence[Verdict]) -> str:
-    return html([HEADINGS, *((verdict.title, *_cells(verdict)) for verdict in verdicts)])
+    """The verdicts as an HTML table, and all of them in a sentence."""
+    rows = [(_indented(verdict.title, under), *_cells(verdict)) for verdict, under in in_order(verdicts)]
+    return f"{html([HEADINGS, *rows])}<p>{escape(sentence(verdicts))}</p>"
+
+
+def _indented(title: str, under: bool) -> str:
+    return f"– {title}" if under else title
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
@@ -56,31 +64,27 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
         f"{verdict.measured:.3g}",
         f"{verdict.bound:.6g}",
         f"{verdict.error:.1e}",
-        _where(verdict),
+        place(verdict),
     )
 
 
-def _where(verdict: Verdict) -> str:
-    """Where the verdict was reached; of a statement that is not applicable why, and what was found elsewhere."""
-    if not verdict.instead:
-        return verdict.where or verdict.reason
-    return f"{verdict.reason}; {verdict.where or 'elsewhere'}: {verdict.instead}"
-
-
 def _text(verdicts: Sequence[Verdict]) -> str:
-    width = max((len(verdict.id) for verdict in verdicts), default=0)
+    rows = [(f"  {verdict.id}" if under else verdict.id, verdict) for verdict, under in in_order(verdicts)]
+    width = max((len(name) for name, _ in rows), default=0)
     lines = []
-    for verdict in verdicts:
-        lines.append(f"{verdict.id:<{width}}  {verdict.verdict:<14}  {verdict.evidence:<14}  {_found(verdict)}")
+    for name, verdict in rows:
+        lines.append(f"{name:<{width}}  {verdict.verdict:<14}  {verdict.evidence:<14}  {_found(verdict)}")
         lines += [f"{'':<{width}}    {fit}" for fit in verdict.fits]
-    return "\n".join(lines) + "\n"
+        if name == verdict.id and (told := grounds(verdict)):
+            lines.append(f"{'':<{width}}    {told}")
+    return "\n".join([*lines, *([sentence(verdicts)] if len(verdicts) > 1 else [])]) + "\n"
 
 
 def _found(verdict: Verdict) -> str:
-    numbers = f"{verdict.measured:.3g} < {verdict.bound:.6g}  (± {verdict.error:.1e}; {verdict.what}"
     if verdict.evidence == "none":
-        return _where(verdict)
-    return f"{_where(verdict)}, {numbers})" if verdict.instead else f"{numbers}; {_where(verdict)})"
+        return place(verdict)
+    numbers = f"{verdict.measured:.3g} < {verdict.bound:.6g}  (± {verdict.error:.1e}; {verdict.what}"
+    return f"{place(verdict)}, {numbers})" if verdict.instead else f"{numbers}; {place(verdict)})"
 
 
 def _fitted(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, tuple[str, ...]]]:
@@ -89,8 +93,9 @@ def _fitted(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, tuple[str, ...]]
 
 
 def _markdown(verdicts: Sequence[Verdict]) -> str:
-    found = _markdown_rows(HEADINGS, [(f"`{verdict.id}`", *_cells(verdict)) for verdict in verdicts])
+    rows = [(_indented(f"`{verdict.id}`", under), *_cells(verdict)) for verdict, under in in_order(verdicts)]
     fits = [(f"`{verdict.id}`", *cells) for verdict, cells in _fitted(verdicts)]
+    found = f"{_markdown_rows(HEADINGS, rows)}\n{sentence(verdicts)}\n"
     return found + (f"\nLaws fitted over a range:\n\n{_markdown_rows(FIT_HEADINGS, fits)}" if fits else "")
 
 
@@ -100,9 +105,14 @@ def _markdown_rows(headings: Sequence[str], body: Sequence[Sequence[str]]) -> st
 
 
 def _latex(verdicts: Sequence[Verdict]) -> str:
-    rows = [(verdict.title, *(cell.replace("_", " ") for cell in _cells(verdict))) for verdict in verdicts]
+    rows = [
+        (_indented(verdict.title, under), *(cell.replace("_", " ") for cell in _cells(verdict)))
+        for verdict, under in in_order(verdicts)
+    ]
     fits = [(verdict.title, *cells) for verdict, cells in _fitted(verdicts)]
-    found = "% needs \\usepackage{booktabs}\n" + _tabular("lllrrrl", HEADINGS, rows)
+    found = (
+        f"% needs \\usepackage{{booktabs}}\n{_tabular('lllrrrl', HEADINGS, rows)}{latex_prose(sentence(verdicts))}\n"
+    )
     return found + (f"\n% laws fitted over a range\n{_tabular('llrrrr', FIT_HEADINGS, fits)}" if fits else "")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from .._version import __version__
@@ -14,14 +17,16 @@ from ..theory.errors import InputError
 from . import certificate_file
 from .checks import Setting
 from .checks.exploration import Explored
-from .checks.finding import DIGITS, carried_out
+from .checks.finding import DIGITS, carried_out, unmeasured
 from .checks.registry import checks_of, explorations_of, is_own, known_id, known_ids, known_statement
 from .helpers import helpers
 from .problem import Problem
 from .verdict import Outcome, Verdict, judged, worst
 from .verdict_table import html_table, table
+from .verdict_words import sentence
 
 LEAST_DIGITS, MOST_DIGITS = 30, 300
+LOST = "the process that checked it has ended, killed or for want of memory"
 EXIT_CODES: dict[Outcome, int] = {"holds": 0, "not_applicable": 0, "fails": 1, "inconclusive": 3}
 
 __all__ = ["EXIT_CODES", "Outcome", "Verdict", "Verification", "judged", "verify"]
@@ -52,6 +57,11 @@ class Verification:
             "verdicts": [verdict.to_row() for verdict in self.verdicts],
             "explorations": [found.to_row() for found in self.explored],
         }
+
+    @property
+    def sentence(self) -> str:
+        """How many theorems hold, and where that was seen, fail, stay open or do not apply."""
+        return sentence(self.verdicts)
 
     def text(self) -> str:
         """The verdicts as a table."""
@@ -172,9 +182,10 @@ def _found(ids: Sequence[str], setting: Setting, workers: int, pool: ProcessPool
     """The verdicts, as they come; a user's own statements are known to this process only."""
     shared = [id for id in ids if not is_own(id)] if workers > 1 else []
     if len(shared) > 1:
-        with nullcontext(pool) if pool else helpers(min(workers - 1, len(shared))) as helping:
+        count = min(workers - 1, len(shared))
+        with nullcontext(pool) if pool else helpers(count) as helping:
             assert helping is not None
-            yield from _with_helpers(shared, setting, helping)
+            yield from _with_helpers(shared, setting, helping, count)
     else:
         shared = []
     for id in ids:
@@ -182,25 +193,88 @@ def _found(ids: Sequence[str], setting: Setting, workers: int, pool: ProcessPool
             yield verdict_on(id, setting)
 
 
-def _with_helpers(ids: Sequence[str], setting: Setting, pool: ProcessPoolExecutor) -> Iterator[Verdict]:
-    """Share the statements between this process, which takes them from the end, and others.
+def _with_helpers(ids: Sequence[str], setting: Setting, pool: ProcessPoolExecutor, count: int) -> Iterator[Verdict]:
+    """Share the statements between ``count`` other processes and this one, which takes them from the end.
 
     Every process derives what it needs anew: one that would only wait here would be a waste.
     """
-    waiting: dict[Future[Verdict], str] = {pool.submit(verdict_on, id, setting): id for id in ids}
+    todo = deque(ids)
+    answers: SimpleQueue[tuple[str, Future[Verdict] | None]] = SimpleQueue()
+
+    def begin() -> None:
+        try:
+            id = todo.popleft()
+        except IndexError:
+            return
+        try:
+            future = pool.submit(verdict_on, id, setting)
+        except BrokenExecutor:
+            answers.put((id, None))
+        else:
+            future.add_done_callback(partial(ended, id))
+
+    def ended(id: str, future: Future[Verdict]) -> None:
+        answers.put((id, future))
+        if not isinstance(future.exception(), BrokenExecutor):
+            begin()
+
+    lost: list[str] = []
+    left = len(ids)
     try:
-        for future in reversed(tuple(waiting)):
-            if future.cancel():  # no process has begun with it
-                yield verdict_on(waiting.pop(future), setting)
-            for finished in [other for other in waiting if other.done()]:
-                waiting.pop(finished)
-                yield finished.result()
-        for future in as_completed(tuple(waiting)):
-            waiting.pop(future)
-            yield future.result()
+        for _ in range(2 * count):  # one to work on and one to go on with
+            begin()
+        while left:
+            try:
+                own = todo.pop() if answers.empty() else None
+            except IndexError:
+                own = None
+            left -= 1
+            if own is not None:
+                yield verdict_on(own, setting)
+                continue
+            id, future = answers.get()
+            if future is None or isinstance(future.exception(), BrokenExecutor):
+                lost.append(id)
+            else:
+                yield _answer(id, future, setting)
+        yield from _one_by_one(lost, setting)
     finally:
-        for future in waiting:
-            future.cancel()
+        todo.clear()
+
+
+def _answer(id: str, future: Future[Verdict], setting: Setting) -> Verdict:
+    """What another process found; a broken one, or an answer that cannot be sent, leaves the verdict open."""
+    try:
+        return future.result()
+    except BrokenExecutor as error:
+        return judged(known_statement(id), unmeasured(LOST, error), problem=setting.problem)
+    except Exception as error:
+        return judged(known_statement(id), unmeasured("it could not be checked", error), problem=setting.problem)
+
+
+def _one_by_one(ids: Sequence[str], setting: Setting) -> Iterator[Verdict]:
+    """Statements of which one has ended the process that checked it, or the system has: each may end one of its own."""
+    left = deque(ids)
+    while left:
+        with helpers(1) as pool:
+            assert pool is not None
+            if not _starts(pool):
+                yield from (verdict_on(id, setting) for id in left)
+                return
+            ended = False
+            while left and not ended:
+                id = left.popleft()
+                future = pool.submit(verdict_on, id, setting)
+                ended = isinstance(future.exception(), BrokenExecutor)
+                yield _answer(id, future, setting)
+
+
+def _starts(pool: ProcessPoolExecutor) -> bool:
+    """Whether a process of the pool can be started at all."""
+    try:
+        return pool.submit(known_ids).exception() is None
+    except BrokenExecutor:
+        return False
 
 
 def verdict_on(id: str, setting: Setting) -> Verdict:

@@ -8,8 +8,6 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pytest
@@ -22,10 +20,9 @@ from headflow.numerics import Problem, ProblemFile
 from headflow.numerics import verify as verification
 from headflow.numerics.compare import compare
 from headflow.numerics.integrate import integrate
-from headflow.numerics.verify import Verification
 from headflow.plotting import BLUE, GREEN, inline_svg, power_of_ten
 from headflow.report_figures import draw
-from headflow.summary import number, verdict_sentence
+from headflow.summary import number
 from headflow.theory.printing import check_latex
 from headflow.theory.statements import statements
 
@@ -116,7 +113,8 @@ def test_the_report_as_json(report: Path) -> None:
     assert found["compare"]["losses"]["multi_head_optimum"]["attained"] is False
     assert tuple(verdict["id"] for verdict in found["verify"]["verdicts"]) == VERIFIED
     assert {verdict["verdict"] for verdict in found["verify"]["verdicts"]} == {"holds"}
-    assert found["answer"][-1] == f"All {len(VERIFIED)} statements hold."
+    where = "4 checked on this problem, 1 checked on its first tasks"
+    assert found["answer"][-1] == f"All {len(VERIFIED)} theorems hold ({where})."
     assert len(found["integrate"]["mu"]) == 3
 
 
@@ -272,15 +270,3 @@ def test_numbers_in_words() -> None:
     assert number(float("nan")) == number(float("inf")) == number(None) == "—"
     assert number(-0.25) == "−0.25"
     assert number(9999.96, 4) == "10⁴"
-
-
-def test_verdicts_in_words() -> None:
-    def sentence(*found: str) -> str:
-        verdicts = tuple(SimpleNamespace(verdict=verdict) for verdict in found)
-        return verdict_sentence(cast(Verification, SimpleNamespace(verdicts=verdicts)))
-
-    assert sentence("holds", "holds") == "All 2 statements hold."
-    assert sentence("holds", "fails", "inconclusive") == "Of 3 statements 1 holds, 1 fails, 1 is inconclusive."
-    assert sentence("inconclusive", "inconclusive", "fails", "fails", "holds", "holds") == (
-        "Of 6 statements 2 hold, 2 fail, 2 are inconclusive."
-    )

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from .flow import attention_gradient as attention_gradient
     from .flow import gradient_flow as gradient_flow
     from .flow import split_flow as split_flow
+    from .hypothesis import AS_MANY_HEADS as AS_MANY_HEADS
+    from .hypothesis import Hypothesis as Hypothesis
     from .indexed import Definition as Definition
     from .invariants import is_invariant as is_invariant
     from .invariants import quadratic_invariants as quadratic_invariants
@@ -84,6 +86,8 @@ _NAMES = {
     "Escape": ".phases.escape",
     "Orbits": ".orbits",
     "ReducedSystem": ".system",
+    "AS_MANY_HEADS": ".hypothesis",
+    "Hypothesis": ".hypothesis",
     "Statement": ".statement",
     "attention_gradient": ".flow",
     "bayes_risk": ".bayes",

@@ -40,7 +40,8 @@ def first_order_allocation(setting: Setting) -> Finding:
 def finite_d_factor(setting: Setting) -> Finding:
     """The proof's steps, and the ratio for this problem (at H = I) against its largest κ, both exact."""
     steps = proof(finite_d_bounds())
-    problem = setting.with_enough_heads()
+    enough = setting.with_enough_heads()
+    problem = enough.replace(n_heads=max(enough.n_heads, 2))
     limit = task_allocation_limit("finite_d")
     ratio = to_float(limit.loss.exact(problem) / universal_lower_bound().exact(problem))
     measured = ratio if steps.measured == 0 else math.inf

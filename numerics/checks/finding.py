@@ -70,6 +70,14 @@ class Setting:
         return small.replace(n_heads=small.n_tasks)
 
 
+def at_least_two_tasks(problem: Problem) -> Problem:
+    """The problem; its task twice, on two heads or more, where it has but one."""
+    if problem.n_tasks > 1:
+        return problem
+    heads = max(problem.n_heads, 2)
+    return problem.replace(dims=problem.dims * 2, signal_power=problem.signal_power * 2, n_heads=heads)
+
+
 @dataclass(frozen=True)
 class Finding:
     """The claim holds where ``measured`` stays below ``bound`` by more than ``error``.
@@ -105,11 +113,10 @@ class Finding:
                 raise InputTypeError(f"{name} of a finding must be a real number, got {value!r}") from None
 
 
-def undone(check: str, error: BaseException) -> Finding:
-    """What is left of a check that could not be carried out: nothing was measured, and why."""
-    reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
-    what = f"the check {check} could not be carried out: {reason}"
-    return Finding("none", math.nan, math.nan, math.inf, what, problem=NOWHERE)
+def unmeasured(what: str, error: BaseException | None = None) -> Finding:
+    """A finding that leaves its claim open: nothing was measured, and why."""
+    reason = "" if error is None else f": {type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    return Finding("none", math.nan, math.nan, math.inf, what + reason, problem=NOWHERE)
 
 
 # One finding, or several where a check finds out more than one thing.
@@ -125,7 +132,8 @@ def carried_out(check: Check, setting: Setting) -> tuple[Finding, ...]:
             if not isinstance(finding, Finding):
                 raise InputTypeError(f"a check must return a Finding, this one returned {found!r}")
     except Exception as error:  # one check that fails must not take the verdicts on all others with it
-        return (undone(getattr(check, "__name__", type(check).__name__), error),)
+        name = getattr(check, "__name__", type(check).__name__)
+        return (unmeasured(f"the check {name} could not be carried out", error),)
     return findings
 
 

@@ -134,7 +134,7 @@ def convergence(setting: Setting) -> Finding:
     """Integrate from the default start until the gap to the realised allocation's limit has closed to 0.1 %."""
     from ..integrate import integrate
 
-    problem = setting.small(3, n_heads=3) if setting.problem.n_heads > 3 else setting.small(3)
+    problem = setting.with_enough_heads(most=3)
     initial = InitialState.random(problem, seed=setting.seed)
     gap, error = np.inf, np.inf
     for t_final in (1e4, 1e5) if setting.quick else (1e4, 1e5, 1e6, 1e7):

@@ -18,7 +18,7 @@ from ...theory.phases.merged_zero import merged_at_zero
 from ..codegen.native import native_system
 from ..flows import flow
 from ..problem import FloatArray, Problem
-from .finding import Finding, Setting
+from .finding import Finding, Setting, at_least_two_tasks
 
 # Relative deviation that eigenvalues of a float64 Jacobian may show, and what rounding does to simple ones.
 SAME = 1e-6
@@ -27,7 +27,7 @@ ROUNDING = 1e-9
 
 def balanced_limit_stable(setting: Setting) -> Finding:
     """The spectrum of the balanced flow at the limit; none of it positive."""
-    problem = _as_many_heads(setting)
+    problem = setting.allocated()
     spectrum = np.array(linearised_flow("balanced").evaluate(problem).spectrum)
     deviation = _deviation(spectrum_at_limit(problem, "balanced"), spectrum)
     measured = deviation if spectrum.max() <= 0 else math.inf
@@ -37,7 +37,7 @@ def balanced_limit_stable(setting: Setting) -> Finding:
 
 def split_limit_saddle(setting: Setting) -> Finding:
     """The spectrum of the split flow at the limit; its largest eigenvalue is the largest escape rate."""
-    problem = _as_many_heads(setting)
+    problem = at_least_two_tasks(setting.allocated())
     rates = linearised_flow("split").evaluate(problem)
     found = spectrum_at_limit(problem, "split")
     deviation = _deviation(found, np.array(rates.spectrum))
@@ -102,14 +102,6 @@ def _second_variation(problem: Problem, mu: FloatArray, direction: FloatArray) -
     values = {**problem.exact_values(), "mu": [mu.tolist()]}
     values |= {name: [row.tolist()] for name, row in zip(("mu_tilde", "omega_tilde"), direction, strict=True)}
     return float(N(unroll(merged_minimum().second_variation, values, PARAMETERS)))
-
-
-def _as_many_heads(setting: Setting) -> Problem:
-    """At most three tasks, at least two (a single one twice), and as many heads."""
-    small = setting.small(3)
-    if small.n_tasks == 1:
-        small = small.replace(dims=2 * small.dims, signal_power=2 * small.signal_power)
-    return small.replace(n_heads=small.n_tasks)
 
 
 def _limit_weights(problem: Problem) -> tuple[FloatArray, FloatArray]:

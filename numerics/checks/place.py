@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
@@ -29,14 +29,10 @@ def scope_of(place: Place, asked: Problem | None) -> Scope:
     """How close a place is to the problem that was asked about."""
     if place is None:
         return "general"
-    if place in (asked, IN_A_BOX):
+    several = place if isinstance(place, tuple) else (place,)
+    if asked in several or IN_A_BOX in several:
         return "problem"
-    if isinstance(place, tuple):
-        return "part" if all(scope_of(one, asked) in ("problem", "part") for one in place) else "other"
-    if not isinstance(place, Problem) or asked is None or place.n_tasks >= asked.n_tasks:
-        return "other"
-    part = asked.subset(range(place.n_tasks), n_heads=min(place.n_heads, asked.n_heads))
-    return "part" if place == part else "other"
+    return "part" if all(_tasks_of(one, asked) for one in several) else "other"
 
 
 def words_of(place: Place, asked: Problem | None) -> str:
@@ -44,25 +40,71 @@ def words_of(place: Place, asked: Problem | None) -> str:
     if place is None:
         return "in general"
     if isinstance(place, str):
-        return place and f"on {place}"
-    if place == asked:
-        return "on your problem"
+        return place and f"{'in' if place.startswith('a box') else 'on'} {place}"
     if isinstance(place, CovariateProblem):
         return f"on {_coordinates(place, asked)} instead"
     problems = place if isinstance(place, tuple) else (place,)
-    if isinstance(place, Problem) and asked is not None and scope_of(place, asked) == "part":
-        count = f"its first {place.n_tasks} tasks" if place.n_tasks > 1 else "its first task"
-        heads = f"{place.n_heads} head{'s' if place.n_heads > 1 else ''}"
-        return f"on {count}" + (f" and {heads}" if place.n_heads != asked.n_heads else "")
+    if asked is None:
+        return f"on {_differences(problems, {})}"
+    others = tuple(problem for problem in problems if problem != asked)
+    own = ["your problem"] if len(others) < len(problems) else []
+    if scope_of(others, asked) == "part":
+        return f"on {' and '.join([*own, *_parts(others, asked)])}"
+    told = [_differences(others, _described(asked)) + " instead" * (not own)] if others else []
+    return f"on {' and '.join([*own, *told])}"
+
+
+def _tasks_of(place: object, asked: Problem | None) -> tuple[int, ...]:
+    """The tasks of the problem asked about that a smaller problem consists of, from one; () if it is no such part."""
+    if not isinstance(place, Problem) or asked is None or place.n_heads > asked.n_heads:
+        return ()
+    left = list(enumerate(zip(asked.dims, asked.signal_power, strict=True)))
+    chosen = []
+    for task in zip(place.dims, place.signal_power, strict=True):
+        number = next((at for at, other in left if other == task), None)
+        if number is None:
+            return ()
+        left = [entry for entry in left if entry[0] != number]
+        chosen.append(number)
+    same = place == asked.subset(chosen, n_heads=place.n_heads)
+    return tuple(number + 1 for number in chosen) if same and left else ()
+
+
+def _parts(problems: Sequence[Problem], asked: Problem) -> list[str]:
+    """Tasks that each stand alone together, other parts one by one."""
+    alone = [problem for problem in problems if problem.n_tasks == 1]
+    if len(alone) > 1 and len({problem.n_heads for problem in alone}) == 1:
+        # Equal tasks are told apart by their order.
+        numbers = _listed([number for problem in dict.fromkeys(alone) for number in _tasks_of(problem, asked)])
+        others = [problem for problem in problems if problem.n_tasks > 1]
+        one = len(set(alone)) == 1
+        return [f"its task{'' if one else 's'} {numbers}{'' if one else ', each'} alone", *_parts(others, asked)]
+    told = []
+    for problem in problems:
+        tasks = _tasks_of(problem, asked)
+        first = tasks == tuple(range(1, len(tasks) + 1))
+        count = f"first {len(tasks)} tasks" if len(tasks) > 1 else "first task"
+        heads = f" and {problem.n_heads} head{'s' if problem.n_heads > 1 else ''}"
+        name = f"its {count}" if first else f"its task{'s' if len(tasks) > 1 else ''} {_listed(tasks)}"
+        told.append(name + heads * (problem.n_heads != asked.n_heads))
+    return told
+
+
+def _differences(problems: Sequence[Problem], given: Mapping[str, str]) -> str:
+    """The values of problems that are not those given: "d = 8, 12; H = 2 or 3"."""
     kinds = [_described(problem) for problem in problems]
-    given = _described(asked) if asked is not None else {}
     told = []
     for name, first in kinds[0].items():
         values = list(dict.fromkeys(kind[name] for kind in kinds))
         if values != [given.get(name)]:
             several = f"{first} to {values[-1]}" if len(values) > _LISTED else " or ".join(values)
             told.append(f"{name} = {several}")
-    return f"on {'; '.join(told)}" + (" instead" if asked is not None else "")
+    return "; ".join(told)
+
+
+def problems_of(place: Place) -> tuple[Problem, ...]:
+    """The problems in a place."""
+    return place if isinstance(place, tuple) else (place,) if isinstance(place, Problem) else ()
 
 
 def to_row(place: Place) -> Any:
@@ -106,7 +148,7 @@ def _coordinates(place: CovariateProblem, asked: Problem | None) -> str:
 def _listed(values: Sequence[int | Fraction]) -> str:
     numbers = list(map(_number, values))
     if len(numbers) > _LISTED + 1:
-        return f"{', '.join(numbers[:_LISTED])}, … ({len(numbers)} tasks)"
+        return f"{', '.join(numbers[:_LISTED])}, … ({len(numbers)})"
     return ", ".join(numbers)
 
 

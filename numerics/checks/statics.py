@@ -27,7 +27,7 @@ from ..codegen import compile_system
 from ..fit import power_law
 from ..optimum import Profile, search_optimum
 from ..problem import FloatArray, Problem
-from .finding import NONE_FAILS, Finding, Setting, fitted, proof
+from .finding import NONE_FAILS, Finding, Setting, at_least_two_tasks, fitted, proof
 
 FLOAT_ERROR = 1e-14
 
@@ -134,9 +134,7 @@ def factor_e_bound(setting: Setting) -> Finding:
 def strict_separation(setting: Setting) -> Finding:
     """The proof's steps, and the ratio of limit to single-head optimum for this problem (at H = I)."""
     steps = proof(separation().derivation)
-    if setting.problem.n_tasks < 2:
-        return steps
-    problem = setting.with_enough_heads()
+    problem = at_least_two_tasks(setting.with_enough_heads())
     ratio = task_allocation_limit().loss.exact(problem) / single_head_optimum().exact(problem)
     measured = to_float(ratio) if steps.measured == 0 else math.inf
     return Finding("symbolic", measured, 1.0, FLOAT_ERROR, "limit over single-head optimum", problem=problem)
@@ -144,7 +142,7 @@ def strict_separation(setting: Setting) -> Finding:
 
 def separation_for_long_contexts(setting: Setting) -> Finding:
     """The exact ratio over six decades of L: its deviation from the limit falls like 1/L."""
-    problem = setting.with_enough_heads()
+    problem = at_least_two_tasks(setting.with_enough_heads())
     limit = separation().limit.exact(problem)
     lengths = [10**power for power in range(6, 13)]
     deviations = []

@@ -29,8 +29,8 @@ _MODULES = {
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line ``words`` (default: the program's) and return the exit code.
 
-    0 done and every claim holds, 1 a claim fails, 2 bad input, 3 nothing fails but something is inconclusive,
-    4 the computation failed, 130 interrupted.  What went wrong is one sentence on standard error.
+    0 done and every claim that applies holds, 1 a claim fails, 2 bad input, 3 nothing fails but something is
+    inconclusive, 4 the computation failed, 130 interrupted.  What went wrong is one sentence on standard error.
     """
     collect_rarely()
     try:

@@ -42,7 +42,7 @@ FORMATS = ("text", "latex", "markdown", "html")
 REPORT_FOLDER = "headflow-report"
 
 _CODES = """exit codes:
-  0 done and every claim holds   1 a claim fails   2 bad input
+  0 done and every claim that applies holds   1 a claim fails   2 bad input
   3 nothing fails but something is inconclusive
   4 the computation failed       130 interrupted"""
 

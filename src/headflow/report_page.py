@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -144,15 +145,17 @@ def _dynamics(report: Report) -> str:
 
 
 def _verdicts(report: Report) -> str:
+    from .numerics.verdict_words import grounds, in_order, place
+
     rows = []
-    for verdict in report.verification.verdicts:
+    for verdict, under in in_order(report.verification.verdicts):
         title = f'<a href="#statement-{escape(verdict.id)}">{html_prose(verdict.title)}</a>'
+        notes = [verdict.source] if under else [verdict.source, grounds(verdict)]
         rows.append(
             (
-                f'{title}<br/><span class="note">{html_prose(verdict.source)}</span>',
-                f'<span class="{verdict.verdict}">{verdict.verdict}</span>',
-                f"{html_prose(verdict.what)}<br/>"
-                f'<span class="note">{escape(verdict.evidence.replace("_", " "))}</span>',
+                f"{'– ' if under else ''}{title}{_notes(notes)}",
+                f'<span class="{verdict.verdict}">{verdict.verdict.replace("_", " ")}</span>',
+                f"{html_prose(verdict.what)}{_notes([verdict.evidence.replace('_', ' '), place(verdict)])}",
                 number(verdict.measured, 4),
                 number(verdict.bound, 4),
                 number(verdict.error, 2),
@@ -160,10 +163,16 @@ def _verdicts(report: Report) -> str:
         )
     words = (
         "A statement holds where what was measured stays below its bound by more than the error of the "
-        "measurement, fails where it exceeds the bound by more than that, and is inconclusive in between."
+        "measurement, fails where it exceeds the bound by more than that, and is inconclusive in between, or where it "
+        "could not be measured. It does not apply where the problem violates one of its hypotheses. What restates a "
+        "theorem, or follows from it in one line, stands under it."
     )
     head = ("Statement", "verdict", "what was measured", "measured", "bound", "error")
     return f'<p class="note">{words}</p>' + table(head, rows, numeric=[3, 4, 5])
+
+
+def _notes(notes: Iterable[str]) -> str:
+    return "".join(f'<br/><span class="note">{html_prose(note)}</span>' for note in notes if note)
 
 
 def _provenance(report: Report) -> str:

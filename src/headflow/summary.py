@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from .plotting import power_of_ten
@@ -109,20 +108,4 @@ def answer(trajectory: Trajectory, comparison: Comparison, verification: Verific
             f"The best any weights with {heads} can do is {number(best)}; the bound for any number of heads "
             f"is {number(bound)}, the best of a single head {number(single)}."
         )
-    return [flow, levels, verdict_sentence(verification)]
-
-
-def verdict_sentence(verification: Verification) -> str:
-    """How many statements hold, fail, or stay open."""
-    counts = Counter(str(verdict.verdict) for verdict in verification.verdicts)
-    total = sum(counts.values())
-    if counts["holds"] == total:
-        return f"All {total} statements hold."
-    parts = [f"{counts['holds']} hold{'s' if counts['holds'] == 1 else ''}"]
-    parts += [f"{counts['fails']} fail{'s' if counts['fails'] == 1 else ''}"] if counts["fails"] else []
-    parts += (
-        [f"{counts['inconclusive']} {'is' if counts['inconclusive'] == 1 else 'are'} inconclusive"]
-        if counts["inconclusive"]
-        else []
-    )
-    return f"Of {total} statements {', '.join(parts)}."
+    return [flow, levels, verification.sentence]
