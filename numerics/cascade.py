@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 from scipy.integrate import solve_ivp
+from scipy.linalg import norm  # BLAS: no square leaves the range of float64
 from scipy.optimize import brentq
 
 from ..theory.coordinates import to_log
@@ -127,13 +129,30 @@ def cascade(problem: Problem, initial: InitialState) -> Cascade:
         If the truncated flow cannot be followed.
     """
     initial.check(problem, "balanced")
-    follow = _Waiting(problem, initial)
+    # The truncated flow is quadratic, so that weights, like signal powers, can be measured in units of their largest:
+    # then neither tiny starts nor huge powers leave the range of float64.
+    strongest = max(problem.signal_power)
+    scaled = problem.in_units_of(strongest)
+    logs = np.log(np.stack([initial.mu, initial.omega]))
+    largest = float(logs.max())
+    logs -= largest
+    follow = _Waiting(scaled, logs)
     while follow.waiting and follow.advance():
         pass
+
+    def in_time(scaled_time: float | None) -> float | None:
+        """Learning rate × steps."""
+        if scaled_time is None:
+            return None
+        try:
+            return math.exp(math.log(scaled_time) - largest - math.log(strongest))
+        except OverflowError:
+            raise InputError("an emergence time is beyond the range of float64: start from larger weights") from None
+
     return Cascade(
-        times=tuple(follow.times.get(task) for task in range(problem.n_tasks)),
+        times=tuple(in_time(follow.times.get(task)) for task in range(problem.n_tasks)),
         winners=tuple(follow.winners.get(task) for task in range(problem.n_tasks)),
-        plain=tuple(_alone(problem, initial, task) for task in range(problem.n_tasks)),
+        plain=tuple(in_time(_alone(scaled, logs, task)) for task in range(problem.n_tasks)),
         order=tuple(follow.times),
         reasons=follow.reasons,
     )
@@ -142,11 +161,11 @@ def cascade(problem: Problem, initial: InitialState) -> Cascade:
 class _Waiting:
     """The tasks that wait, their small weights, and the heads that are occupied."""
 
-    def __init__(self, problem: Problem, initial: InitialState) -> None:
+    def __init__(self, problem: Problem, logs: FloatArray) -> None:
         self.problem = problem
         self.t = 0.0
         self.waiting = list(range(problem.n_tasks))
-        self.logs: FloatArray = np.log(np.stack([initial.mu, initial.omega]))
+        self.logs = logs
         self.hosted: list[tuple[int, ...]] = [()] * problem.n_heads
         self.times: dict[int, float] = {}
         self.winners: dict[int, int] = {}
@@ -172,9 +191,8 @@ class _Waiting:
         return True
 
 
-def _alone(problem: Problem, initial: InitialState, task: int) -> float | None:
-    logs = np.log(np.stack([initial.mu[[task]], initial.omega[[task]]]))
-    found = _blow_up(problem, [task], logs, [()] * problem.n_heads, 0.0)
+def _alone(problem: Problem, logs: FloatArray, task: int) -> float | None:
+    found = _blow_up(problem, [task], logs[:, [task]], [()] * problem.n_heads, 0.0)
     return None if found is None else found[0]
 
 
@@ -194,10 +212,10 @@ def _blow_up(
         "P": np.array([occupied_power(problem, group) for group in hosted]),
     }
     velocity = _code().velocity.bind(values)
-    unit = 1.0 / float(np.linalg.norm(velocity(logs.ravel())))  # of time, whose error the solver controls
+    unit = 1.0 / float(norm(velocity(logs.ravel())))  # of time, whose error the solver controls
 
     def speed(y: FloatArray) -> float:
-        return unit * float(np.linalg.norm(velocity.evaluate(y[:-1])))
+        return unit * float(norm(velocity.evaluate(y[:-1])))
 
     def slope(_: float, y: FloatArray) -> FloatArray:
         return np.append(unit * velocity.evaluate(y[:-1]), 1.0) / speed(y)

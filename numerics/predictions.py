@@ -27,24 +27,40 @@ _NEAR: Final = 10.0  # a limit counts as reached, for what is predicted from the
 class Prediction:
     """One quantity: what the theory predicts, what the trajectory shows, and from where the prediction comes.
 
-    Where one of the two is None, ``note`` says why.
+    Where one of the two is None, ``note`` says why.  Where they are a ``label``, the number of a head from 1, they are
+    the same or different: a difference in per cent means nothing.
     """
 
     quantity: str
     predicted: float | None
     measured: float | None
     note: str
+    label: bool = False
 
     @property
     def relative_difference(self) -> float | None:
-        """(measured − predicted)/|predicted|; None where one is missing."""
-        if self.predicted is None or self.measured is None or not self.predicted:
+        """(measured − predicted)/|predicted|; None where one is missing, and for labels."""
+        if self.predicted is None or self.measured is None or not self.predicted or self.label:
             return None
         return (self.measured - self.predicted) / abs(self.predicted)
 
+    @property
+    def same(self) -> bool | None:
+        """Whether the two labels are the same; None where one is missing, and for what is no label."""
+        if self.predicted is None or self.measured is None or not self.label:
+            return None
+        return self.predicted == self.measured
+
+    @property
+    def comparison(self) -> str:
+        """The difference in words: in per cent, or "same" or "different"; empty where there is none."""
+        if self.same is not None:
+            return "same" if self.same else "different"
+        return "" if self.relative_difference is None else f"{100 * self.relative_difference:+.2f} %"
+
     def to_json(self) -> dict[str, Any]:
         """The row by name."""
-        return {**asdict(self), "relative_difference": self.relative_difference}
+        return {**asdict(self), "relative_difference": self.relative_difference, "same": self.same}
 
 
 def predictions(trajectory: Trajectory) -> tuple[Prediction, ...]:
@@ -67,19 +83,13 @@ def predictions(trajectory: Trajectory) -> tuple[Prediction, ...]:
 
 def prediction_lines(rows: Sequence[Prediction]) -> list[str]:
     """The table as lines of text: quantity, predicted, measured, difference, note."""
-    cells = [("phase", "predicted", "measured", "difference", "")]
-    for row in rows:
-        difference = row.relative_difference
-        cells.append(
-            (
-                row.quantity,
-                "—" if row.predicted is None else f"{row.predicted:.6g}",
-                "—" if row.measured is None else f"{row.measured:.6g}",
-                "" if difference is None else f"{difference:+.2%}",
-                row.note,
-            )
-        )
-    return aligned(cells) if rows else []
+    head = ("phase", "predicted", "measured", "difference", "")
+    cells = [(row.quantity, _shown(row.predicted), _shown(row.measured), row.comparison, row.note) for row in rows]
+    return aligned([head, *cells]) if rows else []
+
+
+def _shown(value: float | None) -> str:
+    return "—" if value is None else f"{value:.6g}"
 
 
 def _emergence(trajectory: Trajectory) -> Iterator[Prediction]:
@@ -112,6 +122,7 @@ def _emergence(trajectory: Trajectory) -> Iterator[Prediction]:
             None if winner is None else float(winner + 1),
             None if head is None else float(head + 1),
             "the first to blow up in the cascade" if head is not None else "no head does 90 % of its work at the end",
+            label=True,
         )
 
 

@@ -152,6 +152,24 @@ class Problem:
                 raise InputTypeError(f"a problem has no {name!r}; its values are {', '.join(values)}")
         return Problem(**(values | changes))
 
+    def in_units_of(self, power: Fraction) -> Problem:
+        """The problem with signal powers and noise in units of ``power``.
+
+        Its losses are those of the problem over ``power``, and its flow runs ``power`` times slower.
+
+        Raises ``InputError`` where one of them is too far from the unit for float64.
+        """
+        try:
+            return self.replace(
+                signal_power=[own / power for own in self.signal_power], noise_variance=self.noise_variance / power
+            )
+        except InputError:
+            got = ", ".join(map(literal, (*self.signal_power, self.noise_variance)))
+            raise InputError(
+                "signal powers and noise differ by more than float64 can hold beside each other, "
+                f"which must be a factor below 1e308; got {got}"
+            ) from None
+
     def subset(self, tasks: Iterable[int], n_heads: int) -> Problem:
         """The problem of some of the tasks alone, learned by ``n_heads`` heads.
 

@@ -10,7 +10,7 @@ import pytest
 from cases import REFERENCE
 from headflow import InitialState, Problem, compare, integrate
 from headflow.cli import main
-from headflow.numerics.predictions import prediction_lines, predictions
+from headflow.numerics.predictions import Prediction, prediction_lines, predictions
 
 SINGLE = Problem(dims=[10], signal_power=[1], noise_variance="0.1", context_length=100, n_heads=2)
 
@@ -24,7 +24,7 @@ def test_balanced_emergence_winners_and_late_constant():
     rows = by_quantity(run)
     for task in (1, 2, 3):
         assert abs(rows[f"emergence of task {task}"].relative_difference) < 3e-3
-        assert rows[f"head of task {task}"].relative_difference == 0
+        assert rows[f"head of task {task}"].same is True
     late = rows["K of the gap K/t²"]
     assert late.predicted == pytest.approx(698.367, abs=1e-3)
     assert abs(late.relative_difference) < 1e-3
@@ -43,7 +43,7 @@ def test_split_sign_change():
     assert abs(change.relative_difference) < 5e-3
     for task in (1, 2, 3):  # though it has escaped since
         assert abs(rows[f"emergence of task {task}"].relative_difference) < 5e-3
-        assert rows[f"head of task {task}"].relative_difference == 0
+        assert rows[f"head of task {task}"].same is True
     assert "K of the gap K/t²" not in rows
 
 
@@ -82,4 +82,12 @@ def test_command_line(capsys):
     numbers += ["--t-final", "1e3", "--json"]
     assert main(["compare", *numbers]) == 0
     rows = json.loads(capsys.readouterr().out)["predictions"]
-    assert {"quantity", "predicted", "measured", "note", "relative_difference"} == set(rows[0])
+    assert {"quantity", "predicted", "measured", "note", "label", "relative_difference", "same"} == set(rows[0])
+
+
+def test_labels_are_the_same_or_different():
+    """Head 1 instead of head 2 is no deviation of −50 %."""
+    rows = [Prediction("head of task 1", 2.0, seen, "", label=True) for seen in (1.0, 2.0, None)]
+    assert [row.comparison for row in rows] == ["different", "same", ""]
+    assert [row.relative_difference for row in rows] == [None, None, None]
+    assert "%" not in "".join(prediction_lines(rows))

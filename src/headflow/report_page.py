@@ -117,7 +117,7 @@ def _predictions(report: Report) -> list[Section]:
             f'{html_prose(row.quantity)}<br/><span class="note">{html_prose(row.note)}</span>',
             number(row.predicted),
             number(row.measured),
-            "" if row.relative_difference is None else _unbroken(f"{100 * row.relative_difference:+.2f} %"),
+            _unbroken(row.comparison),
         )
         for row in rows
     ]

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from sympy import Add, Expr, Indexed, Integer, KroneckerDelta, Sum, Symbol, sympify
+from sympy import Add, Expr, Indexed, Integer, KroneckerDelta, Pow, Sum, Symbol, exp, sympify
 
 from .definitions import Definition
+from .large_power import exponential_at, power
 from .nodes import bounds, check, entry_of, rebuild
 
 Values = Mapping[str, Any]
@@ -73,6 +74,11 @@ def unroll(expression: Expr, values: Values, definitions: Iterable[Definition] =
                     for point in product(*(range(1, int(size) + 1) for size in sizes))
                 )
             )
-        return rebuild(node, [of(argument, scope) for argument in node.args]) if node.args else node
+        if not node.args:
+            return node
+        arguments = [of(argument, scope) for argument in node.args]
+        if isinstance(node, exp) and arguments[0].is_number:
+            return exponential_at(arguments[0])
+        return power(*arguments) if isinstance(node, Pow) and not isinstance(node, exp) else rebuild(node, arguments)
 
     return of(check(expression), {})

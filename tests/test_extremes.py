@@ -1,0 +1,144 @@
+"""Extreme sizes and scales: the right number or one sentence, never a hang, a warning or an error of another kind."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import suppress
+
+import mpmath
+import numpy as np
+import pytest
+from sympy import N, Rational
+
+import headflow as hf
+from headflow.errors import HeadflowError
+from headflow.numerics.cascade import cascade
+from headflow.numerics.single_head import single_head_loss
+from headflow.theory import task_allocation_limit
+from headflow.theory.indexed.large_power import LargePower, power
+from oracles.single_head_finite_d import single_head_finite_d
+
+
+class TestLargePowers:
+    @pytest.mark.parametrize(("base", "exponent"), [(Rational(3, 2), 5), (Rational(4, 9), Rational(1, 2)), (2, 100)])
+    def test_small_powers_are_worked_out(self, base, exponent):
+        assert power(Rational(base), Rational(exponent)) == Rational(base) ** Rational(exponent)
+
+    @pytest.mark.parametrize("dim", [4001, 10**6, 10**9 + 1, 2**53 - 1, 2**53])
+    def test_large_powers_have_every_digit_asked_for(self, dim):
+        found = power(Rational(dim + 2, dim), Rational(dim + 2, 2))
+        assert isinstance(found, LargePower)
+        for digits in (15, 60):
+            with mpmath.workdps(digits + 40):
+                right = (1 + mpmath.mpf(2) / dim) ** (mpmath.mpf(dim) / 2 + 1)
+                assert abs(mpmath.mpf(str(N(found, digits))) / right - 1) < mpmath.mpf(10) ** (2 - digits)
+
+    @pytest.mark.parametrize("dims", [(10**6, 10), (2**53, 2**53 - 1), (10**12 + 1, 1)])
+    def test_limit_of_the_closure_finite_d(self, dims):
+        problem = hf.Problem(dims=dims, signal_power=[1, 2], noise_variance=0.1, context_length=100, n_heads=2)
+        right = mpmath.mpf(0)
+        with mpmath.workdps(40):
+            for dim, signal in zip(dims, (1, 2), strict=True):
+                c = (1 + mpmath.mpf("0.1") / signal) * dim / 100
+                kappa = (1 + mpmath.mpf(2) / dim) ** (mpmath.mpf(dim) / 2 + 1)
+                right += signal * kappa * c / (1 + kappa * c)
+            assert task_allocation_limit("finite_d").loss.evaluate(problem) == pytest.approx(float(right), rel=1e-15)
+
+
+def _drawn(rng: np.random.Generator) -> hf.Problem:
+    """Dimensions up to 1e7, noise up to 1e12, signal powers that differ by hundreds of decades or not at all."""
+    n_tasks = int(rng.integers(2, 5))
+    dims = np.round(10 ** rng.uniform(0, rng.choice([1.5, 4, 7]), n_tasks)).astype(int).tolist()
+    far = 10.0 ** rng.choice([0, 0, 300, -300, 8, -8], n_tasks if rng.random() < 0.3 else 1)
+    return hf.Problem(
+        dims=dims,
+        signal_power=[float(f"{x:.3g}") for x in 10 ** rng.uniform(-1, 1, n_tasks) * far],
+        noise_variance=float(f"{10 ** rng.uniform(-2, rng.choice([1, 6, 12])):.3g}"),
+        context_length=int(10 ** rng.uniform(0, 5)),
+        n_heads=1,
+    )
+
+
+def _against_nested_roots(seeds: range) -> None:
+    for seed in seeds:
+        problem = _drawn(np.random.default_rng(seed))
+        found = single_head_loss(problem, "finite_d")
+        right = single_head_finite_d(
+            problem.dims, list(map(float, problem.signal_power)), float(problem.noise_variance), problem.context_length
+        )
+        assert abs(float(found.value / right - 1)) < max(1e-11, 10 * found.error), problem
+
+
+class TestOneHead:
+    """A minimum that exists is found at every scale."""
+
+    def test_against_nested_roots(self):
+        _against_nested_roots(range(2))
+
+    @pytest.mark.slow
+    def test_many_against_nested_roots(self):
+        _against_nested_roots(range(2, 40))
+
+
+class TestCascade:
+    """The truncated flow has no scale of its own: weights in other units, or powers, change the unit of time alone."""
+
+    @pytest.mark.parametrize(
+        ("scale", "unit"), [(1e-300, 1), (1e-160, 1), (1e-3, 10**300), (1e-3, Rational(1, 10**300))]
+    )
+    def test_any_scale(self, scale, unit):
+        unit = hf.Problem([1], [str(unit)], 1, 1, 1).signal_power[0]
+        powers, noise = [1, 2, 3], Rational(1, 10)
+        problem = hf.Problem([10, 4, 7], powers, str(noise), 100, 3)
+        same = problem.replace(signal_power=[x * unit for x in problem.signal_power], noise_variance=unit / 10)
+        one = cascade(problem, hf.InitialState.random(problem, scale=1.0))
+        other = cascade(same, hf.InitialState.random(same, scale=scale))
+        assert other.winners == one.winners
+        assert np.array(other.times) * scale * float(unit) == pytest.approx(one.times, rel=1e-8)
+
+    def test_powers_that_float64_cannot_hold_together(self):
+        problem = hf.Problem([3, 3], [1e300, 1e-300], 0.1, 100, 2)
+        with pytest.raises(hf.errors.InputError, match="more than float64 can hold beside each other"):
+            cascade(problem, hf.InitialState.random(problem))
+
+
+EXTREMES = {
+    "many coordinates": ([10**6, 10], [1, 1], 0.1, 100, 2),
+    "few and many under noise": ([2, 1000], [1, 1], 1e6, 100, 2),
+    "one example under noise": ([10**6, 10, 2], [1, 1, 1], 1e12, 1, 3),
+    "strong": ([10, 10], [1e300, 1e300], 0.1, 100, 2),
+    "weak": ([10, 10], [1e-300, 1e-300], 0.1, 100, 2),
+    "unequal": ([10, 10], [1, 1e-300], 0.1, 100, 2),
+    "the largest dimension": ([2**53, 10], [1, 1], 0.1, 100, 2),
+    "one of each": ([1], [1], 0.1, 1, 1),
+}
+
+
+@pytest.mark.parametrize("closure", ["leading", "finite_d"])
+@pytest.mark.parametrize("name", EXTREMES)
+def test_compare_gives_numbers_or_one_sentence(name, closure):
+    dims, powers, noise, length, heads = EXTREMES[name]
+    problem = hf.Problem(dims, powers, noise, length, heads)
+    start = hf.InitialState.random(problem, scale=min(length**-0.75, 0.2 / math.sqrt(sum(dims))))
+    run = None
+    with suppress(HeadflowError):  # one sentence
+        run = hf.integrate(problem, start, closure=closure, t_final=1e3)
+    found = hf.compare(problem, run, closure)
+    json.dumps(found.to_json(), allow_nan=False)
+    assert str(found)
+    entry = found.losses["single_head_optimum"]
+    assert entry.applicable, entry.reason
+    assert 0 < entry.value <= sum(map(float, problem.signal_power)) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-160])
+def test_compare_from_tiny_starts(scale):
+    """No float64 can tell times within an emergence at 1e160 apart; when it comes is predicted all the same."""
+    problem = hf.Problem([10, 10], [1, 1], 0.1, 100, 2)
+    run = hf.integrate(problem, hf.InitialState.random(problem, scale=scale), t_final=1e4)
+    rows = {row.quantity: row for row in hf.compare(problem, run).predictions}
+    one = cascade(problem, hf.InitialState.random(problem, scale=1.0))
+    for task in (1, 2):
+        assert rows[f"emergence of task {task}"].predicted == pytest.approx(one.times[task - 1] / scale, rel=1e-8)
+        assert rows[f"emergence of task {task}"].measured is None
