@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import pickle
-import time
 from typing import Any
 
 import numpy as np
@@ -155,11 +154,9 @@ def test_many_variables_start_with_explicit_steps(monkeypatch: pytest.MonkeyPatc
         hf.integrate(REFERENCE, START, method="BDF")
 
 
-def test_it_is_fast() -> None:
-    hf.integrate(REFERENCE, START, t_final=10)  # makes the code
-    began = time.perf_counter()
-    hf.integrate(REFERENCE, START, t_final=1e4)
-    assert time.perf_counter() - began < 1
+def test_it_takes_few_evaluations() -> None:
+    """Two integrations over four decades of time; benchmarks measure seconds."""
+    assert hf.integrate(REFERENCE, START, t_final=1e4).stats.evaluations < 12_000
 
 
 @pytest.mark.slow

@@ -102,18 +102,11 @@ def test_the_readme_sets_up_with_two_commands_and_ci_runs_the_second() -> None:
 
 def test_importing_headflow_is_light() -> None:
     code = """
-import sys, time
-start = time.perf_counter()
+import sys
 import headflow, headflow.theory, headflow.numerics, headflow.errors
-print(time.perf_counter() - start)
 print(*{"numpy", "scipy", "sympy", "mpmath", "matplotlib", "pandas", "xarray", "tqdm"} & set(sys.modules))
 """
-    times = []
-    for _ in range(3):
-        seconds, heavy = python(code).stdout.splitlines()
-        assert heavy == ""
-        times.append(float(seconds))
-    assert min(times) < 0.1
+    assert python(code).stdout == "\n"
 
 
 @pytest.mark.parametrize("folder", ["theory", "numerics"])
