@@ -18,11 +18,22 @@ from .certificates import arithmetic
 from .checks.exploration import Exploration, Explored
 from .checks.finding import DIGITS, Setting
 from .problem import Problem
+from .seal import BLANK, check_seal, sealed
 from .verdict import Verdict
 
 KIND = "headflow verification certificate"
 _LIBRARIES = ("sympy", "numpy", "scipy", "mpmath", "python-flint")
 # What a certificate was asked for; a file is continued only for the same question.
+# What these must be.
+_KINDS = {
+    "environment": dict,
+    "problem": dict,
+    "seed": int,
+    "digits": int,
+    "quick": bool,
+    "claims": list,
+    "verdicts": list,
+}
 _QUESTION = ("version", "environment", "problem", "seed", "quick", "digits", "claims")
 
 
@@ -51,6 +62,7 @@ def content(
         "schema": 1,
         "version": __version__,
         "kind": KIND,
+        "seal": BLANK,
         "environment": environment(),
         "problem": setting.problem.to_dict(),
         "closure": "leading",
@@ -69,10 +81,10 @@ def write(path: Path, certificate: Mapping[str, Any]) -> None:
 
     Raises ``InputError`` where it cannot be written.
     """
-    text = json.dumps(certificate, indent=1, allow_nan=False) + "\n"
+    text = sealed((json.dumps(certificate, indent=1, allow_nan=False) + "\n").encode())
     beside = path.absolute().parent / f".{path.name}-{secrets.token_hex(4)}"
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(text)
         os.replace(beside, path)
     except OSError as error:
         beside.unlink(missing_ok=True)
@@ -80,24 +92,48 @@ def write(path: Path, certificate: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a certificate; ``InputError`` if it is none."""
+    """Read a certificate; ``InputError`` if it is none, or holds no question that can be asked again."""
+    text = _bytes_of(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+        found = json.loads(text)
     except ValueError:
         raise InputError(f"{path} is not JSON") from None
     if not isinstance(found, dict) or found.get("kind") != KIND:
         raise InputError(f"{path} is not a verification certificate of headflow")
+    found = {"digits": DIGITS, **found}  # certificates of older versions do not say it
     missing = {"schema", "environment", "problem", "seed", "quick", "claims", "verdicts"} - set(found)
     if missing or found["schema"] != 1:
         raise InputError(f"{path} is not a complete certificate of schema 1: it lacks {', '.join(sorted(missing))}")
-    return {"digits": DIGITS, **found}  # certificates of older versions do not say it
+    for name, kind in _KINDS.items():
+        if not isinstance(found[name], kind) or isinstance(found[name], bool) != (kind is bool):
+            raise InputError(f"{path} is damaged: its {name} cannot be {found[name]!r}")
+    if not all(isinstance(claim, str) for claim in found["claims"]):
+        raise InputError(f"{path} is damaged: its claims are not ids")
+    if not all(isinstance(row, dict) for row in found["verdicts"]):
+        raise InputError(f"{path} is damaged: one of its verdicts is none")
+    return found
+
+
+def intact(path: Path) -> bool:
+    """Whether a certificate is, byte by byte, as it was written."""
+    try:
+        check_seal(_bytes_of(path), path, "certificate of headflow")
+    except InputError:
+        return False
+    return True
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def begun(path: Path, question: Mapping[str, Any]) -> dict[str, Any]:
-    """A certificate that was begun for the same question; ``InputError`` if it was another."""
+    """A certificate that was begun for the same question; ``InputError`` if it was another, or was changed since."""
     found = read(path)
+    check_seal(_bytes_of(path), path, "certificate of headflow")
     for name in _QUESTION:
         if found.get(name) != question[name]:
             raise InputError(f"{path} was begun with another {name}; give another file, or --force to start anew")

@@ -127,7 +127,7 @@ class InitialState:
         drawn = RandomStart(
             scale=as_float("scale", problem.context_length**-0.75 if scale is None else scale, positive=True),
             jitter=as_float("jitter", jitter, least=0),
-            seed=_seed(seed),
+            seed=checked_seed(seed),
         )
         shape = (problem.n_tasks, problem.n_heads)
         uniform = np.random.default_rng(drawn.seed).random(shape)
@@ -241,7 +241,7 @@ def _eigenvalues(name: str, values: ArrayLike) -> FloatArray:
     return array
 
 
-def _seed(seed: object) -> int:
+def checked_seed(seed: object) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise InputTypeError(f"seed must be an integer, got {shown(seed)} ({type(seed).__name__})")
     if seed < 0:

@@ -20,6 +20,7 @@ from .checks.exploration import Explored
 from .checks.finding import DIGITS, carried_out, unmeasured
 from .checks.registry import checks_of, explorations_of, is_own, known_id, known_ids, known_statement
 from .helpers import helpers
+from .initial import checked_seed
 from .problem import Problem
 from .verdict import Outcome, Verdict, judged, worst
 from .verdict_table import html_table, table
@@ -135,7 +136,7 @@ def verify(
     if not LEAST_DIGITS <= digits <= MOST_DIGITS:
         raise InputError(f"digits must lie between {LEAST_DIGITS} and {MOST_DIGITS}, got {digits}")
     ids = [known_id(claim) for claim in claims] or list(known_ids())
-    setting = Setting(problem, seed, quick, digits)
+    setting = Setting(problem, checked_seed(seed), quick, digits)
     known = explorations_of(ids)
     path = None if certificate is None else Path(certificate)
     done: dict[str, Verdict] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import random
@@ -15,6 +16,8 @@ from sympy import E, Integer, Rational, Symbol, exp, log, sqrt, symbols
 import headflow as hf
 from headflow import cli
 from headflow.errors import InputError
+from headflow.numerics import certificate_file
+from headflow.numerics.certificate_changes import changes
 from headflow.numerics.certificates import (
     Equations,
     Interval,
@@ -28,6 +31,7 @@ from headflow.numerics.certificates import (
     unique_solution,
 )
 from headflow.numerics.checks.finding import Finding, enclosed
+from headflow.numerics.seal import BLANK
 from headflow.numerics.verdict import Verdict, judged, outcome
 from headflow.theory.statements import statement
 
@@ -212,6 +216,36 @@ def written(tmp_path_factory):
     return path, found, json.loads(path.read_text())
 
 
+# Entries of a certificate that are compared with what is installed, or asked for again.
+ASKED = ("seal", "environment", "version", "claims", "problem", "seed", "quick", "digits", "schema", "kind")
+
+
+def leaves(value, path=()):
+    """The paths to all numbers, words and nulls of a JSON value, and to empty lists."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not isinstance(value, dict | list) or value == []:
+        yield path
+    for key, entry in entries:
+        yield from leaves(entry, (*path, key))
+
+
+def another(value):
+    """Another value of the same kind where there is one."""
+    if isinstance(value, bool) or value is None:
+        return not value
+    if isinstance(value, int | float):
+        return 2 * value + 1
+    return (
+        [*value, "more"] if isinstance(value, list) else value + "0" if value.startswith(("0x", "-0x")) else value + "x"
+    )
+
+
+def resealed(content, path):
+    """Written as if headflow had: what is forged with its digest."""
+    certificate_file.write(path, {**content, "seal": BLANK})
+    return path
+
+
 class TestFile:
     def test_it_is_complete(self, written):
         path, found, content = written
@@ -245,22 +279,33 @@ class TestFile:
                 "idle-head: the enclosure of",
             ),
             (lambda c: c["verdicts"].pop(), "balanced-flow: the verdict was missing"),
+            (
+                lambda c: c["verdicts"][4]["findings"][1].update(measured=-1234.0, error=1e9),
+                "balanced-flow: measured (float) was -1234.0",
+            ),
+            (lambda c: c["verdicts"].append(c["verdicts"][0]), "certificate: a verdict that was not asked for"),
+            (lambda c: c["claims"].pop(), "certificate: a verdict that was not asked for was balanced-flow"),
+            (lambda c: c["verdicts"][1].update(title="Proved by us"), "universal-bound: title was Proved by us"),
+            (lambda c: c["verdicts"].reverse(), "certificate: the order of the verdicts"),
+            (lambda c: c["verdicts"][0].pop("unmet"), "factor-e: unmet was missing"),
+            (lambda c: c["verdicts"][0].update(note="checked twice"), "factor-e: note was checked twice, is missing"),
+            (lambda c: c.update(complete=False), "certificate: complete was False, is True"),
+            (lambda c: c.update(seed=4), "balanced-flow: seed (float) was 3, is 4"),
+            (lambda c: c["problem"].update(context_length=51), "factor-e: measured"),
+            (lambda c: c["verdicts"][0]["findings"].pop(), "factor-e: number of findings was 1, is 2"),
         ],
     )
     def test_a_forged_number_is_found(self, written, tmp_path, change, told):
         content = json.loads(written[0].read_text())
         change(content)
-        path = tmp_path / "forged.json"
-        path.write_text(json.dumps(content))
-        again = hf.recheck(path)
+        again = hf.recheck(resealed(content, tmp_path / "forged.json"))
         assert any(str(entry).startswith(told) for entry in again.changes)
         assert again.exit_code == 1
 
     def test_another_environment_is_told_and_changes_no_verdict(self, written, tmp_path):
         content = json.loads(written[0].read_text())
         content["environment"]["numpy"] = "1.0"
-        path = tmp_path / "older.json"
-        path.write_text(json.dumps(content))
+        path = resealed(content, tmp_path / "older.json")
         again = hf.recheck(path)
         assert [entry.what for entry in again.changes] == ["numpy"]
         assert again.exit_code == 0
@@ -269,8 +314,7 @@ class TestFile:
         content = json.loads(written[0].read_text())
         whole = dict(content)
         content.update(complete=False, verdicts=content["verdicts"][:3])
-        path = tmp_path / "begun.json"
-        path.write_text(json.dumps(content))
+        path = resealed(content, tmp_path / "begun.json")
         from headflow.numerics import verify as module
 
         asked = []
@@ -279,8 +323,93 @@ class TestFile:
         hf.verify(PROBLEM, CLAIMS, quick=True, seed=3, certificate=path, resume=True)
         assert asked == CLAIMS[3:]
         assert json.loads(path.read_text()) == whole
+        path.write_text(json.dumps(content))
+        with pytest.raises(InputError, match="is damaged or was changed"):
+            hf.verify(PROBLEM, CLAIMS, quick=True, seed=3, certificate=path, resume=True)
+        resealed(whole, path)
         with pytest.raises(InputError, match="was begun with another seed"):
             hf.verify(PROBLEM, CLAIMS, quick=True, seed=4, certificate=path, resume=True)
+
+    def test_every_entry_that_is_changed_is_noticed(self, written):
+        """Each leaf in turn: its digest tells, and what is found again does too, even under a new digest."""
+        content = written[2]
+        count = 0
+        for path in leaves(content):
+            if path[0] in (
+                "seal",
+                "environment",
+                "version",
+                "claims",
+                "problem",
+                "seed",
+                "quick",
+                "digits",
+                "schema",
+                "kind",
+            ):
+                continue  # compared elsewhere: with what is installed, or asked for again
+            forged = copy.deepcopy(content)
+            at = forged
+            for key in path[:-1]:
+                at = at[key]
+            at[path[-1]] = another(at[path[-1]])
+            assert list(changes(forged, content)), path
+            count += 1
+        assert count > 400
+
+    def test_every_byte_is_sealed(self, written, tmp_path):
+        text = written[0].read_bytes()
+        draw = random.Random(0)
+        path = tmp_path / "flipped.json"
+        for _ in range(200):
+            place = draw.randrange(len(text))
+            path.write_bytes(text[:place] + bytes([text[place] ^ 1 << draw.randrange(8)]) + text[place + 1 :])
+            assert not certificate_file.intact(path)
+        assert certificate_file.intact(written[0])
+
+    @pytest.mark.parametrize(
+        ("changed", "told"),
+        [
+            ({"seed": "x"}, "its seed cannot be 'x'"),
+            ({"seed": True}, "its seed cannot be True"),
+            ({"quick": 1}, "its quick cannot be 1"),
+            ({"claims": [1]}, "its claims are not ids"),
+            ({"verdicts": ["holds"]}, "one of its verdicts is none"),
+            ({"schema": 2}, "certificate of schema 1"),
+            ({"kind": "other"}, "is not a verification certificate"),
+            ({"problem": []}, "its problem cannot be"),
+            ({"problem": {"dims": [4]}}, "holds a problem that cannot be read"),
+            ({"digits": 5}, "digits must lie between"),
+            ({"seed": -1}, "seed"),
+        ],
+    )
+    def test_a_question_that_cannot_be_asked_again(self, written, tmp_path, changed, told):
+        path = resealed({**written[2], **changed}, tmp_path / "c.json")
+        with pytest.raises(InputError, match=told):
+            hf.recheck(path)
+
+    def test_numbers_that_differ_within_the_error_found_now_are_the_same(self, written):
+        again = copy.deepcopy(written[2])
+        (finding,) = (f for f in again["verdicts"][4]["findings"] if f["evidence"] == "float")
+        finding["measured"] += finding["error"] / 2
+        assert not list(changes(again, written[2]))
+        finding["measured"] += finding["error"]
+        assert [str(change)[:31] for change in changes(again, written[2])] == ["balanced-flow: measured (float)"]
+
+    def test_ends_of_another_arithmetic_may_be_others_but_not_apart_or_wide(self, written):
+        content = written[2]
+        again = copy.deepcopy(content)
+        again["environment"]["arithmetic"] = "other"
+        claim = again["verdicts"][0]["findings"][1]["certified"][0]
+        low, high = (float.fromhex(claim[name]) for name in ("lower", "upper"))
+        claim.update(cells=7, arithmetic="other", upper=(high + (high - low)).hex())
+        assert not list(changes(again, content))
+        for ends in ((low, high + 100 * (high - low) + 1), (high + 1, high + 2)):
+            claim.update(lower=ends[0].hex(), upper=ends[1].hex())
+            assert "the enclosure of" in str(next(iter(changes(again, content))))
+        for broken in (None, "wide", 3):
+            claim.update(lower=low.hex(), upper=broken)
+            assert list(changes(again, content))
 
     @pytest.mark.parametrize(
         ("text", "told"),

@@ -8,8 +8,10 @@ import json
 import pytest
 
 from headflow import Problem, recheck, verify
+from headflow.numerics import certificate_file
 from headflow.numerics.checks import CHECKS, EXPLORATIONS
 from headflow.numerics.checks.exploration import Case, Exploration
+from headflow.numerics.seal import BLANK
 from headflow.numerics.verify import Verification
 
 PROBLEM = Problem(dims=[10, 10], signal_power=[1, 1], noise_variance=0.1, context_length=100, n_heads=2)
@@ -95,9 +97,9 @@ def test_explorations_are_shown_and_kept_in_the_certificate(tmp_path):
     assert kept["explorations"] == [json.loads(json.dumps(one.to_row()))]
     assert recheck(path).changes == ()
     kept["explorations"][0]["confirmed"] = False
-    path.write_text(json.dumps(kept))
+    certificate_file.write(path, {**kept, "seal": BLANK})
     (change,) = recheck(path).changes
-    assert str(change) == "factor-e: whether it fails without “H ≥ I” was False, is True"
+    assert str(change) == "factor-e: confirmed (fails without “H ≥ I”) was False, is True"
 
 
 def test_what_was_explored_is_continued_and_never_lost(tmp_path, monkeypatch):
@@ -119,7 +121,7 @@ def test_what_was_explored_is_continued_and_never_lost(tmp_path, monkeypatch):
     content.update(complete=False)
     last, other = content["explorations"].pop(), content["explorations"][0]
     other["outside"]["problem"]["context_length"] += 1
-    path.write_text(json.dumps(content))
+    certificate_file.write(path, {**content, "seal": BLANK})
     verify(PROBLEM, claims, quick=True, certificate=path, resume=True, explore=True)
     assert asked == [other["statement"], last["statement"]]
     assert path.read_text() == written
