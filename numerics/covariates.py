@@ -24,7 +24,7 @@ class CovariateProblem:
         Λ_a, the eigenvalues of the covariance of x.
     regressor_variances : D numbers > 0
         τ_a, the variances of the entries of β in the eigenbasis.
-    noise_variance : number > 0
+    noise_variance : number ≥ 0
         σ².
     context_length : integer ≥ 1
         L.
@@ -60,7 +60,7 @@ class CovariateProblem:
             for name, values in given.items()
         }
         checked |= {
-            "noise_variance": positive_fraction("noise_variance", noise_variance),
+            "noise_variance": positive_fraction("noise_variance", noise_variance, or_zero=True),
             "context_length": positive_integer("context_length", context_length),
             "n_heads": positive_integer("n_heads", n_heads),
         }

@@ -52,15 +52,16 @@ def positive_integer(name: str, value: object) -> int:
     return number
 
 
-def positive_fraction(name: str, value: object) -> Fraction:
-    """``value`` as an exact number > 0 within the range of float64.
+def positive_fraction(name: str, value: object, *, or_zero: bool = False) -> Fraction:
+    """``value`` as an exact number > 0 within the range of float64; also 0 where ``or_zero``.
 
     Raises
     ------
     InputTypeError
         For anything but an int, float, str, Decimal, Fraction or a NumPy or SymPy number of these kinds.
     InputError
-        If it is not positive, not finite, not a number (a str), or outside the range of float64.
+        If it is negative, zero where that is not allowed, not finite, not a number (a str), or outside the range of
+        float64.
     """
     if isinstance(value, bool | np.bool_):
         raise _wrong_kind(name, "a number", value)
@@ -70,8 +71,10 @@ def positive_fraction(name: str, value: object) -> Fraction:
         number = _parsed(name, value)
     else:
         raise _wrong_kind(name, "a number", value)
+    if not number and or_zero:
+        return number
     if number <= 0:
-        raise InputError(f"{name} must be positive, got {shown(value)}")
+        raise InputError(f"{name} must be {'at least 0' if or_zero else 'positive'}, got {shown(value)}")
     try:
         representable = float(number) > 0
     except OverflowError:

@@ -29,8 +29,8 @@ class Problem:
         d_i, the number of coordinates of task i.
     signal_power : I numbers > 0
         λ_i = E|β_i|², the variance of the noise-free response of task i.
-    noise_variance : number > 0
-        σ², the variance of the label noise.
+    noise_variance : number ≥ 0
+        σ², the variance of the label noise; 0 for labels without noise.
     context_length : integer ≥ 1
         L, the number of examples in the context.
     n_heads : integer ≥ 1
@@ -72,7 +72,7 @@ class Problem:
                 positive_fraction(f"signal_power[{i}]", value)
                 for i, value in enumerate(items("signal_power", signal_power))
             ),
-            "noise_variance": positive_fraction("noise_variance", noise_variance),
+            "noise_variance": positive_fraction("noise_variance", noise_variance, or_zero=True),
             "context_length": positive_integer("context_length", context_length),
             "n_heads": positive_integer("n_heads", n_heads),
         }
@@ -109,8 +109,8 @@ class Problem:
 
     @property
     def snr(self) -> FloatArray:
-        """SNR_i = λ_i/σ², shape (I,)."""
-        with np.errstate(over="ignore"):
+        """SNR_i = λ_i/σ², shape (I,); infinite without noise."""
+        with np.errstate(over="ignore", divide="ignore"):
             return np.array(self.signal_power, dtype=np.float64) / float(self.noise_variance)
 
     def exact_values(self) -> dict[str, int | Fraction | tuple[int, ...] | tuple[Fraction, ...]]:

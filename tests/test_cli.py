@@ -184,7 +184,7 @@ def numbers(**changes: str) -> list[str]:
         ({"signal": "1,0"}, "signal_power[1] must be positive"),
         ({"signal": "1,nan"}, "signal_power[1] must be finite"),
         ({"signal": "1,1e999"}, "signal_power[1] must lie within the range of float64"),
-        ({"noise": "-0.1"}, "noise_variance must be positive"),
+        ({"noise": "-0.1"}, "noise_variance must be at least 0"),
         ({"noise": "inf"}, "noise_variance must be finite"),
         ({"heads": "0"}, "n_heads must be an integer from 1"),
         ({"context": "0"}, "context_length must be an integer from 1"),

@@ -13,6 +13,7 @@ from sympy import N, Rational
 
 import headflow as hf
 from headflow.errors import HeadflowError
+from headflow.numerics import CovariateProblem
 from headflow.numerics.cascade import cascade
 from headflow.numerics.single_head import single_head_loss
 from headflow.theory import task_allocation_limit
@@ -142,3 +143,24 @@ def test_compare_from_tiny_starts(scale):
     for task in (1, 2):
         assert rows[f"emergence of task {task}"].predicted == pytest.approx(one.times[task - 1] / scale, rel=1e-8)
         assert rows[f"emergence of task {task}"].measured is None
+
+
+@pytest.mark.parametrize(
+    ("parametrisation", "closure"), [("merged", "leading"), ("balanced", "finite_d"), ("split", "first_order")]
+)
+def test_flows_without_noise(parametrisation, closure):
+    """Nothing is singular at σ² = 0: runs, limits and comparisons are those of a noise of 1e-12, to its order."""
+    none, little = (hf.Problem([10, 8], [1, 2], noise, 100, 2) for noise in (0, 1e-12))
+    start = hf.InitialState.random(none, scale=0.1, jitter=0.5)
+    runs = [hf.integrate(problem, start, parametrisation, closure=closure, t_final=100) for problem in (none, little)]
+    assert runs[0].loss[-1] == pytest.approx(runs[1].loss[-1], rel=1e-6)
+    pairs = zip(*(hf.compare(run.problem, run, closure).losses.items() for run in runs), strict=True)
+    for (name, entry), (_, near) in pairs:
+        if name != "flow" and entry.value:  # the Bayes risk is 0
+            assert entry.value == pytest.approx(near.value, rel=1e-10), name
+    json.dumps(hf.compare(none, runs[0], closure).to_json(), allow_nan=False)
+
+
+def test_covariates_without_noise():
+    problem = CovariateProblem([2, 1], [1, 1], noise_variance=0, context_length=20, n_heads=2)
+    assert problem.noise_variance == 0

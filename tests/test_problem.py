@@ -118,8 +118,8 @@ def test_replace_and_subset() -> None:
         ({"dims": [10, 2**53 + 1, 10]}, r"dims\[1\] must be an integer from 1"),
         ({"dims": [10, 10**6000, 10]}, r"dims\[1\] .* got a number of thousands of digits"),
         ({"signal_power": [1, 1, -1]}, r"signal_power\[2\] must be positive, got -1"),
-        ({"noise_variance": 0}, r"noise_variance must be positive, got 0"),
-        ({"noise_variance": -0.0}, r"noise_variance must be positive, got -0.0"),
+        ({"noise_variance": -1}, r"noise_variance must be at least 0, got -1"),
+        ({"noise_variance": "-1e-9"}, r"noise_variance must be at least 0, got '-1e-9'"),
         ({"noise_variance": float("nan")}, r"noise_variance must be finite, got nan"),
         ({"noise_variance": float("inf")}, r"noise_variance must be finite, got inf"),
         ({"noise_variance": np.float64("-inf")}, r"noise_variance must be finite, got -inf"),
@@ -170,3 +170,13 @@ def test_no_physical_quantity_has_a_default() -> None:
     for name in REFERENCE:
         with pytest.raises(TypeError, match=name):
             Problem(**{key: value for key, value in REFERENCE.items() if key != name})
+
+
+@pytest.mark.parametrize("zero", [0, 0.0, -0.0, "0", "0e5", Fraction(0)])
+def test_labels_without_noise(zero: object) -> None:
+    """The default of published code: φ_i = 1, and the problem is written and read back as any other."""
+    problem = Problem(**(REFERENCE | {"noise_variance": zero}))
+    assert problem.noise_variance == 0
+    assert np.isposinf(problem.snr).all()
+    assert Problem(**problem.to_dict()) == problem
+    assert eval(repr(problem)) == problem
