@@ -50,6 +50,10 @@ class ValidityWarning(UserWarning):
     """A result lies where its closure is not as accurate as it claims; the text says where."""
 
 
+class CacheWarning(UserWarning):
+    """The cache on disk is not used, or not all of it; the text says why."""
+
+
 class IntegrationError(HeadflowError, RuntimeError):
     """An integration that could not be finished.
 

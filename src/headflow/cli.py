@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -23,6 +24,7 @@ _MODULES = {
     "report": ".verb_report",
     "init": ".verb_init",
     "cite": ".verb_cite",
+    "cache": ".verb_cache",
 }
 
 
@@ -33,6 +35,8 @@ def main(words: Sequence[str] | None = None) -> int:
     inconclusive, 4 the computation failed, 130 interrupted.  What went wrong is one sentence on standard error.
     """
     collect_rarely()
+    as_before = warnings.formatwarning
+    warnings.formatwarning = _warning_line
     try:
         arguments = parse(sys.argv[1:] if words is None else words)
         code: int = import_module(_MODULES[arguments.verb], __package__).run(arguments)
@@ -47,6 +51,13 @@ def main(words: Sequence[str] | None = None) -> int:
         return _complain("there is not enough memory for a problem of this size", NOT_COMPUTED)
     except KeyboardInterrupt as error:
         return _complain(str(error) or "interrupted", INTERRUPTED)
+    finally:
+        warnings.formatwarning = as_before
+
+
+def _warning_line(message: Warning | str, *where: object) -> str:
+    """A warning as a sentence: the line of the program that it comes from says nothing to a user."""
+    return f"headflow: warning: {' '.join(str(message).split())}\n"
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .theory.errors import CacheWarning as CacheWarning
 from .theory.errors import HeadflowError as HeadflowError
 from .theory.errors import HypothesisError as HypothesisError
 from .theory.errors import InputError as InputError

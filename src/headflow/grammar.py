@@ -21,6 +21,7 @@ VERBS = {
     "report": "the main job: derive, integrate, compare, verify; figures, HTML, LaTeX",
     "init": "print a commented problem file",
     "cite": "print how to cite headflow",
+    "cache": "show where derived flows and compiled code are kept on disk, and how large they are",
 }
 TOPICS = ("loss", "flow", "limit", "optimum", "phases", "statements", "all")
 CONVENTIONS = ("half", "noisy_target", "unit_covariance")
@@ -130,6 +131,7 @@ def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     _simulate(added["simulate"])
     _reproduce(added["reproduce"])
     _report(added["report"])
+    added["cache"].add_argument("--clear", action="store_true", help="remove all of it; it is made again when needed")
     return parser, added
 
 
