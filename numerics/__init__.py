@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .attention import population_gradient as population_gradient
     from .attention import sampled_risk as sampled_risk
     from .attention import train as train
+    from .bayes import BayesInterval as BayesInterval
+    from .bayes import bayes_risk as bayes_risk
     from .cascade import Cascade as Cascade
     from .cascade import emergence_times as emergence_times
     from .certificates.basin import certify_convergence as certify_convergence
@@ -70,6 +72,8 @@ _NAMES = {
     "BestAssignment": ".assignment",
     "Cascade": ".cascade",
     "ClosureTable": ".closure_table",
+    "BayesInterval": ".bayes",
+    "bayes_risk": ".bayes",
     "Comparison": ".compare",
     "CovariateProblem": ".covariates",
     "GradientTable": ".gradient_table",

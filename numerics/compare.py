@@ -9,12 +9,13 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._version import __version__
-from ..theory.bayes import bayes_risk
 from ..theory.bounds import universal_lower_bound
 from ..theory.choices import checked_closure
 from ..theory.errors import HypothesisError, InputError
 from ..theory.limits import task_allocation_limit
+from ..theory.marchenko_pastur import bayes_limit
 from ..theory.optimum import multi_head_optimum
+from .bayes import bayes_risk
 from .predictions import Prediction, prediction_lines, predictions
 from .problem import Problem
 from .single_head import single_head_loss
@@ -22,10 +23,13 @@ from .single_head import single_head_loss
 if TYPE_CHECKING:
     from .trajectory import Trajectory
 
-Kind = Literal["closed_form", "numeric", "flow"]
+Kind = Literal["closed_form", "numeric", "flow", "enclosure"]
 
 # Rounding of a closed form that is evaluated at 30 digits: one unit in the last place of a float.
 ROUNDING = 2.0**-52
+
+# Relative width from which on an interval is shown as one.
+_WIDE = 1e-6
 
 TITLES: Mapping[str, str] = {
     "universal_lower_bound": "universal lower bound",
@@ -34,6 +38,7 @@ TITLES: Mapping[str, str] = {
     "flow": "flow at its end",
     "single_head_optimum": "single-head optimum",
     "bayes": "Bayes risk",
+    "bayes_limit": "Bayes risk, d, L → ∞",
 }
 
 
@@ -137,8 +142,9 @@ def compare(problem: Problem, run: Trajectory | None = None, closure: str = "lea
         ),
         "flow": _flow(run),
         "single_head_optimum": single,
-        "bayes": _closed_form(
-            lambda: bayes_risk().evaluate(problem), attained=None, reason="proportional limit d_i, L → ∞ at fixed d_i/L"
+        "bayes": _bayes(problem),
+        "bayes_limit": _closed_form(
+            lambda: bayes_limit().evaluate(problem), attained=None, reason="at fixed d_i/L; no bound"
         ),
     }
     value = {name: entry.value for name, entry in losses.items()}
@@ -193,6 +199,14 @@ def _single_head(problem: Problem, closure: str) -> LossEntry:
     kind: Kind = "closed_form" if found.closed_form else "numeric"
     spread = found.value * found.error
     return LossEntry(found.value, found.value - spread, found.value + spread, kind, True, True, None)
+
+
+def _bayes(problem: Problem) -> LossEntry:
+    found = bayes_risk(problem)
+    reason = None
+    if found.upper - found.lower > _WIDE * found.value:
+        reason = f"known to lie between {found.lower:.4g} and {found.upper:.4g}"
+    return LossEntry(found.value, found.lower, found.upper, "enclosure", None, True, reason)
 
 
 def _flow(run: Trajectory | None) -> LossEntry:

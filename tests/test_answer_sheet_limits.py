@@ -15,7 +15,7 @@ from sympy import (
 from sympy import exp as sexp
 
 from headflow.theory import (
-    bayes_risk,
+    bayes_limit,
     context_shift,
     eliminate_mu,
     factor_e,
@@ -181,7 +181,7 @@ def context_rows():
     gamma, z = d[i] / L, n.noise_variance * d[i] / (lam[i] * L)
     across = 1 - gamma + z
     risk = over_tasks(lam[i] * (-across + sqrt(across**2 + 4 * gamma * z)) / (2 * gamma))
-    yield Row("Bayes risk", lambda: bayes_risk().expression, lambda: risk, hand.bayes)
+    yield Row("Bayes risk in the limit", lambda: bayes_limit().expression, lambda: risk, hand.bayes)
     linear, own = linear_attention_loss(), effective[i, i]
     spread = phi[i] * over_tasks(d[j] * effective[i, j] ** 2, j) + own**2
     by_hand = over_tasks(lam[i] * ((1 - own) ** 2 + spread / L))

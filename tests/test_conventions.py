@@ -15,7 +15,7 @@ from headflow.grammar import CONVENTIONS
 from headflow.numerics import compile_system, formula
 from headflow.theory import (
     Convention,
-    bayes_risk,
+    bayes_limit,
     gradient_flow,
     in_convention,
     population_loss,
@@ -98,7 +98,7 @@ def test_every_added_step_holds(convention):
     limit = task_allocation_limit()
     results = [balanced, to_log(balanced), split_flow(), to_log(split_flow()), to_hyperbolic(split_flow())]
     results += [population_loss(), limit.mu, limit.loss, universal_lower_bound(), single_head_optimum().form]
-    results += [bayes_risk(), linear_attention_optimum().enough_heads]
+    results += [bayes_limit(), linear_attention_optimum().enough_heads]
     for result in results:
         report: CheckReport = only_new(result.derivation, in_convention(result, convention).derivation)
         assert report.failed == report.unchecked == ()
@@ -122,7 +122,7 @@ def test_closed_forms_obey_the_hand_relations(convention):
         limit.loss: hand.task_allocation_limit(problem).loss,
         single_head_optimum().form: hand.single_head_all_active(problem),
         universal_lower_bound(): hand.universal_bound(problem),
-        bayes_risk(): hand.bayes_risk(problem),
+        bayes_limit(): hand.bayes_limit(problem),
     }
     for form, value in losses.items():
         found = in_convention(form, convention)

@@ -19,7 +19,6 @@ from sympy import Integer, Rational, exp, ones
 
 from chains import RIGHT, assert_changed, clear_caches, ended, failed, keep_right
 from headflow.theory import (
-    bayes,
     bounds,
     closures,
     coordinates,
@@ -29,6 +28,7 @@ from headflow.theory import (
     gaussian,
     limits,
     loss,
+    marchenko_pastur,
     optimum,
     optimum_proof,
     shift,
@@ -294,8 +294,8 @@ def test_shift_covariance(plant):
 
 def test_bayes(plant):
     """The equation without its noise: another risk; and the root is checked in the equation."""
-    right = bayes.bayes_risk().expression
-    plant(bayes, "_marchenko_pastur", lambda ratio, ridge, m: ratio * ridge * m**2 + (1 - ratio) * m)
-    assert bayes.bayes_risk().expression != right
-    plant(bayes, "_marchenko_pastur", lambda ratio, ridge, m: m**3 + ratio * ridge * m**2 + m)
-    assert failed(bayes.bayes_risk().derivation, "positive root")
+    right = marchenko_pastur.bayes_limit().expression
+    plant(marchenko_pastur, "_marchenko_pastur", lambda ratio, ridge, m: ratio * ridge * m**2 + (1 - ratio) * m)
+    assert marchenko_pastur.bayes_limit().expression != right
+    plant(marchenko_pastur, "_marchenko_pastur", lambda ratio, ridge, m: m**3 + ratio * ridge * m**2 + m)
+    assert failed(marchenko_pastur.bayes_limit().derivation, "positive root")

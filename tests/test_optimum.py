@@ -14,7 +14,7 @@ from sympy import E, Integer, N, Rational, eye, simplify, sympify
 from headflow import Problem
 from headflow.errors import HypothesisError, InputError
 from headflow.theory import (
-    bayes_risk,
+    bayes_limit,
     eliminate_mu,
     factor_e,
     multi_head_optimum,
@@ -122,7 +122,7 @@ def test_limit_and_bayes_equal_hand_formulas(problem):
     assert task_allocation_limit().loss.evaluate(problem) == pytest.approx(expected, rel=1e-12)
     assert universal_lower_bound().evaluate(problem) == pytest.approx(hand.universal_bound(values), rel=1e-12)
     # The hand formula in floats cancels where γ and z are small.
-    assert bayes_risk().evaluate(problem) == pytest.approx(hand.bayes_risk(values), rel=1e-6)
+    assert bayes_limit().evaluate(problem) == pytest.approx(hand.bayes_limit(values), rel=1e-6)
 
 
 @given(problems(most_tasks=4))

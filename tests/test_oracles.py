@@ -206,7 +206,7 @@ def test_bounds_are_ordered_on_random_problems() -> None:
         assert limit <= math.e * hand_formulas.universal_bound(problem)
         ratios = [hand_formulas.separation_ratio({**problem, "L": length}) for length in (1e6, 1e8, 1e10)]
         assert ratios[-1] == pytest.approx(hand_formulas.separation_limit(problem), rel=1e-4)
-        assert hand_formulas.bayes_risk(problem) <= hand_formulas.universal_bound(problem)
+        assert hand_formulas.bayes_limit(problem) <= hand_formulas.universal_bound(problem)
 
 
 def test_shared_heads() -> None:
@@ -380,7 +380,7 @@ def test_ridge_risk() -> None:
     # The proportional limit is approached like 1/d.
     gaps = []
     for d in (10, 40):
-        limit = hand_formulas.bayes_risk({"lam": (1,), "d": (d,), "sigma2": 0.1, "L": 2 * d})
+        limit = hand_formulas.bayes_limit({"lam": (1,), "d": (d,), "sigma2": 0.1, "L": 2 * d})
         gaps.append(monte_carlo.ridge_risk(1.0, d, 0.1, 2 * d, 4_000, seed=5).mean / limit - 1)
     assert 0 < gaps[1] < 0.4 * gaps[0] < 0.1
 

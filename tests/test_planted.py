@@ -18,6 +18,7 @@ from sympy import E, Integer, KroneckerDelta, Matrix, Rational, Symbol
 from headflow import Problem
 from headflow.numerics import optimum as search
 from headflow.numerics import staircase, valley
+from headflow.numerics.certificates import resolvent
 from headflow.numerics.checks import (
     CHECKS,
     ENCLOSURES,
@@ -285,7 +286,8 @@ PLANTED: dict[str, Plant | Callable[[pytest.MonkeyPatch], None]] = {
     "shared-head": Plant(optimum, "shared_head", changed(mu=1 + Rational(1, 10**20))),
     "split-task": Plant(optimum, "split_task", changed(total_mu=TINY)),
     "idle-head": Plant(optimum, "idle_head", changed(rate=TINY)),
-    "bayes-risk": Plant(model, "bayes_risk", changed(expression=Rational(21, 20))),
+    "bayes-risk": Plant(resolvent, "bayes_risk", changed(trace=PERCENT)),
+    "bayes-limit": Plant(model, "bayes_limit", changed(expression=Rational(1001, 1000))),
     "linear-attention-loss": Plant(context, "linear_attention_loss", changed(expression=TINY)),
     "linear-attention-optimum": Plant(context, "linear_attention_optimum", evaluated(evaluate=1 + 1e-5)),
     "normalisation-costs-a-head": Plant(context, "linear_attention_optimum", evaluated(exact=1 + Rational(1, 10**6))),
@@ -316,9 +318,11 @@ def without_cache(plant: Plant) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 wrong_point = without_cache(Plant(stationary_point, "task_allocation_limit", changed(mu=Rational(3, 2))))
+wrong_trace = Plant(resolvent, "bayes_risk", changed(trace=PERCENT))
 wrong_limit = Plant(enclosures, "task_allocation_limit", changed(loss=3))
 
 PLANTED_ENCLOSURES: dict[str, Plant | Callable[[pytest.MonkeyPatch], None]] = {
+    "bayes-risk": wrong_trace,
     "multi-head-optimum": Plant(
         enclosures, "multi_head_optimum", step("two heads", lambda line: (line[0], line[1] - line[0] * PERCENT))
     ),

@@ -47,7 +47,7 @@ PROOFS = [
 @pytest.mark.parametrize("proof", PROOFS)
 def test_no_step_of_a_proof_fails(proof):
     """Each step once, with the first statement that needs it."""
-    assert [step.label for step in proof.steps if step.check is not None and not step.check()] == []
+    assert [step.label for step in proof.steps if step.check is not None and not step.holds()] == []
 
 
 def test_unknown_claim_gets_a_suggestion():

@@ -196,9 +196,9 @@ class TestChecksCanFail:
         assert self.outcome("warm-up") == "fails"
 
     def test_bayes(self, monkeypatch):
-        right = model.bayes_risk()
-        monkeypatch.setattr(model, "bayes_risk", lambda: scaled(right, Rational(21, 20)))
-        assert self.outcome("bayes-risk") == "fails"
+        right = model.bayes_limit()
+        monkeypatch.setattr(model, "bayes_limit", lambda: scaled(right, Rational(1001, 1000)))
+        assert self.outcome("bayes-limit") == "fails"
 
     def test_moments(self, monkeypatch):
         right = losses.output_moments()
@@ -243,6 +243,7 @@ class TestCompare:
             "universal_lower_bound",
             "single_head_optimum",
             "bayes",
+            "bayes_limit",
             "flow",
         }
         assert set(loaded["losses"]) == names

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import statements as statements
     from .attention import output_moments as output_moments
     from .bayes import bayes_risk as bayes_risk
+    from .bayes_bounds import trace_bounds as trace_bounds
     from .bounds import factor_e as factor_e
     from .bounds import separation as separation
     from .bounds import single_head_optimum as single_head_optimum
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from .invariants import quadratic_invariants as quadratic_invariants
     from .limits import task_allocation_limit as task_allocation_limit
     from .loss import population_loss as population_loss
+    from .marchenko_pastur import bayes_limit as bayes_limit
     from .optimum import eliminate_mu as eliminate_mu
     from .optimum import multi_head_optimum as multi_head_optimum
     from .orbits import Orbits as Orbits
@@ -91,6 +93,8 @@ _NAMES = {
     "Statement": ".statement",
     "attention_gradient": ".flow",
     "bayes_risk": ".bayes",
+    "trace_bounds": ".bayes_bounds",
+    "bayes_limit": ".marchenko_pastur",
     "cascade_flow": ".phases.cascade",
     "choices": ".choices",
     "context_shift": ".context.context_length",

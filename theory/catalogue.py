@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from .bayes import bayes_risk
+from .bayes_bounds import trace_bounds
 from .bounds import factor_e, separation, single_head_optimum, universal_lower_bound
 from .choices import checked_closure, checked_parametrisation, unknown
 from .context.context_length import context_shift
@@ -22,6 +22,7 @@ from .errors import InputError
 from .flow import gradient_flow
 from .limits import task_allocation_limit
 from .loss import population_loss
+from .marchenko_pastur import bayes_limit
 from .optimum import multi_head_optimum
 from .phases.cascade import cascade_flow
 from .phases.convergence import convergence_law
@@ -70,7 +71,8 @@ def _optimum(*_: str) -> tuple[Derivation, ...]:
         single_head_optimum().derivation,
         factor_e().derivation,
         separation().derivation,
-        bayes_risk().derivation,
+        trace_bounds().derivation,
+        bayes_limit().derivation,
         linear_attention_optimum().derivation,
         zero_sum_pair().derivation,
         context_shift().derivation,
@@ -112,7 +114,7 @@ def _limit_in(convention: Convention, _: str, closure: str) -> tuple[Derivation,
 
 
 def _optimum_in(convention: Convention, *_: str) -> tuple[Derivation, ...]:
-    forms = (universal_lower_bound(), single_head_optimum().form, bayes_risk())
+    forms = (universal_lower_bound(), single_head_optimum().form, bayes_limit())
     return tuple(in_convention(form, convention).derivation for form in forms)
 
 

@@ -13,7 +13,6 @@ from typing import TypeAlias, overload
 from sympy import Add, Expr, Indexed, Pow, Rational, Sum, Symbol, exp
 
 from . import notation as n
-from .bayes import bayes_risk_symbol
 from .bounds import single_head, universal
 from .closed_form import ClosedForm
 from .context.context_length import plateau_symbol
@@ -25,12 +24,13 @@ from .indexed.naming import name_bounds
 from .indexed.nodes import free_symbols, indexed_bases
 from .limits import loss_infinity
 from .loss import PARAMETERS, PopulationLoss
+from .marchenko_pastur import bayes_limit_symbol
 from .scalars import plain_symbols
 from .system import ReducedSystem
 
 HALF = Rational(1, 2)
 # What a closed form stands for follows from its symbol: a loss, or a weight.
-_LOSSES = frozenset({loss_infinity, universal, single_head, bayes_risk_symbol, linear_infimum, plateau_symbol})
+_LOSSES = frozenset({loss_infinity, universal, single_head, bayes_limit_symbol, linear_infimum, plateau_symbol})
 _WEIGHTS = frozenset({n.mu, n.omega})
 _SHARED = PARAMETERS[:2]  # φ and c, which hold the signal power
 _STEP = "in another convention"

@@ -51,6 +51,7 @@ def _listed(numbers: Any) -> str:
 
 # As statements word them.
 AS_MANY_HEADS = Hypothesis("H ≥ I", lambda values: bool(values["H"] >= values["I"]), sizes)
+NOISE = Hypothesis("σ² > 0", lambda values: bool(values["sigma2"] > 0), lambda values: f"σ² = {values['sigma2']}")
 ONE_HEAD_EACH = Hypothesis("H = I", lambda values: bool(values["H"] == values["I"]), sizes)
 A_FREE_HEAD = Hypothesis("H > I", lambda values: bool(values["H"] > values["I"]), sizes)
 TWO_TASKS = Hypothesis("I ≥ 2", lambda values: bool(values["I"] >= 2), sizes)

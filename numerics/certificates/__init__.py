@@ -2,7 +2,8 @@
 
 ``endpoints`` and ``interval`` round outwards, ``tape`` evaluates an expression, ``boxes`` proves inequalities over a
 box, ``krawczyk`` existence and uniqueness of a solution, ``trajectory`` bounds the error of a computed trajectory,
-``trapping`` proves that a box traps the balanced flow, ``basin`` that a flow ends at its allocation.
+``trapping`` proves that a box traps the balanced flow, ``basin`` that a flow ends at its allocation, ``resolvent``
+encloses the mean trace behind the Bayes risk.
 """
 
 from .boxes import Box, Certified, Enclosure, bounded_above, positive, supremum

@@ -41,6 +41,8 @@ class Arithmetic:
     exp: Callable[[Any], Any]
     log: Callable[[Any], Any]
     fraction: Callable[[Any], Fraction]
+    # The smallest ball around two points.
+    hull: Callable[[Any, Any], Any]
 
 
 def arithmetic(name: str | None = None, bits: int = PRECISION) -> Arithmetic:
@@ -91,6 +93,7 @@ def _arb(bits: int) -> Arithmetic:
         lambda point: point.exp(),
         lambda point: point.log(),
         fraction,
+        lambda low, high: low.union(high),
     )
 
 
@@ -120,4 +123,5 @@ def _mpmath(bits: int) -> Arithmetic:
         # Near one the logarithm is small: its error is relative to the argument's.
         lambda point: context.log(point) + context.mpf([-spare.b, spare.b]),
         fraction,
+        lambda low, high: context.mpf([low.a, high.b]),
     )

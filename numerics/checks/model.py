@@ -1,48 +1,148 @@
-"""Owns the check of the Bayes risk against sampled contexts."""
+"""Owns checks of the Bayes risk: against sampled contexts, and of its proportional limit against growing sizes."""
 
 from __future__ import annotations
 
 import math
-import statistics
+from fractions import Fraction
+from typing import Final
 
 import numpy as np
+from scipy.linalg import eigvalsh_tridiagonal
 
-from ...theory.bayes import bayes_risk
-from .finding import Finding, Setting
+from ...theory.bayes_bounds import trace_bounds
+from ...theory.marchenko_pastur import bayes_limit
+from ..certificates import Certified, arithmetic
+from ..certificates.resolvent import enclosures, mean_trace
+from ..problem import FloatArray, Problem
+from .extrapolation import RATIO, limit_of
+from .finding import Finding, Setting, enclosed, proof
 
 # Standard errors that a Monte-Carlo deviation may have: 4 leave a false alarm in 16,000.
-STANDARD_ERRORS = 4.0
+STANDARD_ERRORS: Final = 4.0
+# Relative bound of a sampled risk's deviation; its error is brought below a quarter of it where that can be done.
+_SAMPLED: Final = 0.005
+_MOST_DRAWS: Final = 400_000
+_MOST_WORK: Final = 2 * 10**8  # draws times the numbers in each
+_WIDEST: Final = 2000  # the smaller of d and L that is sampled
+_LIMIT: Final = 1e-4  # relative, of what is left in the limit
+_FIRST: Final = 40  # of the smaller of d and L, in the smallest of the growing sizes
 
 
-def bayes_risk_sampled(setting: Setting) -> Finding:
-    """Exact posterior risk of sampled contexts at two sizes d and 2d, extrapolated to the proportional limit.
+def bayes_risk_checked(setting: Setting) -> tuple[Finding, ...]:
+    """The steps of the derivation; posterior risk of sampled contexts, at the problem's own d and L."""
+    return proof(trace_bounds().derivation), _against_samples(setting)
 
-    What a finite d changes is of order 1/d, and large where d_i is close to L and the noise small.
-    """
-    problem = setting.small(3)
+
+def _against_samples(setting: Setting) -> Finding:
+    problem = _narrowed(setting.small(3))
     rng = np.random.default_rng(setting.seed)
-    predicted, bound = bayes_risk().evaluate(problem), 0.015
-    noise, length = float(problem.noise_variance), problem.context_length
+    deviation = error = 0.0
+    for dim, shift in _shifts(problem):
+        *_, (low, high) = enclosures(dim, problem.context_length, shift)
+        middle, width = float((low + high) / 2 * shift), float((high - low) / (high + low))
+        mean, spread = _sampled(rng, dim, problem.context_length, float(shift), setting.quick)
+        deviation = max(deviation, abs(mean / middle - 1))
+        error = max(error, STANDARD_ERRORS * spread / middle + width)
+    what = "relative deviation of the posterior risk of sampled contexts"
+    return Finding("monte_carlo", deviation, _SAMPLED, error, what, setting.seed, problem=problem)
 
-    def risk(dim: int, power: float, grow: int) -> float:
-        context = rng.standard_normal((length * grow, dim * grow))
-        return float(np.trace(np.linalg.inv(context.T @ context / noise + dim * grow / power * np.eye(dim * grow))))
 
-    def drawn() -> float:
-        """The extrapolated risk from contexts of every task, over the predicted one."""
-        total = 0.0
-        for dim, power in zip(problem.dims, map(float, problem.signal_power), strict=True):
-            grow = math.ceil(60 / dim)
-            total += 2 * risk(dim, power, 2 * grow) - risk(dim, power, grow)
-        return total / predicted
+def bayes_risk_enclosed(setting: Setting) -> Finding:
+    """Of every task the interval of its mean trace by integrals; it must meet the one without an integral."""
+    problem = setting.problem
+    claims = []
+    for dim, shift in _shifts(problem):
+        outer, *inner = enclosures(dim, problem.context_length, shift)
+        low, high = inner[0] if inner else outer
+        meets = low <= outer[1] and outer[0] <= high
+        name = arithmetic().name
+        claims.append(
+            Certified(f"T(d = {dim}, L = {problem.context_length}, s = {shift})", (), low, high, meets, 1, name)
+        )
+    what = "intervals of the mean trace that do not meet those without an integral"
+    return enclosed(claims, what, whole=False, problem=problem)
 
-    def error() -> float:
-        return STANDARD_ERRORS * statistics.stdev(draws) / math.sqrt(len(draws))
 
-    draws = [drawn() for _ in range(10 if setting.quick else 40)]
-    # How much one context says depends on the problem: go on until the error is small against the bound.
-    while error() > bound / 3 and len(draws) < (1000 if setting.quick else 4000):
-        draws.append(drawn())
-    measured = abs(statistics.mean(draws) - 1)
-    what = "relative deviation of the posterior risk, extrapolated in 1/d"
-    return Finding("monte_carlo", measured, bound, error(), what, setting.seed, problem=problem)
+def _shifts(problem: Problem) -> list[tuple[int, Fraction]]:
+    """d and s of every task, alike ones once."""
+    tasks = zip(problem.dims, problem.signal_power, strict=True)
+    return sorted({(dim, problem.noise_variance * dim / power) for dim, power in tasks})
+
+
+def bayes_limit_approached(setting: Setting) -> Finding:
+    """The enclosed risk at sizes kd, kL for growing k, extrapolated in 1/k, against the proportional limit."""
+    problem = setting.small(3)
+    first = -(-_FIRST // min(*problem.dims, problem.context_length))
+    count = 4 if setting.quick else 5
+    sizes = [
+        problem.replace(dims=[k * dim for dim in problem.dims], context_length=k * problem.context_length)
+        for k in (first * RATIO**place for place in range(count))
+    ]
+    predicted = Fraction(bayes_limit().evaluate(problem))
+    risks = [_enclosed(size) for size in sizes]
+    left = np.array([float((low + high) / (2 * predicted) - 1) for low, high in risks])
+    width = max(float((high - low) / predicted) for low, high in risks)
+    limit, error = limit_of(left)
+    # The tableau multiplies errors of the values by less than ten.
+    what = f"relative deviation of the risk in the limit, from {count} growing sizes"
+    return Finding("float", abs(float(limit)), _LIMIT, float(error) + 10 * width, what, problem=tuple(sizes))
+
+
+def _enclosed(problem: Problem) -> tuple[Fraction, Fraction]:
+    """Ends of the Bayes risk."""
+    ends = {task: mean_trace(task[0], problem.context_length, task[1]) for task in _shifts(problem)}
+    own = [ends[d, problem.noise_variance * d / p] for d, p in zip(problem.dims, problem.signal_power, strict=True)]
+    low, high = (problem.noise_variance * sum(side, Fraction(0)) for side in zip(*own, strict=True))
+    return low, high
+
+
+def _narrowed(problem: Problem) -> Problem:
+    """The problem, or one of the same proportions whose matrices can be sampled."""
+    widest = max(min(dim, problem.context_length) for dim in problem.dims)
+    if widest <= _WIDEST:
+        return problem
+    scale = -(-widest // _WIDEST)
+    dims = [max(1, dim // scale) for dim in problem.dims]
+    return problem.replace(dims=dims, context_length=max(1, problem.context_length // scale))
+
+
+def _sampled(rng: np.random.Generator, dim: int, length: int, shift: float, quick: bool) -> tuple[float, float]:
+    """Mean of s tr (XᵀX + s)⁻¹ over sampled contexts, and its standard error."""
+    width = min(dim, length)
+    numbers = width * (max(dim, length) if _is_small(dim, length) else width)
+    most = min(_MOST_DRAWS, _MOST_WORK // numbers) // (4 if quick else 1)
+    total = squares = 0.0
+    done, batch = 0, max(8, min(2000, 10**6 // numbers))
+    while True:
+        traces = shift * _traces(rng, dim, length, shift, batch)
+        done, total, squares = done + batch, total + float(traces.sum()), squares + float((traces**2).sum())
+        mean = total / done
+        spread = math.sqrt(max(squares / done - mean**2, 0.0) / done)
+        if STANDARD_ERRORS * spread < _SAMPLED / 4 * mean or done >= most:
+            return mean, spread
+
+
+def _is_small(dim: int, length: int) -> bool:
+    return dim * length <= 4000
+
+
+def _traces(rng: np.random.Generator, dim: int, length: int, shift: float, count: int) -> FloatArray:
+    """tr (XᵀX + s)⁻¹ of so many contexts."""
+    width, more = sorted((dim, length))
+    unseen = (dim - width) / shift
+    if _is_small(dim, length):
+        context = rng.standard_normal((count, more, width))
+        eigenvalues = np.linalg.eigvalsh(context.swapaxes(1, 2) @ context).clip(min=0)
+    else:
+        eigenvalues = np.array([_eigenvalues(rng, width, more) for _ in range(count)])
+    found: FloatArray = unseen + (1 / (eigenvalues + shift)).sum(axis=1)
+    return found
+
+
+def _eigenvalues(rng: np.random.Generator, width: int, more: int) -> FloatArray:
+    """Of XᵀX by its bidiagonal form, whose entries are independent χ variables (Dumitriu and Edelman 2002)."""
+    diagonal = rng.chisquare(more - np.arange(width, dtype=float))
+    beside = rng.chisquare(np.arange(width - 1, 0, -1, dtype=float))
+    around = np.concatenate([[0.0], beside])
+    found: FloatArray = eigvalsh_tridiagonal(diagonal + around, np.sqrt(diagonal[:-1] * beside)).clip(min=0)
+    return found

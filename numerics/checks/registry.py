@@ -86,7 +86,8 @@ CHECKS: Mapping[str, Check] = {
     "shared-head": optimum.shared_heads,
     "split-task": optimum.split_tasks,
     "idle-head": optimum.idle_heads,
-    "bayes-risk": model.bayes_risk_sampled,
+    "bayes-risk": model.bayes_risk_checked,
+    "bayes-limit": model.bayes_limit_approached,
     "linear-attention-loss": context.linear_loss,
     "linear-attention-optimum": context.linear_optimum,
     "normalisation-costs-a-head": context.normalisation_costs_a_head,
@@ -129,6 +130,7 @@ ENCLOSURES: Mapping[str, Check] = {
     "separation-limit": enclosures.separation_limit_in_a_box,
     "ordering": enclosures.ordering_in_a_box,
     "idle-head": enclosures.idle_rate,
+    "bayes-risk": model.bayes_risk_enclosed,
 }
 
 # Further evidence: a region that traps the flow.

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from ...theory.bayes import bayes_risk
 from ...theory.context.context_length import context_shift
 from ..attention import sampled_risk
+from ..bayes import bayes_risk
 from ..closure_table import closure_losses
 from ..problem import FloatArray
 from .estimators import one_head, two_heads
@@ -58,7 +58,7 @@ def context_length(settings: str, progress: bool = False) -> Reproduction:
             "measured": measured,
             "error": error,
             "shift": np.array([shift.evaluate(trained, length) for length in lengths]),
-            "ridge": np.array([bayes_risk().evaluate(pair_problem(length)) for length in lengths]),
+            "ridge": np.array([bayes_risk(pair_problem(length)).value for length in lengths]),
         },
         (
             f"Weights of the leading closure at L = {TRAINED_AT}: one head at the task-allocation limit, two at "

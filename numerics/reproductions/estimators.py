@@ -10,11 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from ...theory.bayes import bayes_risk
 from ...theory.context.linear_optimum import linear_attention_optimum
 from ...theory.context.two_heads import zero_sum_pair
 from ...theory.limits import task_allocation_limit
 from ..attention import sampled_risk
+from ..bayes import bayes_risk
 from ..closure_table import closure_losses
 from ..initial import InitialState
 from ..problem import FloatArray, Problem
@@ -71,7 +71,7 @@ def estimators(settings: str, progress: bool = False) -> Reproduction:
         (
             "Predicted: one head (ω = 1/√d) by the leading closure; two heads (ω = ±.13, best μ of the leading "
             "closure) by the first-order one; the gradient step exactly; the debiased step by the best pair at "
-            f"ω = ±{_SMALL_OMEGA:g} in the first-order closure; ridge in the proportional limit.",
+            f"ω = ±{_SMALL_OMEGA:g} in the first-order closure; ridge exactly.",
         ),
     )
 
@@ -82,7 +82,7 @@ def _predictions(problem: Problem) -> FloatArray:
     pair = closure_losses(problem, two_heads(problem))[0]["first_order"]
     step = linear_attention_optimum().enough_heads.evaluate(problem)
     debiased = best_pair(problem, _SMALL_OMEGA)[1]
-    return np.array([limit, np.nan if pair is None else pair.sum(), step, debiased, bayes_risk().evaluate(problem)])
+    return np.array([limit, np.nan if pair is None else pair.sum(), step, debiased, bayes_risk(problem).value])
 
 
 def sampled_estimators(problem: Problem, n_samples: int, seed: int) -> FloatArray:

@@ -22,10 +22,11 @@ _TITLES = {
     "task_allocation_limit": "Task-allocation limit, one head per task",
     "multi_head_optimum": "Optimum over all weights with H heads",
     "universal_lower_bound": "Lower bound for any number of heads",
-    "bayes": "Bayes risk (ridge regression)",
+    "bayes": "Bayes risk: the best predictor, ridge regression",
+    "bayes_limit": "Bayes risk in the proportional limit",
 }
 _ATTAINED = {True: "yes", False: "only approached", None: ""}
-_KINDS = {"closed_form": "closed form", "numeric": "numeric", "flow": "integrated"}
+_KINDS = {"closed_form": "closed form", "numeric": "numeric", "flow": "integrated", "enclosure": "enclosed"}
 
 
 def report_page(report: Report) -> str:

@@ -245,7 +245,7 @@ def bayes_task_risks(problem: Problem) -> Array:
     return np.asarray(lam * (-a + np.sqrt(a**2 + 4 * gamma * z)) / (2 * gamma))
 
 
-def bayes_risk(problem: Problem) -> float:
+def bayes_limit(problem: Problem) -> float:
     """Sum of the ridge risks of the tasks."""
     return float(bayes_task_risks(problem).sum())
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from sympy import E, Le, Lt
 
 from .. import notation as n
-from ..bayes import bayes_risk, penalty, penalty_of_task
+from ..bayes_bounds import trace_bounds
 from ..bounds import factor_e, separation, single_head, single_head_optimum, universal, universal_lower_bound
-from ..hypothesis import AS_MANY_HEADS, ONE_HEAD, TWO_TASKS, Hypothesis, Numbers, tasks_in_words
+from ..hypothesis import AS_MANY_HEADS, NOISE, ONE_HEAD, TWO_TASKS, Hypothesis, Numbers, tasks_in_words
 from ..limits import loss_infinity, task_allocation_limit
 from ..loss import PARAMETERS
+from ..marchenko_pastur import bayes_limit, penalty, penalty_of_task
 from ..optimum import eliminate_mu, infimum, multi_head_optimum
 from ..statement import DERIVED, LEADING, Statement
 from .flow import C24, lines_of
@@ -157,12 +158,29 @@ def _ordering() -> Statement:
 
 
 def _bayes() -> Statement:
-    derivation = bayes_risk().derivation
+    derivation = trace_bounds().derivation
+    labels = ("Bayes risk", "trace of the resolvent", "determinant of normal rows", "means", "weight", "one dimension")
     return Statement(
         "bayes-risk",
-        "Bayes risk",
-        derivation.assumptions,
-        (*derivation["Bayes risk in gamma and z"].formula, (penalty[n.i], penalty_of_task)),
+        "Bayes risk at any dimension and context length",
+        (
+            NOISE,
+            "𝔼 averages over the weight w of r, τ > 0; for p = 1 over τ of density (s/2) e^{−sτ/2}; Q_j at t = s",
+        ),
+        tuple(line for label in labels for line in derivation[label].formula),
+        DERIVED,
+        "proved",
+        derivation,
+    )
+
+
+def _bayes_limit() -> Statement:
+    derivation = bayes_limit().derivation
+    return Statement(
+        "bayes-limit",
+        "Bayes risk in the proportional limit",
+        (NOISE, *derivation.assumptions),
+        (*derivation["limit in gamma and z"].formula, (penalty[n.i], penalty_of_task)),
         f"{DERIVED} from Marchenko and Pastur 1967",
         "proved",
         derivation,
@@ -183,4 +201,4 @@ COMPARISON_BUILDERS: Mapping[str, Callable[[], Statement]] = {
     "separation-limit": _separation_limit,
     "ordering": _ordering,
 }
-BAYES_BUILDERS: Mapping[str, Callable[[], Statement]] = {"bayes-risk": _bayes}
+BAYES_BUILDERS: Mapping[str, Callable[[], Statement]] = {"bayes-risk": _bayes, "bayes-limit": _bayes_limit}
