@@ -30,7 +30,7 @@ from headflow.numerics.codegen.native import native_system
 from headflow.numerics.compiler import Program, compiler_installed
 from headflow.numerics.dynamics import Dynamics
 from headflow.numerics.engine.stepping import CompiledSteps
-from headflow.numerics.solvers import Stepper, choose_method
+from headflow.numerics.solvers import GROWTH, Stepper, choose_method
 
 T_FINAL, ROUNDS = 1e4, 9
 TOLERANCES = [10.0 ** -(n / 2) for n in range(4, 21)]  # half decades: none pays for more accuracy than is asked for
@@ -125,7 +125,7 @@ def by_rodas() -> Callable[..., np.ndarray]:
 
     def run(rtol: float, path: bool = False) -> np.ndarray:
         if path:
-            steps = CompiledSteps(made, values, start, rtol, rtol, unit, end)
+            steps = CompiledSteps(made, values, start, rtol, rtol, unit, end, GROWTH)
             found, ahead = [], list(on_the_way)
             for reached, dense in steps.until_evaluations(10**6):
                 while ahead and ahead[0] <= reached:
@@ -134,7 +134,7 @@ def by_rodas() -> Callable[..., np.ndarray]:
         y = start.copy()
         position = np.array([0.0, made.first_step(rtol, end), np.nan, np.inf])
         counts, records = np.zeros(5, np.int64), made.empty_records(0)
-        advance(values, unit, end, rtol, rtol, np.nan, 10**6, y, position, counts, *records)
+        advance(values, unit, end, rtol, rtol, np.nan, 10**6, GROWTH, y, y.copy(), position, counts, *records)
         return y
 
     return run

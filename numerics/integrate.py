@@ -22,7 +22,7 @@ from .orbit_dynamics import OrbitDynamics, reduced_dynamics
 from .panels import nodes
 from .problem import FloatArray, Problem
 from .recorder import Comparison, Recorder
-from .solvers import Method, Stepper, Stopped, choose_method, on_cells
+from .solvers import CAREFUL_GROWTH, GROWTH, Method, Stepper, Stopped, choose_method, on_cells
 from .stop import IntegrationInterrupted, StopReason
 from .trajectory import Stats as Stats
 from .trajectory import Trajectory as Trajectory
@@ -214,11 +214,11 @@ class _Run:
         rows: _Rows | None = None
         try:
             with self._bar() as bar:
-                self._integrate(max(self.rtol / TIGHTER, TIGHTEST), recorder, bar)
+                self._integrate(max(self.rtol / TIGHTER, TIGHTEST), recorder, bar, CAREFUL_GROWTH)
                 recorder.finish()
                 rows = _Rows(self, recorder)
                 comparison = Comparison(self.dynamics, rows.s, rows.states)
-                self._integrate(self.rtol, comparison, bar)
+                self._integrate(self.rtol, comparison, bar, GROWTH)
         except Stopped as stopped:
             stop, detail = stopped.reason, stopped.detail
         except KeyboardInterrupt as interrupt:
@@ -247,8 +247,8 @@ class _Run:
             self._finished(rows, recorder, errors, stop, detail, began),
         )
 
-    def _integrate(self, rtol: float, keeper: Recorder | Comparison, bar: _Bar | None) -> None:
-        stepper = Stepper(self.dynamics, self.method, rtol, self.start, self.unit, self.end)
+    def _integrate(self, rtol: float, keeper: Recorder | Comparison, bar: _Bar | None, growth: float) -> None:
+        stepper = Stepper(self.dynamics, self.method, rtol, self.start, self.unit, self.end, growth)
         self.steppers.append(stepper)
         for segment in stepper.segments():
             keeper.add(segment)

@@ -23,6 +23,7 @@ _MOST_STREAMED: Final = 64_000_000  # the same, where the state is so large that
 _FEWEST_PANELS: Final = 4
 LOSS_DEGREE: Final = 4  # of the loss in one step
 _MOST_PANELS: Final = 2_000
+_MEMORY: Final = 1.0  # unit of log time over which the largest difference counts
 _MOST_STEPS: Final = 2_000  # kept at a time: a panel with more of them is closed early
 
 
@@ -193,23 +194,30 @@ class Recorder:
 
 
 class Comparison:
-    """Compares a second integration with stored rows, as its steps come in.
-
-    ``errors`` holds per row the distances (loss, all) of `Dynamics.distances`; 0 for the start.
-    """
+    """Compares a second integration with stored rows, as its steps come in."""
 
     def __init__(self, dynamics: Dynamics | OrbitDynamics, times: FloatArray, states: FloatArray) -> None:
         self._dynamics = dynamics
         self._times = times
         self._states = states
         self._next = int(np.searchsorted(times, 0.0, side="right"))
-        self.errors = np.zeros((len(times), 2))
+        self._apart = np.zeros((len(times), 2))
 
     def add(self, segment: Segment) -> None:
         """Compare the rows that one more step covers."""
         while self._next < len(self._times) and self._times[self._next] <= segment.end:
             row = self._next
-            self.errors[row] = self._dynamics.distances(
+            self._apart[row] = self._dynamics.distances(
                 np.asarray(segment.dense(self._times[row]), dtype=np.float64), self._states[row]
             )
             self._next += 1
+
+    @property
+    def errors(self) -> FloatArray:
+        """Per row the distances (loss, all) of `Dynamics.distances`, the largest since (t + t_unit)/e; 0 for the start.
+
+        At one moment two integrations can be as near to each other as chance has it: one overtakes the other, or their
+        last steps are alike.
+        """
+        since = np.searchsorted(self._times, self._times - _MEMORY)
+        return np.array([self._apart[first : row + 1].max(axis=0) for row, first in enumerate(since)])

@@ -38,6 +38,10 @@ _LARGE_STATE = 1_000  # from here on the linear algebra of an implicit step outw
 _LARGEST_MATRIX = 8_000  # the Jacobian and its factors then take 1 GB
 _LARGEST_COMPILED = 200  # beyond, its factorisation in plain loops falls behind LAPACK's
 _EXPLICIT_EVALUATIONS = 100_000  # what "auto" spends on explicit steps before it turns to implicit ones
+# By how much a compiled step may be longer than the one before.  Slower in the run that is reported: where this and not
+# the tolerance decides on steps, they must be shorter than the other run's all the same, whose error is the larger one.
+GROWTH: Final = 6.0
+CAREFUL_GROWTH: Final = 2.0
 _RETRIES = 12  # each from the last good step, with a first step ten times shorter
 
 
@@ -207,15 +211,27 @@ class Stepper:
         t_unit, in units of time (learning rate × steps).
     end
         log(1 + t_final/t_unit).
+    growth
+        By how much a compiled step may be longer than the one before.
     """
 
-    def __init__(self, dynamics: Flow, method: Method, rtol: float, start: FloatArray, unit: float, end: float) -> None:
+    def __init__(
+        self,
+        dynamics: Flow,
+        method: Method,
+        rtol: float,
+        start: FloatArray,
+        unit: float,
+        end: float,
+        growth: float = GROWTH,
+    ) -> None:
         self.dynamics = dynamics
         self.method = method
         self.rtol = rtol
         self.atol = absolute_tolerance(rtol, dynamics.log, start)
         self.unit = unit
         self.end = end
+        self.growth = growth
         self.counter = Counter()
         self._s = 0.0
         self._y = start
@@ -297,7 +313,7 @@ class Stepper:
         from .engine.stepping import CompiledSteps  # here, so that the others need no compiler
 
         made, values = cast(CompiledFlow, self.dynamics).integrator()  # `choose_method` sees to it
-        steps = CompiledSteps(made, values, self._y, self.rtol, self.atol, self.unit, self.end)
+        steps = CompiledSteps(made, values, self._y, self.rtol, self.atol, self.unit, self.end, self.growth)
         for end, dense in steps.until_evaluations(allowance):
             self.counter.evaluations, self.counter.jacobians = steps.evaluations, steps.jacobians
             segment = Segment(self._s, end, dense)

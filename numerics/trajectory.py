@@ -94,7 +94,8 @@ class Trajectory:
         Times of the rows and the loss there, shape (N,); rows lie evenly in log time, closer where the state
         moves fast, and include 0, ``t_final`` and ``times``.
     error, loss_error
-        Estimated relative errors per row, shape (N,): of loss, μ and ω together, and of the loss alone.
+        Estimated relative errors per row, shape (N,): of loss, μ and ω together, and of the loss alone; the largest
+        since (t + t_unit)/e, as at one moment two integrations can be near to each other by chance.
     error_estimate
         The largest entry of ``error``: how far this trajectory, computed with rtol/100, is from a second one computed
         with rtol; infinite if there is no second one.  It is an estimate, no bound: where the two errors happen to be

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +231,23 @@ def test_machine_code_is_kept_per_text_and_constants(tmp_path: Path, monkeypatch
     for path in files:
         path.write_bytes(path.read_bytes()[:-1])  # damaged: made again
     assert Program("probe", [text], {"FACTOR": 3.0}).compiled("scaled")(2.0) == 6
+
+
+_STEPS = """
+import os, sys
+os.environ["HEADFLOW_CACHE_DIR"] = sys.argv[1]
+import headflow as hf
+for heads in map(int, sys.argv[3].split(",")):
+    problem = hf.Problem(dims=[10], signal_power=[1], noise_variance=0.1, context_length=100, n_heads=heads)
+    start = hf.InitialState.random(problem, scale=0.1)
+    for name in sys.argv[2].split(","):
+        hf.integrate(problem, start, name, t_final=1.0, rtol=1e-2, method="Rodas5P")
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "heads"), [("split", "3"), pytest.param("balanced,merged", "1,2,3,4,5,6", marks=pytest.mark.slow)]
+)
+def test_steps_are_compiled_at_every_size(names: str, heads: str, tmp_path: Path) -> None:
+    """In a process of its own: where LLVM fails it takes Python with it."""
+    subprocess.run([sys.executable, "-c", _STEPS, str(tmp_path), names, heads], check=True)

@@ -15,6 +15,7 @@ import headflow as hf
 from cases import REFERENCE, START, random_case
 from headflow.errors import InputError, InputTypeError, ValidityWarning
 from headflow.numerics.compiler import Program, compiler_installed
+from headflow.numerics.dynamics import apart
 from headflow.numerics.engine import members, native
 from headflow.numerics.engine.ensemble import _batch, _chunks
 
@@ -47,6 +48,38 @@ def test_members_are_what_integrate_gives(way: str) -> None:
         assert float(one.emergence) == pytest.approx(run.phases.emergence, rel=1e-4)
         assert str(one.status.values) == "reached_t_final"
         assert float(one.t) == 300
+
+
+@needs_llvm
+@pytest.mark.parametrize("t_final", [10.0, 1e3, pytest.param(1e5, marks=pytest.mark.slow)])
+def test_true_errors_are_below_the_estimates(t_final: float) -> None:
+    """Short runs too, in which steps grow without regard to the tolerance, and loose ones."""
+    draw = np.random.default_rng(int(t_final))
+    cases = []
+    for seed in range(60):
+        problem, _ = random_case(seed)
+        shape = (2, problem.n_tasks, problem.n_heads)
+        size = 10 ** draw.uniform(-2.5, -0.5)
+        cases.append((problem, hf.InitialState(*(size * np.exp(draw.uniform(0, 0.7, shape))))))
+    run = partial(hf.ensemble, *zip(*cases, strict=True), t_final=t_final)
+    best = run(rtol=1e-10)
+    for rtol in (1e-2, 1e-3, 1e-5):
+        found = run(rtol=rtol)
+        good = (found.status == "reached_t_final") & (best.status == "reached_t_final")
+        assert good.sum() > 55
+        ratios = []
+        for at in np.flatnonzero(good):
+            problem = cases[at][0]
+            own, other = (
+                (one.loss.values[at], np.stack([one.mu[at], one.omega[at]])[:, : problem.n_tasks, : problem.n_heads])
+                for one in (found, best)
+            )
+            true = float(apart(*own, *other)[1])
+            if true > 30 * float(best.error_estimate[at]):  # else the reference is not good enough to tell
+                ratios.append(true / float(found.error_estimate[at]))
+        assert len(ratios) > 25
+        assert max(ratios) < 2
+        assert sum(ratio > 1 for ratio in ratios) <= 0.01 * len(ratios)
 
 
 def test_ragged_members_and_failures_stay(way: str) -> None:

@@ -25,15 +25,24 @@ Array = Any  # of JAX
 
 
 def follow(
-    chart: Chart, shape: tuple[int, int], t_final: float, rtol: float, atols: FloatArray, levels: FloatArray, most: int
+    chart: Chart,
+    shape: tuple[int, int],
+    t_final: float,
+    rtol: float,
+    atols: FloatArray,
+    levels: FloatArray,
+    most: int,
+    growth: float,
 ) -> tuple[FloatArray, FloatArray]:
     """Integrate members of equal shape; see `loops.follow`.
 
-    Returns μ and ω at the ends, shape (members, 2IH), and the reports, shape (members, 5).
+    Returns μ and ω at the ends and beside them, shape (2, members, 2IH), and the reports, shape (members, 6).
     """
     stepped = _compiled(chart.system, shape, chart.log, bool(np.isfinite(levels).any()))
-    weights, *reports = stepped(chart.values, chart.start, atols, levels, rtol, t_final, most)
-    return np.asarray(weights), np.stack([np.asarray(one, dtype=np.float64) for one in reports], axis=1)
+    ends, beside, *reports = stepped(chart.values, chart.start, atols, levels, rtol, t_final, most, growth)
+    return np.stack([np.asarray(ends), np.asarray(beside)]), np.stack(
+        [np.asarray(one, dtype=np.float64) for one in reports], axis=1
+    )
 
 
 @lru_cache(maxsize=32)
@@ -60,7 +69,14 @@ def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching
         return trial + stages[-1], stages[-1], bends
 
     def member(
-        values: Mapping[str, Array], start: Array, atol: Array, level: Array, rtol: Array, t_final: Array, most: Array
+        values: Mapping[str, Array],
+        start: Array,
+        atol: Array,
+        level: Array,
+        rtol: Array,
+        t_final: Array,
+        most: Array,
+        growth: Array,
     ) -> tuple[Array, ...]:
         speed, loss = jnp.abs(made.velocity(start, values)).max(), made.loss(start, values)
         largest = 1.0 if log else jnp.abs(start).max()
@@ -75,14 +91,14 @@ def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching
         def body(now: dict[str, Array]) -> dict[str, Array]:
             s, y = now["s"], now["y"]
             last = (s + now["h"] >= end) | (end - (s + now["h"]) < 1e-3 * now["h"])
-            h = jnp.where(last, end - s, now["h"])
+            h = jnp.where(last, end - s, jnp.where(s + 2 * now["h"] > end, (end - s) / 2, now["h"]))
             trial, missed, bends = step(values, pace, s, h, y)
             scale = atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(trial))
             error = jnp.sqrt(jnp.mean((missed / scale) ** 2))
             sound = jnp.isfinite(error)
             accepted = sound & (error <= 1)
             bounded = jnp.where(sound, jnp.maximum(error, 1e-10), 1.0)
-            most_growth = jnp.where(accepted, jnp.where(now["rejected"], 1.0, loops.GROW), 0.9)
+            most_growth = jnp.where(accepted, jnp.where(now["rejected"], 1.0, growth), 0.9)
             factor = jnp.clip(loops.SAFETY * bounded**-0.2, loops.SHRINK, most_growth)
             factor = jnp.where(sound, factor, 0.1)
             reached = jnp.where(last, end, s + h)
@@ -97,6 +113,7 @@ def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching
                 "s": jnp.where(accepted, reached, s),
                 "h": factor * h,
                 "y": jnp.where(accepted, trial, y),
+                "missed": jnp.where(accepted, missed, now["missed"]),
                 "count": count,
                 "rejected": ~accepted,
                 "status": status,
@@ -114,6 +131,7 @@ def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching
             "s": jnp.zeros(()),
             "h": jnp.minimum(0.2 * rtol**0.2, end),
             "y": start,
+            "missed": jnp.zeros_like(start),
             "count": jnp.zeros((), int),
             "rejected": jnp.zeros((), bool),
             "status": jnp.where(sound, _RUNNING, loops.UNSOUND),
@@ -126,8 +144,9 @@ def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching
         crossing = jnp.full((), jnp.nan)
         if watching:
             crossing = jnp.where(done["crossed"], unit * jnp.expm1(crossed_at(values, done, level)), jnp.nan)
-        weights = made.named(done["y"], values, ("mu", "omega"))
-        return weights, done["status"], t, made.loss(done["y"], values), loss, crossing
+        ends, near = done["y"], done["y"] + done["missed"]
+        weights = (made.named(y, values, ("mu", "omega")) for y in (ends, near))
+        return *weights, done["status"], t, made.loss(ends, values), loss, crossing, made.loss(near, values)
 
     def crossed_at(values: Mapping[str, Array], done: dict[str, Array], level: Array) -> Array:
         """Log time at which the loss passes the level inside the step that was kept."""
@@ -143,5 +162,5 @@ def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching
         _, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.zeros(()), jnp.ones(())))
         return done["from"] + high * done["length"]
 
-    compiled: Callable[..., Any] = jax.jit(jax.vmap(member, in_axes=(0, 0, 0, 0, None, None, None)))
+    compiled: Callable[..., Any] = jax.jit(jax.vmap(member, in_axes=(0, 0, 0, 0, None, None, None, None)))
     return compiled

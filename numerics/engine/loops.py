@@ -47,7 +47,7 @@ TSIT_NODES: Vector
 TSIT_DENSE: Matrix
 
 REACHED, FULL, TOO_SMALL, OVERFLOW, EXHAUSTED, UNSOUND = range(6)
-SHRINK, GROW, SAFETY = 0.2, 6.0, 0.9
+SHRINK, SAFETY = 0.2, 0.9
 _STIFF, _MILD = 3.0, 1.0  # step · ‖J‖ above which steps become implicit, below which explicit (stable up to 3.3)
 _LOOK = 4  # explicit steps after which stiffness is looked at
 _DAMPING = 0.08  # of the step's changes by the error before: near the limit of stability it saves rejected steps
@@ -129,10 +129,11 @@ def explicit_step(
     first: Vector,
     stages: Matrix,
     trial: Vector,
+    missed: Vector,
     right: Vector,
     work: Vector,
 ) -> float:
-    """Tsit5 from y to ``trial``; ``first`` is dy/ds at y, the last of the ``stages`` that at the end.
+    """Tsit5 from y to ``trial``, which is off by ``missed``; ``first`` is dy/ds at y, the last stage that at the end.
 
     Returns the error, 1 being what the tolerances allow.
     """
@@ -154,7 +155,8 @@ def explicit_step(
         total = 0.0
         for stage in range(TSIT_STAGES):
             total += TSIT_ERROR[stage] * stages[stage, entry]
-        error += (step * total / (atol + rtol * max(abs(y[entry]), abs(trial[entry])))) ** 2
+        missed[entry] = step * total
+        error += (missed[entry] / (atol + rtol * max(abs(y[entry]), abs(trial[entry])))) ** 2
     return math.sqrt(error / N)
 
 
@@ -169,13 +171,14 @@ def implicit_step(
     first: Vector,
     stages: Matrix,
     trial: Vector,
+    missed: Vector,
     right: Vector,
     work: Vector,
     flat: Vector,
     matrix: Matrix,
     pivots: Integers,
 ) -> float:
-    """Rodas5P from y to ``trial``; ``first`` is dy/ds at y, ``flat`` the Jacobian of the velocity there.
+    """Rodas5P from y to ``trial``, which is off by ``missed``; ``first`` is dy/ds at y, ``flat`` the Jacobian there.
 
     Returns the error, 1 being what the tolerances allow; infinite where the matrix of the stages is singular.
     """
@@ -215,6 +218,7 @@ def implicit_step(
     for entry in range(N):
         # The last trial is the embedded solution, the last stage its error.
         trial[entry] += right[entry]
+        missed[entry] = right[entry]
         error += (right[entry] / (atol + rtol * max(abs(y[entry]), abs(trial[entry])))) ** 2
     return math.sqrt(error / N)
 
@@ -251,7 +255,9 @@ def advance(
     atol: float,
     level: float,
     most: int,
+    growth: float,
     y: Vector,
+    missed: Vector,
     position: Vector,
     counts: Integers,
     ends: Vector,
@@ -269,8 +275,12 @@ def advance(
         Loss whose first crossing from above is located; NaN for none.
     most
         Evaluations of the velocity after which it gives up.
+    growth
+        By how much a step may be longer than the one before.
     y
         The state; overwritten.
+    missed
+        What the embedded formula says of the error that the last step made; overwritten.
     position
         Log time, next step, log time of the crossing (NaN until it is seen), loss at the start of the next step.
     counts
@@ -311,6 +321,8 @@ def advance(
         last = s + step >= end or end - (s + step) < 1e-3 * step
         if last:
             step = end - s
+        elif s + 2.0 * step > end:
+            step = 0.5 * (end - s)  # a last step that is much shorter than others would hide their errors
         if step <= SHORTEST * max(s, step if last else 0.0, 1e-12 * end):
             return TOO_SMALL
         if counts[4] == 1 or unseen >= _LOOK:
@@ -327,11 +339,11 @@ def advance(
         implicit = counts[4] == 1
         if implicit:
             error = implicit_step(
-                values, unit, s, step, rtol, atol, y, first, stages, trial, right, work, flat, matrix, pivots
+                values, unit, s, step, rtol, atol, y, first, stages, trial, missed, right, work, flat, matrix, pivots
             )
             counts[0] += STAGES - 1
         else:
-            error = explicit_step(values, unit, s, step, rtol, atol, y, first, stages, trial, right, work)
+            error = explicit_step(values, unit, s, step, rtol, atol, y, first, stages, trial, missed, right, work)
             counts[0] += TSIT_STAGES - 1
         if not error < np.inf:
             # A stage overflowed, or left the domain of the loss: shorter steps stay inside.
@@ -351,7 +363,7 @@ def advance(
         if not implicit:
             factor = bounded ** (0.75 * _DAMPING - 0.2) * max(error_before, 1e-4) ** _DAMPING
             error_before = error
-        factor = min(GROW, max(SHRINK, SAFETY * factor))
+        factor = min(growth, max(SHRINK, SAFETY * factor))
         reached = end if last else s + step
         if watching or len(ends) > 0:
             bends(implicit, step, stages, dense)
@@ -403,8 +415,10 @@ def follow(
     atols: Vector,
     levels: Vector,
     most: int,
+    growth: float,
     states: Matrix,
     ends: Matrix,
+    beside: Matrix,
     reports: Matrix,
 ) -> None:
     """Integrate members one after the other, as `advance` does it.
@@ -417,12 +431,13 @@ def follow(
         In units of time; ``logarithms`` says that the state holds logarithms.
     states
         Per member the start; overwritten by its last state.
-    ends
-        Per member μ and ω of that state.
+    ends, beside
+        Per member μ and ω of that state, and of the state that the embedded formula of the last step has.
     reports
-        Per member how it ended, when, the loss then, the loss at the start and the time of the crossing.
+        Per member how it ended, when, the loss then, the loss at the start, the time of the crossing, the loss beside.
     """
     speeds = np.empty(N)
+    missed = np.empty(N)
     found = np.empty(1)
     work = np.empty(WORK)
     counts = np.empty(5, np.int64)
@@ -435,6 +450,7 @@ def follow(
         loss(parameters, y, work, found)
         fastest, largest, sound = 0.0, 0.0, found[0] - found[0] == 0.0
         for entry in range(N):
+            missed[entry] = 0.0
             fastest = max(fastest, abs(speeds[entry]))
             largest = max(largest, abs(y[entry]))
             sound = sound and speeds[entry] - speeds[entry] == 0.0
@@ -454,7 +470,9 @@ def follow(
                 atols[member],
                 levels[member],
                 most,
+                growth,
                 y,
+                missed,
                 position,
                 counts,
                 no_ends,
@@ -466,3 +484,8 @@ def follow(
         loss(parameters, y, work, found)
         report[2] = found[0]
         weights(parameters, y, work, ends[member])
+        for entry in range(N):
+            missed[entry] += y[entry]
+        loss(parameters, missed, work, found)
+        report[5] = found[0]
+        weights(parameters, missed, work, beside[member])

@@ -18,7 +18,7 @@ from ..initial import InitialState
 from ..integrate import DISAGREEMENT, ROUNDING, TIGHTER, TIGHTEST, integrate_silently
 from ..problem import FloatArray, Problem
 from ..reference import estimated_limit, realised_limit
-from ..solvers import MAX_EVALUATIONS, absolute_tolerance
+from ..solvers import CAREFUL_GROWTH, GROWTH, MAX_EVALUATIONS, absolute_tolerance
 from ..stop import StopReason
 from ..trajectory import Trajectory
 from . import batched, loops
@@ -136,11 +136,11 @@ class Task:
 
     def _together(self, members: Sequence[Member]) -> list[Outcome]:
         flows = _Flows(members, self)
-        coarse = flows.run(self.rtol, np.full(len(members), np.nan))
+        coarse = flows.run(self.rtol, np.full(len(members), np.nan), GROWTH)
         aims = flows.groups(coarse)
-        tight = flows.run(max(self.rtol / TIGHTER, TIGHTEST), flows.levels(coarse, aims))
+        tight = flows.run(max(self.rtol / TIGHTER, TIGHTEST), flows.levels(coarse, aims), CAREFUL_GROWTH)
         came = [aim == groups for aim, groups in zip(aims, flows.groups(tight), strict=True)]
-        errors = apart(coarse.loss, coarse.weights, tight.loss, tight.weights)[1] + ROUNDING
+        errors = tight.errors(coarse)
         best, shares = busiest(tight.weights[:, 0], tight.weights[:, 1])
         heads = np.where(shares >= CLEAR, best, -1).tolist()
         outcomes = []
@@ -169,7 +169,10 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class _Ends:
-    """Where members ended and when they crossed a level; the statuses of `loops`, weights of shape (…, 2, I, H)."""
+    """Where members ended and when they crossed a level; the statuses of `loops`, weights of shape (…, 2, I, H).
+
+    ``beside`` is where the embedded formula of the last step ends.
+    """
 
     status: list[int]
     t: FloatArray
@@ -177,6 +180,18 @@ class _Ends:
     start_loss: FloatArray
     emergence: FloatArray
     weights: FloatArray
+    beside_loss: FloatArray
+    beside: FloatArray
+
+    def errors(self, other: _Ends) -> FloatArray:
+        """Estimated relative errors: the distance to the other run's ends or, if larger, to the states beside.
+
+        Where a flow converges, errors made early die out, and two runs are as near to each other as the chance lengths
+        of their last steps have it: then the last step's own error is what is left.
+        """
+        loss, weights = np.stack([other.loss, self.beside_loss]), np.stack([other.weights, self.beside])
+        found: FloatArray = apart(loss, weights, self.loss, self.weights)[1].max(axis=0) + ROUNDING
+        return found
 
 
 class _Flows:
@@ -193,26 +208,28 @@ class _Flows:
         with MAKING:  # the first one derives
             self._chart = Chart.of_arrays(values, weights, imbalance, task.parametrisation, task.closure)
 
-    def run(self, rtol: float, levels: FloatArray) -> _Ends:
+    def run(self, rtol: float, levels: FloatArray, growth: float) -> _Ends:
         chart = self._chart
         atols = np.array([absolute_tolerance(rtol, chart.log, start) for start in chart.start])
         if self._task.backend == "jax":
             weights, reports = batched.follow(
-                chart, self._shape, self._task.t_final, rtol, atols, levels, MAX_EVALUATIONS
+                chart, self._shape, self._task.t_final, rtol, atols, levels, MAX_EVALUATIONS, growth
             )
         else:
-            weights, reports = self._by_loops(rtol, atols, levels)
-        status, t, loss, start_loss, emergence = reports.T
-        shaped = weights.reshape(len(weights), 2, *self._shape)
-        return _Ends([int(one) for one in status], t, loss, start_loss, emergence, shaped)
+            weights, reports = self._by_loops(rtol, atols, levels, growth)
+        status, t, loss, start_loss, emergence, beside_loss = reports.T
+        ends, beside = weights.reshape(2, len(status), 2, *self._shape)
+        return _Ends([int(one) for one in status], t, loss, start_loss, emergence, ends, beside_loss, beside)
 
-    def _by_loops(self, rtol: float, atols: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _by_loops(
+        self, rtol: float, atols: FloatArray, levels: FloatArray, growth: float
+    ) -> tuple[FloatArray, FloatArray]:
         made, values = self._bound
         start = self._chart.start
-        states, weights, reports = start.copy(), np.empty(start.shape), np.empty((len(start), 5))
+        states, weights, reports = start.copy(), np.empty((2, *start.shape)), np.empty((len(start), 6))
         made.follow(
-            *(values, self._task.t_final, self._chart.log, rtol, atols, levels, MAX_EVALUATIONS),
-            *(states, weights, reports),
+            *(values, self._task.t_final, self._chart.log, rtol, atols, levels, MAX_EVALUATIONS, growth),
+            *(states, *weights, reports),
         )
         return weights, reports
 

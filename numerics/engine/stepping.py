@@ -31,6 +31,8 @@ class CompiledSteps:
         Tolerances of each step, relative and absolute.
     unit, end
         t_unit, and the log time of the end.
+    growth
+        By how much a step may be longer than the one before.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class CompiledSteps:
         atol: float,
         unit: float,
         end: float,
+        growth: float,
     ) -> None:
         self._integrator = integrator
         self._values = values
-        self._tolerances = (unit, end, rtol, atol)
+        self._tolerances, self._growth = (unit, end, rtol, atol), growth
         self._y = start.copy()
+        self.missed = np.zeros(len(start))
         self._position = np.array([0.0, self._integrator.first_step(rtol, end), np.nan, np.inf])
         self._counts = np.zeros(5, np.int64)
         self.failure: StopReason | None = None
@@ -74,8 +78,8 @@ class CompiledSteps:
             before, taken = float(self._position[0]), int(self._counts[2])
             with np.errstate(all="ignore"):
                 status = self._integrator.advance(
-                    *(self._values, *self._tolerances, np.nan, most),
-                    *(self._y, self._position, self._counts, ends, records),
+                    *(self._values, *self._tolerances, np.nan, most, self._growth),
+                    *(self._y, self.missed, self._position, self._counts, ends, records),
                 )
             for end, record in zip(ends[: int(self._counts[2]) - taken], records, strict=False):
                 yield float(end), _Dense(before, float(end), record)
