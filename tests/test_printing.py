@@ -239,6 +239,7 @@ NODES = {
     "power of superscripted name": (mu[i, h] ** 2, r"\left(\mu_i^h\right)^2", "(μ_i^h)²"),
     "power of subscripted name": (lam[i] ** 2, r"\lambda_i^2", "λ_i²"),
     "power of a square": (noise_variance**2, r"\sigma^4", "σ⁴"),
+    "square of a norm": (exp(3 * Symbol("norm2_a")), r"e^{3 \lvert a \rvert^2}", "e^(3 |a|²)"),
     "root of a square": (sqrt(noise_variance), r"\sigma", "σ"),
     "rational power": (x ** Rational(2, 3), "x^{2/3}", "x^(2/3)"),
     "negative power": (2 * x**-2, r"\frac{2}{x^2}", "2/x²"),

@@ -24,7 +24,7 @@ Definition = tuple[sp.Indexed, sp.Expr]
 Scope = Mapping[sp.Basic, int]
 
 _FUNCTIONS = frozenset(
-    ["exp", "log", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sin", "cos", "tan", "erf", "gamma"]
+    ["exp", "log", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sin", "cos", "tan", "atan", "erf", "gamma"]
 )
 
 

@@ -40,7 +40,7 @@ def equation_layout(equation: Equation, *, limits: bool) -> Node:
     if isinstance(equation, tuple):
         if len(equation) < 2:
             raise ValueError("an equation needs at least two sides")
-        sides = tuple(layout(side, limits=limits) for side in equation)
+        sides = tuple(layout(side, limits=limits, beside=equation) for side in equation)
         return Relation(sides, ("=",) * (len(sides) - 1))
     return layout(equation, limits=limits)
 

@@ -17,7 +17,9 @@ from .nodes import (
     Scripts,
     Term,
     Terms,
+    closed,
     grouped,
+    starts_with_digit,
 )
 
 _ONE = Number("1")
@@ -52,6 +54,25 @@ def _times(before: Node, factor: Node) -> Factors:
     return Factors((before, factor))
 
 
+def _safe_in_front(factor: Node) -> Node:
+    """``factor`` such that, torn at its bar, it leaves nothing open that would take the factors behind it."""
+    if isinstance(factor, Fraction):
+        return Fraction(closed(factor.numerator), factor.denominator, factor.inline)
+    return factor
+
+
+def _leading_number(numerator: Node) -> tuple[Node, Node]:
+    """The number that stays on the bar when the rest of a numerator is written beside it."""
+    match numerator:
+        case Factors(factors=(Number() as number, other)):
+            return number, other
+        case Factors(factors=(Number() as number, *others)):
+            return number, Factors(tuple(others))
+        case Terms():
+            return _ONE, grouped(numerator)
+    return _ONE, numerator
+
+
 def _glued(before: Node, pieces: list[Node], after: Node | None = None) -> list[Node]:
     first, *rest = pieces
     glued: list[Node] = [Line((before, first)), *rest]
@@ -80,12 +101,14 @@ class _Breaker:
             case BigOperator(symbol=symbol, lower=lower, upper=upper, body=body) if body is not None:
                 return _glued(BigOperator(symbol, lower, upper, None), self.pieces(body))
             case Fenced(opening=opening, body=body, closing=closing):
-                return _glued(Delimiter(opening), self.pieces(body), Delimiter(closing))
+                return _glued(Delimiter(opening), self.pieces(body), Delimiter(closing, closes=True))
             case Scripts(base=Fenced(opening=opening, body=body, closing=closing), sub=sub, sup=sup):
-                return _glued(Delimiter(opening), self.pieces(body), Scripts(Delimiter(closing), sub, sup))
+                return _glued(Delimiter(opening), self.pieces(body), Scripts(Delimiter(closing, closes=True), sub, sup))
             case Fraction(numerator=numerator, denominator=denominator) if self.fits(denominator):
-                above = grouped(numerator) if isinstance(numerator, Terms) else numerator
-                return _glued(Fraction(_ONE, denominator), self.pieces(above))
+                number, above = _leading_number(numerator)
+                pieces = self.pieces(above)
+                if len(pieces) > 1 and not starts_with_digit(above):
+                    return _glued(Factors((Fraction(number, denominator),)), pieces)
             case Factors(factors=factors):
                 return self.factors(factors)
         return [node]
@@ -103,8 +126,13 @@ class _Breaker:
 
     def factors(self, factors: tuple[Node, ...]) -> list[Node]:
         """Factors stay together as long as they fit; one that begins a line shows a multiplication sign."""
-        pieces = self.pieces(factors[0])
-        for factor in factors[1:]:
+        *front, last = factors
+        first, *others = (*map(_safe_in_front, front), last)
+        pieces = self.pieces(first)
+        if isinstance(pieces[-1], Fraction):
+            # Text sees that a slash is not the end of the product.
+            pieces[-1] = Factors((pieces[-1],))
+        for factor in others:
             # A break at a sign inside the brackets of a factor is better than one in front of it.
             for inner in (self.pieces(factor), self.opened(factor)):
                 together = _times(pieces[-1], inner[0])

@@ -42,7 +42,6 @@ _FENCES = {
     "|": "|",
 }
 _FLAT = {"⟨": (r"\langle", r"\rangle"), "|": (r"\lvert", r"\rvert")}
-_OPEN = "([{⟨"
 
 
 def to_latex(formula: Basic, *, limits: bool = True) -> str:
@@ -80,8 +79,8 @@ def latex_of(node: Node) -> str:
             return rf"\sqrt{{{latex_of(radicand)}}}"
         case Fenced():
             return _fenced(node)
-        case Delimiter(character=character):
-            return (r"\biggl" if character in _OPEN else r"\biggr") + _FENCES[character]
+        case Delimiter(character=character, closes=closes):
+            return (r"\biggr" if closes else r"\biggl") + _FENCES[character]
         case Apply(function=function, argument=argument):
             joint = "" if isinstance(argument, Fenced) else " "
             return latex_of(function) + joint + latex_of(argument)

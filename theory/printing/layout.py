@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from sympy import (
     Add,
@@ -36,8 +36,8 @@ from sympy.core.numbers import Exp1, Infinity, NegativeInfinity, Pi
 from sympy.core.relational import GreaterThan, LessThan, Relational, StrictGreaterThan, StrictLessThan
 from sympy.logic.boolalg import And, BooleanTrue, Or
 
-from .. import notation
 from .functions import LEFT_POWERS, PARTIAL, SPECIAL_FORMS, differential, function_name
+from .indices import Scope, index_key, is_conventional, outermost
 from .names import indexed, name
 from .nodes import (
     Apply,
@@ -67,12 +67,13 @@ from .order import (
     PARAMETER,
     STATE,
     Monomial,
-    index_key,
     merged_limits,
     monomial,
     ordered_terms,
     rank,
 )
+
+Edges: TypeAlias = tuple[Node, Node]  # what stands below and above a big operator
 
 ONE = Number("1")
 _HALF = Rational(1, 2)
@@ -83,29 +84,25 @@ _SIDES = {"+": Name("+", "+", upright=True), "-": Name("−", "-", upright=True)
 _ORDINARY = Name("d", "d", upright=True)
 
 
-def layout(formula: Basic | int, *, limits: bool = True) -> Node:
+def layout(formula: Basic | int, *, limits: bool = True, beside: Iterable[Basic] = ()) -> Node:
     """The layout of an expression, relation or condition.
 
-    With ``limits=False`` sums over the conventional ranges (tasks 1..I, heads 1..H) show only their index.
+    With ``limits=False`` sums over the conventional ranges (tasks 1..I, heads 1..H) show only their index.  A bound
+    index whose letter is in use around its sum, or free in the formula or in those ``beside`` it, gets another one.
     """
-    return _Layout(limits).formula(Integer(formula) if isinstance(formula, int) else formula)
-
-
-def is_conventional(index: Symbol, lower: Expr, upper: Expr) -> bool:
-    """Whether the reader knows the range from the name of the index: i, j, … to I and h, k, … to H."""
-    names = {
-        notation.n_tasks: notation.TASK_INDEX_NAMES,
-        notation.n_heads: notation.HEAD_INDEX_NAMES,
-    }.get(upper, ())
-    stem = index.name.rstrip("0123456789")
-    return bool(lower == 1) and (index.name in names or stem in names[:1])
+    formula = Integer(formula) if isinstance(formula, int) else formula
+    return _Layout(limits, outermost((formula, *beside))).formula(formula)
 
 
 class _Layout:
-    """One walk over an expression; ``inline`` is set in exponents and indices, where bars are too small."""
+    """One walk over an expression.
 
-    def __init__(self, limits: bool) -> None:
+    ``inline`` is set in exponents and indices, where bars are too small; ``scope`` knows the letters of indices.
+    """
+
+    def __init__(self, limits: bool, scope: Scope) -> None:
         self.limits = limits
+        self.scope = scope
         self.inline = False
 
     def formula(self, formula: Basic) -> Node:
@@ -133,7 +130,7 @@ class _Layout:
             case NegativeInfinity():
                 return Terms((Term(True, self.expression(oo)),))
             case Dummy() | Symbol():
-                return name(expr.name)
+                return name(self.scope.show(expr).name)
             case IndexedBase() | Idx():
                 return name(str(expr.label))
             case Indexed():
@@ -144,8 +141,7 @@ class _Layout:
                 return self._exponential(expr)
             case Mul() | Pow() | Rational() | Sum() | Product() | exp():
                 m = monomial(expr)
-                body = self._product(m)
-                return Terms((Term(True, body),)) if m.negative else body
+                return Terms((Term(True, self._term(m)),)) if m.negative else self._product(m)
             case Limit():
                 return self._limit(expr)
             case Derivative():
@@ -191,7 +187,7 @@ class _Layout:
         fraction = Fraction(numerator, denominator)
         if self.inline and not after and not is_tall(numerator) and not is_tall(denominator):
             fraction = Fraction(
-                grouped(numerator) if isinstance(numerator, Terms) else numerator,
+                grouped(numerator) if isinstance(numerator, Terms) else closed(numerator),
                 grouped(denominator) if isinstance(denominator, Terms | Factors) else denominator,
                 inline=True,
             )
@@ -204,7 +200,7 @@ class _Layout:
         """A product that cannot be misread: factors are closed but for the last, signed sums bracketed."""
         if len(factors) == 1:
             return factors[0]
-        *front, last = (grouped(factor) if isinstance(factor, Terms) else factor for factor in factors)
+        *front, last = (grouped(factor) if _falls_apart(factor) else factor for factor in factors)
         return Factors((*map(closed, front), closed(last) if isinstance(last, Cases) else last))
 
     def _power(self, base: Expr, exponent: Expr) -> Node:
@@ -216,7 +212,7 @@ class _Layout:
             total = exponent * int(body.sup.digits)
             return body.base if total == 1 else Scripts(body.base, sup=self._small(total))
         if exponent == _HALF:
-            return Root(body)
+            return Root(body, plain=isinstance(body, Number | Name) or _is_name(base, body))
         above = self._small(exponent)
         if isinstance(body, Apply) and type(base).__name__ in LEFT_POWERS and exponent.is_Integer and exponent > 0:
             return Apply(Scripts(body.function, sup=above), body.argument)
@@ -278,8 +274,11 @@ class _Layout:
 
     def _big(self, expr: Sum | Product) -> Node:
         summand, ranges = merged_limits(expr)
+        outside = self.scope
+        edges = self._ranges(ranges)
         body = self._body(summand)
-        for lower, upper in reversed(self._ranges(ranges)):
+        self.scope = outside
+        for lower, upper in reversed(edges):
             body = BigOperator("∑" if isinstance(expr, Sum) else "∏", lower, upper, body)
         return body
 
@@ -288,21 +287,25 @@ class _Layout:
         return grouped(body) if isinstance(body, Terms) else body
 
     def _ranges(self, ranges: list[Any]) -> list[tuple[Node, Node | None]]:
+        """What stands below and above each operator; from here on the indices are in scope."""
         bound = {index for index, *_ in ranges}
         independent = not any(bound & edge.free_symbols for _, *edges in ranges for edge in edges)
-        groups: list[tuple[list[Symbol], Expr, Expr]] = []
+        groups: list[tuple[list[Symbol], Expr, Expr, Edges]] = []
         for index, lower, upper in ranges:
-            if independent and groups and groups[-1][1:] == (lower, upper):
-                groups[-1][0].append(index)
+            edges = self._small(lower), self._small(upper)
+            self.scope = self.scope.bind(index, upper)
+            if independent and groups and groups[-1][1:3] == (lower, upper):
+                groups[-1][0].append(self.scope.show(index))
             else:
-                groups.append(([index], lower, upper))
-        return [self._range(sorted(indices, key=index_key), lower, upper) for indices, lower, upper in groups]
+                groups.append(([self.scope.show(index)], lower, upper, edges))
+        return [self._range(*group) for group in groups]
 
-    def _range(self, indices: list[Symbol], lower: Expr, upper: Expr) -> tuple[Node, Node | None]:
-        listed = self.arguments(indices)
+    def _range(self, indices: list[Symbol], lower: Expr, upper: Expr, edges: Edges) -> tuple[Node, Node | None]:
+        names = tuple(name(index.name) for index in sorted(indices, key=index_key))
+        listed = names[0] if len(names) == 1 else Listing(names)
         if not self.limits and all(is_conventional(index, lower, upper) for index in indices):
             return listed, None
-        return Relation((listed, self._small(lower)), ("=",)), self._small(upper)
+        return Relation((listed, edges[0]), ("=",)), edges[1]
 
     def _limit(self, expr: Limit) -> Node:
         body, variable, point, direction = expr.args
@@ -344,10 +347,22 @@ def _as_power(expr: exp) -> tuple[Expr, Expr] | None:
     if len(sums) != 1 or logs or rest.has(log):
         return None
     (total,) = sums
+    if set(total.variables) & rest.atoms(Symbol):
+        return None
     inner = _as_power(exp(rest * total.function)) if isinstance(total.function, Mul) else None
     if inner is None or isinstance(inner[0], Product):
         return None
     return Product(Pow(*inner, evaluate=False), *total.limits), Integer(1)
+
+
+def _falls_apart(node: Node) -> bool:
+    """Whether a factor beside ``node`` would take only a part of it."""
+    return isinstance(node, Terms) or (isinstance(node, Fraction) and node.inline)
+
+
+def _is_name(base: Expr, body: Node) -> bool:
+    """Whether what stands above ``body`` is an index, not an exponent."""
+    return isinstance(base, Symbol | Indexed) and isinstance(body, Scripts) and not isinstance(body.sup, Number)
 
 
 def _is_below(exponent: Expr) -> bool:

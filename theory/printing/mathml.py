@@ -81,8 +81,8 @@ def mathml_of(node: Node) -> str:
         case Fenced(opening=opening, body=body, closing=closing):
             tall = is_tall(body)
             return _row(f"{_fence(opening, 'prefix', tall)}{one(body)}{_fence(closing, 'postfix', tall)}")
-        case Delimiter(character=character):
-            form = "prefix" if character in "([{⟨" else "postfix"
+        case Delimiter(character=character, closes=closes):
+            form = "postfix" if closes else "prefix"
             return f'<mo form="{form}" minsize="2em" maxsize="2em">{character}</mo>'
         case Apply(function=function, argument=argument):
             bare = not isinstance(argument, Fenced)

@@ -23,6 +23,8 @@ def name(label: str) -> Node:
             return _accented(name(label.removesuffix(suffix)), mark)
     if label in LATEX_NAMES or label in TEXT_NAMES:
         return _from_tables(label)
+    if label.startswith("norm2_"):
+        return Scripts(fenced(name(label.removeprefix("norm2_")), "|"), sup=Number("2"))
     whole, _, number = label.rpartition("_")
     if number.isdigit() and (whole in LATEX_NAMES or whole in TEXT_NAMES):
         return add_scripts(name(whole), [_part(number)], [])

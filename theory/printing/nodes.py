@@ -87,9 +87,10 @@ class Fraction:
 
 @dataclass(frozen=True)
 class Root:
-    """A square root."""
+    """A square root; a line of text needs no brackets around a ``plain`` radicand, a number or a name."""
 
     radicand: Node
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Delimiter:
     """Half of a bracket pair that a line break has torn apart."""
 
     character: str
+    closes: bool = False
 
 
 @dataclass(frozen=True)
@@ -241,10 +243,12 @@ def starts_with_digit(node: Node) -> bool:
 
 
 def closed(node: Node) -> Node:
-    """``node`` made safe in front of another factor: bare function arguments get their brackets."""
+    """``node`` made safe in front of a factor or a slash: bare arguments and open sums get their brackets."""
     match node:
         case Apply(function=function, argument=argument) if not isinstance(argument, Fenced):
             return Apply(function, fenced(argument, call=True))
         case BigOperator() | Cases():
             return grouped(node)
+        case Factors(factors=(*front, last), continued=continued):
+            return Factors((*front, closed(last)), continued)
     return node

@@ -100,7 +100,7 @@ def rank(base: Expr, exponent: Expr = S.One) -> int:
         case Sum() | Product() | Limit():
             return BIG if exponent == 1 else BRACKET
         case Mul() if abs(exponent) == _HALF:
-            return max(rank(*_as_power(factor)) for factor in base.args)
+            return min(BRACKET, max(rank(*_as_power(factor)) for factor in base.args))
         case Add() | Piecewise() | Mul() | Pow():
             return FUNCTION if exponent == _HALF else BRACKET
     return EXPONENTIAL if base.is_number else FUNCTION
@@ -114,11 +114,6 @@ def merged_limits(expr: Expr) -> tuple[Expr, list[tuple[Symbol, Expr, Expr]]]:
         ranges += [tuple(limit) for limit in reversed(body.limits)]
         body = body.function
     return body, ranges
-
-
-def index_key(index: Symbol) -> tuple[str, str]:
-    """Alphabetical order of indices; i before i1 before j."""
-    return index.name[0], index.name
 
 
 def _flat_factors(expr: Expr) -> Iterable[Expr]:

@@ -27,6 +27,7 @@ from .nodes import (
     Scripts,
     Term,
     Terms,
+    closed,
     starts_with_digit,
 )
 
@@ -57,11 +58,12 @@ def text_of(node: Node) -> str:
         case Factors(factors=factors, continued=continued):
             return ("× " if continued else "") + _product(factors)
         case Fraction(numerator=numerator, denominator=denominator):
-            above = _held(numerator, Terms, Fraction, BigOperator, Relation, Cases)
-            return f"{above}/{_held(denominator, Terms, Factors, Fraction, BigOperator, Relation, Cases, Apply)}"
-        case Root(radicand=radicand):
-            simple = isinstance(radicand, Number | Name | Scripts)
-            return "√" + (text_of(radicand) if simple else f"({text_of(radicand)})")
+            # Π at the end of a product would take the slash with it.
+            above = closed(numerator) if isinstance(numerator, Factors) else numerator
+            held = _held(above, Terms, Fraction, BigOperator, Relation, Cases)
+            return f"{held}/{_held(denominator, Terms, Factors, Fraction, BigOperator, Relation, Cases, Apply)}"
+        case Root(radicand=radicand, plain=plain):
+            return "√" + (text_of(radicand) if plain else f"({text_of(radicand)})")
         case Fenced(opening=opening, body=body, closing=closing):
             return f"{opening}{text_of(body)}{closing}"
         case Delimiter(character=character):
@@ -105,7 +107,8 @@ def _above(node: Node | None) -> str:
         case Name(text="⊤"):
             return "ᵀ"
     text = text_of(node)
-    return f"^{text}" if text.isalnum() or isinstance(node, Fenced) else f"^({text})"
+    simple = len(text) == 1 or (text.isascii() and text.isalnum())
+    return f"^{text}" if simple or isinstance(node, Fenced) else f"^({text})"
 
 
 def _range(lower: Node, upper: Node | None) -> str:
@@ -139,10 +142,11 @@ def _line(pieces: tuple[Node, ...]) -> str:
     text = ""
     for position, piece in enumerate(pieces):
         before = pieces[position - 1] if position else None
+        bracket = piece.base if isinstance(piece, Scripts) else piece
         tight = (
             position == 0
-            or isinstance(before, Delimiter)
-            or (isinstance(piece, Delimiter) and piece.character in ")]}")
+            or (isinstance(before, Delimiter) and not before.closes)
+            or (isinstance(bracket, Delimiter) and bracket.closes)
         )
         text += ("" if tight else " ") + text_of(piece)
     return text
