@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from headflow import Problem, verify
 from headflow.errors import InputError
-from headflow.theory import derivations, latex_document
+from headflow.theory import derivations, gradient_flow, latex_document, task_allocation_limit
 from headflow.theory.printing import check_latex
 from headflow.theory.proofs import proofs
 from headflow.theory.statements import registry, statement, statements
@@ -105,3 +109,27 @@ def test_a_published_claim_needs_a_plan_of_how_it_is_measured():
     entry = statement("convergence")
     with pytest.raises(ValueError, match="needs a plan"):
         dataclasses.replace(entry, plan="")
+
+
+def test_a_document_of_whatever_writes_itself_as_latex(tmp_path: Path) -> None:
+    """Flows and limits get a display, derivations and tables stand as they are; what the user wrote too."""
+    flow = gradient_flow("split")
+    held = verify(Problem([3, 3], 1, 0.1, 30, 2), ["factor-e"])
+    bodies = [
+        flow,
+        flow.latex(),
+        flow.derivation,
+        task_allocation_limit(),
+        statement("factor-e"),
+        held,
+        "Words: $a<b$.",
+    ]
+    source = latex_document("All", [(type(body).__name__, body) for body in bodies])
+    assert check_latex(source) == []
+    assert source.count("\\[\n\\begin{aligned}") >= 4
+    assert "\\usepackage{lmodern}}{}" in source  # where it is installed
+    if shutil.which("pdflatex"):
+        (tmp_path / "document.tex").write_text(source, encoding="utf-8")
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "document.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+        assert done.returncode == 0, done.stdout[-2000:]

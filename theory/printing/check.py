@@ -14,10 +14,11 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _ENVIRONMENTS = frozenset(
-    {"document", "enumerate", "itemize", "aligned", "align*", "cases", "equation*", "theorem", "proof"}
+    {"document", "enumerate", "itemize", "aligned", "align*", "cases", "equation*", "theorem", "proof", "tabular"}
 )
 _COMMANDS = frozenset(
-    """documentclass usepackage newtheorem label allowdisplaybreaks setlength parindent parskip title author date
+    """documentclass usepackage IfFileExists newtheorem toprule midrule bottomrule
+    label allowdisplaybreaks setlength parindent parskip title author date
     maketitle section subsection item par ref textbf emph newcommand DeclareMathOperator text mathrm mathcal
     mathbb operatorname frac tfrac sqrt sum prod int lim dot hat bar tilde biggl biggr langle rangle
     lvert rvert log ln exp min max det sup inf arg sin cos tan arcsin arccos arctan sinh cosh tanh
