@@ -21,7 +21,6 @@ from .._version import __version__
 from ..theory.errors import InputError
 from .initial import InitialState, RandomStart
 from .problem import Problem
-from .read_file import read_bytes
 from .seal import BLANK, check_seal, sealed
 from .stop import StopReason
 
@@ -178,7 +177,10 @@ def load(path: str | PathLike[str]) -> Trajectory:
     from .trajectory import Stats, Trajectory
 
     source = Path(path)
-    content = read_bytes(source)
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror or error}") from error
     check_seal(content, source, "trajectory of headflow")
     try:
         with xarray.open_dataset(io.BytesIO(content), engine="scipy") as opened:

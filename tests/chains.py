@@ -31,7 +31,7 @@ def written(*parts):
 
 def failed(derivation, *labels):
     """Which of these steps fail their check."""
-    return tuple(label for label in labels if not derivation[label].check())
+    return tuple(label for label in labels if not derivation[label].holds())
 
 
 def of_loss(closure):

@@ -231,5 +231,5 @@ class TestChecks:
         flow = split_flow()
         first, *others = flow.velocity
         wrong = replace(flow, velocity=(Rational(101, 100) * first, *others))
-        assert set(to_hyperbolic(wrong).derivation.check().failed) == {"flow of theta"}
-        assert set(to_log(wrong).derivation.check().failed) == {"sum and difference in mu"}
+        assert set(to_hyperbolic(wrong).derivation.check().failed) == {"flow of theta", "hyperbolic flow of theta"}
+        assert set(to_log(wrong).derivation.check().failed) == {"sum and difference in mu", "log flow of log_mu"}

@@ -10,12 +10,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Expr, Function, IndexedBase, S, Sum, Symbol, exp
+from sympy import (
+    Add,
+    Expr,
+    Function,
+    IndexedBase,
+    S,
+    Sum,
+    Symbol,
+    diff,
+    exp,
+    expand,
+    integrate,
+    log,
+    oo,
+    pi,
+    sqrt,
+    symbols,
+)
 
 from . import notation as n
 from .derivation import Derivation, Recorder
 from .gaussian import completed_square, delta_method, moment_generating_function, tilted_moment
-from .indexed import factored, normalise
+from .grounds import DEFINITION, FORMAL
+from .indexed import difference_is_zero, factored, normalise
+from .inner_products import coordinate, in_coordinates, over_coordinates, regressor, tilt
 
 expectation = Function("E")
 covariance = Function("Cov")
@@ -52,12 +71,14 @@ def output_moments() -> OutputMoments:
         "softmax weights",
         (attention_weight[l, h], softmax),
         "The model: softmax over the L context tokens of the scores s_l^h = ⟨a_h, x_l⟩.",
+        scope=DEFINITION,
     )
     ratio = Sum(exp(score[l, h]) * token_output[l, i], (l, 1, length)) / Sum(exp(score[m, h]), (m, 1, length))
     record(
         "head output",
         (head_output[i, h], ratio),
         "Head h averages the outputs y of task i: a ratio of two sums over independent tokens.",
+        check=lambda line: difference_is_zero(line[1], Sum(softmax * token_output[l, i], (l, 1, length))),
     )
 
     gram = {
@@ -68,19 +89,19 @@ def output_moments() -> OutputMoments:
         ("a_k", "beta"): n.beta_head[i, k],
         ("beta", "beta"): n.beta_beta[i],
     }
-    z, t, u = Symbol("z", real=True), Symbol("t", real=True), Symbol("u", real=True)
-    left, right = completed_square(z, t)
+    z, t, u, w = symbols("z t u w", real=True)
     record(
         "tilt",
-        (left, right),
+        (completed_square(z, t), (expectation(exp(t * z)), exp(t**2 / 2))),
         "Completing the square: weighting a normal law by e^{tz} shifts its mean to t, and E e^{tz} = e^{t²/2}.",
-        check=lambda: normalise(left - right) == 0,
+        check=lambda square, mean: difference_is_zero(*square) and mean[1] == _normal_mean(square[1], z, t),
     )
     generating = moment_generating_function({"a_h": S.One}, u, gram, n.noise_variance)
     record(
         "moment generating function",
         (expectation(exp(score[l, h] + u * token_output[l, i])), generating),
         "The tilt in every coordinate of x, and in the independent noise of y = ⟨β_i, x⟩ + ε.",
+        check=lambda line: difference_is_zero(*_in_coordinates(line, u)),
     )
 
     def moment(tilt: dict[str, Expr], power: int) -> Expr:
@@ -96,6 +117,8 @@ def output_moments() -> OutputMoments:
         "mean",
         (expectation(head_output[i, h]), mean),
         "Leading order in L: E[e^s y]/E[e^s], the mean of y under the tilted law N(a_h, Id).",
+        check=lambda line: difference_is_zero(line[1], slope(log(generated({"a_h": u})), u)),
+        scope=FORMAL,
     )
 
     def token_covariance(first: tuple[str, int], second: tuple[str, int]) -> Expr:
@@ -103,6 +126,22 @@ def output_moments() -> OutputMoments:
         (head, p), (other, q) = first, second
         both = {head: S(2)} if head == other else {head: S.One, other: S.One}
         return moment(both, p + q) - moment({head: S.One}, p) * moment({other: S.One}, q)
+
+    # Another way to the same moments: the output as the slope of a logarithm.
+    def generated(*orders: dict[str, Expr]) -> Expr:
+        """E e^{Σ (s + u y)} over one token, each summand given by its head and u."""
+        tilt: dict[str, Expr] = {}
+        for head in (head for order in orders for head in order):
+            tilt[head] = tilt.get(head, S.Zero) + 1
+        order = Add(*(value for order in orders for value in order.values()))
+        return moment_generating_function(tilt, order, gram, n.noise_variance)
+
+    def spread(first: dict[str, Expr], second: dict[str, Expr]) -> Expr:
+        """The covariance of both e^{s + u y} over one token, over their means."""
+        return generated(first, second) / (generated(first) * generated(second)) - 1
+
+    def slope(function: Expr, *variables: Symbol) -> Expr:
+        return diff(function, *variables).subs(dict.fromkeys(variables, 0))
 
     first_h, second_h, (delta_n, delta_z) = delta_method(numerator, denominator)
     fluctuations = {delta_n: 1, delta_z: 0}  # δN carries y, δZ does not
@@ -114,8 +153,14 @@ def output_moments() -> OutputMoments:
     bias = normalise(bias / length)
     record(
         "bias",
-        (expectation(head_output[i, h]) - n.beta_head[i, h], bias),
-        "Second order of the ratio (delta method), token covariances from the generating function.",
+        (expectation(head_output[i, h]) - mean, bias),
+        "Second order of the ratio (delta method), token covariances from the generating function. The same from "
+        "f = ∂_u log Σ_l e^{s_l + u y_l} at u = 0, with log(1 + X) = X − X²/2 + … for the mean X of L centred tokens.",
+        check=lambda line: (
+            line[0] == expectation(head_output[i, h]) - mean
+            and difference_is_zero(line[1], slope(-spread({"a_h": u}, {"a_h": u}) / (2 * length), u))
+        ),
+        scope=FORMAL,
     )
 
     first_k, _, (delta_n_k, delta_z_k) = delta_method(*head_moments("a_k"))
@@ -130,5 +175,19 @@ def output_moments() -> OutputMoments:
         "covariance",
         (covariance(head_output[i, h], head_output[i, k]), covariance_hk),
         "First order of both ratios: heads share their tokens, so all pairs (h, k) are correlated.",
+        check=lambda line: difference_is_zero(line[1], slope(spread({"a_h": u}, {"a_k": w}) / length, u, w)),
+        scope=FORMAL,
     )
     return OutputMoments(mean, bias, covariance_hk, record.freeze())
+
+
+def _normal_mean(exponent: Expr, variable: Symbol, shift: Symbol) -> Expr:
+    """The integral of e^exponent over a standard normal's, moved by ``shift`` so that one square is left."""
+    rest = expand(exponent.subs(variable, variable + shift) + variable**2 / 2)
+    return exp(rest) * integrate(exp(-(variable**2) / 2), (variable, -oo, oo)) / sqrt(2 * pi)
+
+
+def _in_coordinates(line: tuple[Expr, Expr], order: Symbol) -> tuple[Expr, Expr]:
+    """The exponent that is claimed, and the sum of t²/2 over all coordinates of x and over ε."""
+    each = tilt[coordinate, n.h] + order * regressor[coordinate, n.i]
+    return in_coordinates(log(line[1])), over_coordinates(each**2 / 2) + order**2 * n.noise_variance / 2

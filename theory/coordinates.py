@@ -7,16 +7,27 @@ invariants for four factors: at fixed Δ, Γ one coordinate for μ and one for �
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
-from sympy import Expr, Gt, Indexed, Rational, exp, log, sqrt
+from sympy import Expr, Gt, Indexed, Mul, Rational, S, exp, log, sqrt
 
 from . import notation as n
 from .derivation import Recorder
 from .factors import ABSOLUTE_IMBALANCES, ANGLES, FACTORS, GROWTH_OFFSETS, IMBALANCES, PRODUCTS
-from .indexed import Definition, difference_is_zero, factored, gradient, normalise, replace_indexed, rule
+from .grounds import DEFINITION
+from .indexed import (
+    Definition,
+    difference_is_zero,
+    directional_derivative,
+    factored,
+    gradient,
+    normalise,
+    replace_indexed,
+    rule,
+)
+from .indexed.nodes import delta
 from .system import ReducedSystem
 
 _LOGARITHM_OF = {n.mu: n.log_mu, n.omega: n.log_omega}
@@ -42,14 +53,16 @@ def to_log(system: ReducedSystem) -> ReducedSystem:
     record(
         "logarithms",
         tuple((item.head, item.body) for item in opened),
-        "The balanced flow keeps μ and ω positive: each velocity carries its own variable as a factor.",
+        "For positive μ and ω.",
+        scope=DEFINITION,
     )
     velocity = tuple(factored(rhs / variable) for variable, rhs in zip(system.state, system.velocity, strict=True))
-    for name, rhs in zip(names, velocity, strict=True):
+    for name, rhs, variable, plain in zip(names, velocity, system.state, system.velocity, strict=True):
         record(
             f"flow of {name.base.label}",
             (n.time_derivative(name), rhs),
-            "d log x/dt = (dx/dt)/x.",
+            "d log x/dt = (dx/dt)/x. An entry that is zero has no velocity: the flow keeps μ and ω positive.",
+            check=partial(_is_logarithmic, variable, plain),
         )
     return replace(
         system,
@@ -68,6 +81,17 @@ def to_log(system: ReducedSystem) -> ReducedSystem:
     )
 
 
+def _is_logarithmic(variable: Indexed, velocity: Expr, line: tuple[Expr, Expr]) -> bool:
+    """Whether the velocity is the variable times what is claimed, and vanishes for an entry that is zero."""
+
+    def without(*indices: Expr) -> Expr:
+        here = Mul(*(delta(*pair) for pair in zip(indices, variable.indices, strict=True)))
+        return variable.base[indices] * (1 - here)
+
+    at_zero = replace_indexed(velocity, {variable.base: without})
+    return difference_is_zero(line[1] * variable, velocity) and difference_is_zero(at_zero, S.Zero)
+
+
 @cache
 def to_hyperbolic(system: ReducedSystem) -> ReducedSystem:
     """The split flow at fixed invariants Δ ≠ 0, Γ ≠ 0 (of either sign): one hyperbolic angle for each product.
@@ -82,7 +106,7 @@ def to_hyperbolic(system: ReducedSystem) -> ReducedSystem:
     for part, angle, size in zip(parts, ANGLES, ABSOLUTE_IMBALANCES, strict=True):
         opened.append(_angle_product(record, part, angle, size))
     paces = tuple(part.pace for part in parts)
-    return _at_fixed_invariants(record, system, parts, ANGLES, tuple(opened), paces, "hyperbolic")
+    return _at_fixed_invariants(record, system, parts, ANGLES, tuple(opened), paces, "hyperbolic", Rational(1, 2))
 
 
 @cache
@@ -126,6 +150,20 @@ class _Product:
     def name(self) -> str:
         return str(self.definition.base.label)
 
+    def opened(self, sides: Iterable[Expr]) -> tuple[Expr, ...]:
+        """Expressions with the velocities of the factors and the pull of the loss put in."""
+        pull = n.partial_derivative(self.definition.head)
+        rules = {pull.base: rule(pull, self.pull)}
+        for factor, rate in zip((self.first, self.second), self.rates, strict=True):
+            rules[n.time_derivative(factor).base] = rule(factor, rate)
+        return tuple(replace_indexed(side, rules) for side in sides)
+
+    def rate_of(self, expression: Expr) -> Expr:
+        """d expression/dt for an expression in the two factors."""
+        factors = (self.first, self.second)
+        direction = {factor.base: rule(factor, rate) for factor, rate in zip(factors, self.rates, strict=True)}
+        return directional_derivative(expression, direction)
+
 
 def _products_of(system: ReducedSystem) -> tuple[_Product, ...]:
     if system.state != FACTORS:
@@ -154,7 +192,6 @@ def _split_logarithms(system: ReducedSystem) -> ReducedSystem:
 
 def _record_sum_and_difference(record: Recorder, part: _Product) -> None:
     total, gap = part.first + part.second, part.first - part.second
-    rates = (part.rates[0] + part.rates[1], part.rates[0] - part.rates[1])
     pull = n.partial_derivative(part.definition.head)
     record(
         f"sum and difference in {part.name}",
@@ -163,10 +200,7 @@ def _record_sum_and_difference(record: Recorder, part: _Product) -> None:
             (n.time_derivative(part.first) - n.time_derivative(part.second), part.pace * pull * gap),
         ),
         "The sum of the factors and their difference move apart; neither crosses zero.",
-        check=lambda: all(
-            difference_is_zero(rate, side * part.pace * part.pull * combination)
-            for rate, side, combination in zip(rates, (-1, 1), (total, gap), strict=True)
-        ),
+        check=lambda *lines: all(difference_is_zero(*part.opened(line)) for line in lines),
     )
 
 
@@ -174,13 +208,22 @@ def _growth_product(record: Recorder, part: _Product, name: Indexed, plus: Index
     """The product as the difference of two exponentials, whose velocities are opposite in the logarithm."""
     squares = tuple(part.scale * (part.first + side * part.second) ** 2 / 4 for side in (1, -1))
     body = exp(plus + name) - exp(minus - name)
-    back = {plus.base: rule(plus, log(squares[0]) - name), minus.base: rule(minus, log(squares[1]) + name)}
+
+    def back(expression: Expr, *lines: tuple[Expr, Expr]) -> Expr:
+        plus_square, minus_square = (square for _, square in lines)
+        rules = {plus.base: rule(plus, log(plus_square) - name), minus.base: rule(minus, log(minus_square) + name)}
+        return replace_indexed(expression, rules)
+
     record(
         f"growth in {part.name}",
         ((exp(plus + name), squares[0]), (exp(minus - name), squares[1]), (part.definition.head, body)),
         "A product is a quarter of the square of the sum less that of the difference. The logarithms of both squares "
         "move at opposite velocities, so that one variable has them both, but for constants.",
-        check=lambda: difference_is_zero(replace_indexed(body, back), part.definition.body),
+        check=lambda grown, shrunk, product: (
+            all(difference_is_zero(back(told, grown, shrunk), square) for told, square in (grown, shrunk))
+            and difference_is_zero(back(product[1], grown, shrunk), part.definition.body)
+            and difference_is_zero(part.rate_of(log(grown[1])), -part.rate_of(log(shrunk[1])))
+        ),
     )
     return Definition(part.definition.head, body)
 
@@ -191,16 +234,15 @@ def _logarithm_product(record: Recorder, part: _Product, name: Indexed, imbalanc
     total = part.first + part.second
     square = part.scale * total**2 / 4
     body = exp(name) - (part.scale * imbalance) ** 2 / 16 * exp(-name)
-    back = {
-        name.base: rule(name, log(square)),
-        imbalance.base: rule(imbalance, part.first**2 - part.second**2),
-    }
+    fixed = {imbalance.base: rule(imbalance, part.first**2 - part.second**2)}
     record(
         f"logarithm in {part.name}",
         ((name, log(square)), (part.definition.head, body)),
         "A product is a quarter of the square of the sum less that of the difference, and the difference is the "
         "invariant over the sum.",
-        check=lambda: difference_is_zero(replace_indexed(body, back), part.definition.body),
+        check=lambda chart, product: difference_is_zero(
+            replace_indexed(product[1], {**fixed, name.base: rule(name, chart[1])}), part.definition.body
+        ),
     )
     return Definition(part.definition.head, body)
 
@@ -215,16 +257,16 @@ def _angle_product(record: Recorder, part: _Product, angle: Indexed, size: Index
         ((part.first, cosh), (part.second, sinh)),
         "For a positive invariant; the two change places for a negative one, and both change sign on the other "
         "branch. The difference of the squares is the invariant.",
-        check=lambda: difference_is_zero(cosh**2 - sinh**2, size),
+        check=lambda first, second: difference_is_zero(first[1] ** 2 - second[1] ** 2, size),
     )
     pull = n.partial_derivative(part.definition.head)
     record(
         f"flow of {angle.base.label}",
         (n.time_derivative(angle), -part.pace * pull),
         "The factors then move as they should, each at minus the pace times the other.",
-        check=lambda: all(
+        check=lambda line: all(
             difference_is_zero(rate, -part.pace * part.pull * factor)
-            and difference_is_zero(gradient(own, angle), other)
+            and difference_is_zero(gradient(own, angle) * line[1], -part.pace * pull * other)
             for rate, factor, own, other in zip(
                 part.rates, (part.second, part.first), (cosh, sinh), (sinh, cosh), strict=True
             )
@@ -234,9 +276,7 @@ def _angle_product(record: Recorder, part: _Product, angle: Indexed, size: Index
         f"product in {angle.base.label}",
         (part.definition.head, body),
         "The product of both, sinh 2x = 2 sinh x cosh x, whichever is which.",
-        check=lambda: difference_is_zero(
-            body, part.scale * size * Rational(1, 2) * (exp(2 * angle) - exp(-2 * angle)) / 2
-        ),
+        check=lambda line: difference_is_zero(line[1], part.scale * size * (exp(2 * angle) - exp(-2 * angle)) / 4),
     )
     return Definition(part.definition.head, body)
 
@@ -249,15 +289,21 @@ def _at_fixed_invariants(
     opened: tuple[Definition, ...],
     paces: Sequence[Expr],
     coordinates: str,
+    weight: Expr = S.One,
 ) -> ReducedSystem:
-    """The system for one coordinate per product, moving at minus its pace times the pull on the product."""
+    """The system for one coordinate per product, moving at minus its pace times the pull on the product.
+
+    The coordinate is ``weight`` times the logarithm of the squared sum of the factors, but for a constant.
+    """
     velocity = tuple(factored(-pace * part.pull) for pace, part in zip(paces, parts, strict=True))
     slopes = tuple(gradient(item.body, name) for item, name in zip(opened, names, strict=True))
-    for name, rhs in zip(names, velocity, strict=True):
+    for name, rhs, part in zip(names, velocity, parts, strict=True):
+        chart = weight * log((part.first + part.second) ** 2)
         record(
             f"{coordinates} flow of {name.base.label}",
             (n.time_derivative(name), rhs),
             "The pull of the loss written out.",
+            check=partial(_moves, part.rate_of(chart)),
         )
     return replace(
         system,
@@ -270,3 +316,7 @@ def _at_fixed_invariants(
         coordinates=coordinates,
         derivation=record.freeze(),
     )
+
+
+def _moves(velocity: Expr, line: tuple[Expr, Expr]) -> bool:
+    return difference_is_zero(line[1], velocity)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sympy import Eq, Expr, Max, Min, S, Symbol, cancel, factor, solve, sympify
+from sympy import Eq, Expr, Max, Min, S, Symbol, cancel, expand, factor, simplify, solve, sympify
 
 from . import notation as n
 from .bounds import universal, universal_lower_bound
 from .closed_form import HasValues, Hypothesis, parameters_of, require
 from .derivation import Derivation, Recorder
-from .indexed import normalise, replace_indexed
+from .indexed import difference_is_zero, normalise, replace_indexed
 from .optimum import head_budget, infimum, multi_head_optimum, water_level
 from .optimum_proof import expressed
 from .scalars import only, plain_symbols, positive_solution, summand
@@ -56,7 +56,11 @@ def universal_bound_reached() -> BoundReached:
         "full shares needed",
         (n.over_tasks(expressed[n.i]), n.n_tasks),
         "Each λ_i c_i/(c_i + x_i) falls strictly in x_i: the sum is the bound only where every x_i = 1.",
-        check=lambda: bool(slope.is_negative),
+        check=lambda line: (
+            line == (n.over_tasks(expressed[n.i]), n.n_tasks)
+            and bool(slope.is_negative)
+            and difference_is_zero(normalise(replace_indexed(line[0], {expressed: lambda _: S.One})), line[1])
+        ),
     )
     (one, _), (many, _) = theorem.budget.args
     enough = only(solve(many - n.n_tasks, n.n_heads), n.n_heads)
@@ -64,7 +68,13 @@ def universal_bound_reached() -> BoundReached:
         "heads for the universal bound",
         (Eq(least_heads, enough), Eq(infimum, universal)),
         "R_H = H − 1 grows with H and is I at H = I + 1; R_1 = 1/e < 1 ≤ I never suffices.",
-        check=lambda: bool(many.diff(n.n_heads) == 1 and one < 1 and many.subs(n.n_heads, enough) == n.n_tasks),
+        check=lambda least, reached: bool(
+            reached == Eq(infimum, universal)
+            and least.lhs == least_heads
+            and many.diff(n.n_heads) == 1
+            and one < 1
+            and many.subs(n.n_heads, least.rhs) == n.n_tasks
+        ),
     )
     return BoundReached(enough, record.freeze())
 
@@ -107,19 +117,36 @@ def equal_tasks_optimum() -> EqualTasksOptimum:
         return normalise(replace_indexed(expression, {base: (lambda _, own=own: own) for base, own in equal.items()}))
 
     interior = at_equal(theorem.interior_share)
+    marginal = -at_equal(summand(theorem.objective)).diff(common_share)
     record(
         "equal shares",
         (expressed[n.i], Min(1, Max(0, interior))),
         "At equal λ, c every task has the same share x of the same water level.",
-        check=lambda: n.i not in interior.free_symbols,
+        check=lambda line: (
+            n.i not in line[1].free_symbols
+            and line[1] == Min(1, Max(0, interior))
+            and simplify(marginal.subs(common_share, interior) - water_level) == 0
+        ),
     )
     (many, _) = theorem.budget.args[1]
     used = at_equal(n.over_tasks(expressed[n.i]))
     full = only(solve(used - many, common_share), common_share)
     share = Min(1, full)
-    record("share of each", (common_share, share), "I x = R_H = H − 1 uses the budget up, unless all are full.")
+    record(
+        "share of each",
+        (common_share, share),
+        "I x = R_H = H − 1 uses the budget up, unless all are full.",
+        check=lambda line: isinstance(line[1], Min) and _least(n.n_tasks * line[1]) == {n.n_tasks, n.n_heads - 1},
+    )
     total = at_equal(theorem.objective).xreplace({common_share: share})
-    record("optimum for equal tasks", (infimum, total), "Inserted in Σ_i λ_i c_i/(c_i + x_i).")
+    record(
+        "optimum for equal tasks",
+        (infimum, total),
+        "Inserted in Σ_i λ_i c_i/(c_i + x_i).",
+        check=lambda line: difference_is_zero(
+            line[1].xreplace({share: common_share}), n.n_tasks * at_equal(summand(theorem.objective))
+        ),
+    )
     return EqualTasksOptimum(share, total, record.freeze())
 
 
@@ -171,6 +198,7 @@ def single_head_residuals() -> SingleHeadResiduals:
         "residual of a served task",
         (n.residual[i], in_level),
         "r_i = c_i/(c_i + x_i) at the water level ν = L ν_1, with c_i = φ_i d_i/L.",
+        check=lambda line: difference_is_zero(line[1] ** 2, _squared_residual()),
     )
     unserved = left.xreplace({expressed[i]: S.Zero})
     residual = Min(unserved, in_level)
@@ -179,7 +207,11 @@ def single_head_residuals() -> SingleHeadResiduals:
         (n.residual[i], residual),
         "A task is left out (x_i = 0, r_i = 1) where its share would be negative: there r_i would exceed 1. "
         "No share reaches 1, as R_1 = 1/e < 1.",
-        check=lambda: bool(unserved == 1 and head_budget(1) < 1) and _exceeds_one_where_negative(left),
+        check=lambda line: (
+            line[1] == Min(1, in_level)
+            and bool(unserved == 1 and head_budget(1) < 1)
+            and _exceeds_one_where_negative(left)
+        ),
     )
     share = _in_own_level(theorem.interior_share)
     weight = n.noise_factor[i] * n.dims[i]
@@ -189,10 +221,19 @@ def single_head_residuals() -> SingleHeadResiduals:
         "level of one head",
         (used, S.One),
         "Σ_i x_i = R_1 = 1/e, negative shares cut off; the sum falls in ν_1 while positive: there is one solution.",
-        check=lambda: bool(plain_symbols(share).expression.diff(own_level).is_negative),
+        check=lambda line: (
+            line[1] == 1
+            and _is_cut(line[0], share, weight)
+            and bool(plain_symbols(share).expression.diff(own_level).is_negative)
+        ),
     )
     level = positive_solution(share - expressed[i], own_level)
-    record("level from a share", (own_level, level), "The share of a served task, solved for the level.")
+    record(
+        "level from a share",
+        (own_level, level),
+        "The share of a served task, solved for the level.",
+        check=lambda line: _is_zero(share.xreplace({own_level: line[1]}) - expressed[i]),
+    )
     return SingleHeadResiduals(residual, used, level, record.freeze())
 
 
@@ -209,3 +250,37 @@ def _exceeds_one_where_negative(left: Expr) -> bool:
     share = plain.symbol(expressed[n.i])
     whole = plain.expression.as_numer_denom()[1]
     return bool(cancel((plain.expression - 1) * whole + share) == 0)
+
+
+def _squared_residual() -> Expr:
+    """r² by the water level itself: −∂/∂x_i (λ_i c_i/(c_i + x_i)) = λ_i r_i²/c_i = L ν_1."""
+    i = n.i
+    return own_level * n.noise_factor[i] * n.dims[i] / n.signal_power[i]
+
+
+def _is_cut(used: Expr, share: Expr, weight: Expr) -> bool:
+    """Whether a sum is 1/R_1 times Σ_i x_i, each x_i = ``share`` where that is positive and else nothing."""
+    cuts = list(used.atoms(Max))
+    if len(cuts) != 1 or set(cuts[0].args) != {S.Zero, inside := _positive_part(cuts[0])}:
+        return False
+    scale = weight / n.context_length  # what is written before the cut
+    opened = used.xreplace({cuts[0]: inside})
+    return difference_is_zero(scale * inside, share) and difference_is_zero(
+        opened * head_budget(1), n.over_tasks(share)
+    )
+
+
+def _positive_part(cut: Expr) -> Expr:
+    (inside,) = (argument for argument in cut.args if argument != 0)
+    return inside
+
+
+def _least(expression: Expr) -> set[Expr]:
+    """a and b of min(a, b), times what stands before it."""
+    (minimum,) = expression.atoms(Min)
+    scale = cancel(expression / minimum)
+    return {expand(scale * argument) for argument in minimum.args}
+
+
+def _is_zero(expression: Expr) -> bool:
+    return bool(simplify(plain_symbols(expression).expression) == 0)

@@ -12,7 +12,8 @@ from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, S, Sum, Symbol
 
 from . import notation as n
 from .derivation import Derivation, Recorder
-from .indexed import difference_is_zero, normalise, replace_indexed, substitute
+from .grounds import DEFINITION
+from .indexed import difference_is_zero, gradient, normalise, replace_indexed, rule, substitute
 
 Rules = Mapping[IndexedBase, Callable[..., Expr]]
 
@@ -125,6 +126,7 @@ def decomposability() -> Derivation:
         ((_score, _SCORE), (_label[_i], _LABEL), (_output[_i], _OUTPUT), (_target[_i], _TARGET)),
         "Score, label and output of a token, and the target; softmax and squared error are made of these. The query's "
         "label is zero and only labels are predicted: the other blocks of the weights do not enter.",
+        scope=DEFINITION,
     )
     _record_symmetry(
         record, "flip of a coordinate", _COORDINATE_FLIP, S.One, "Coordinate e of tokens and regressors changes sign."
@@ -149,7 +151,10 @@ def decomposability() -> Derivation:
         (n.partial_derivative(first), n.partial_derivative(second)),
         "The exchange maps one diagonal entry of W_X to the other, and weights with one ω_i^h per task to "
         "themselves: with the rest of the gradient zero, decomposable weights stay decomposable.",
-        check=lambda: difference_is_zero(_exchanged_matrix(_e, _e) * _distinct(), second * _distinct()),
+        check=lambda line: (
+            difference_is_zero(_image_of(line[0], _EXCHANGE) * _distinct(), line[1] * _distinct())
+            and _fixes_decomposable(_EXCHANGE, _alike)
+        ),
     )
     return record.freeze()
 
@@ -160,16 +165,67 @@ def _distinct() -> Expr:
 
 def _record_symmetry(record: Recorder, label: str, rules: Rules, sign: Expr, why: str) -> None:
     """Data and weights moved together: the score stays, label, output and target keep their meaning."""
-    moved = _moved_model(rules)
     expected = (_SCORE, sign * _LABEL, sign * _OUTPUT, sign * _TARGET)
     record(
         label,
         tuple((_image(base)[_INDICES[base]], rule(*_INDICES[base])) for base, rule in rules.items()),
         f"{why} Their law is the same. With the weights moved along, so is every risk: the loss has this symmetry.",
-        check=lambda: (
-            difference_is_zero(sign**2, S.One)
-            and all(difference_is_zero(ours, theirs) for ours, theirs in zip(moved, expected, strict=True))
-        ),
+        check=lambda *lines: _is_symmetry(dict(zip(rules, lines, strict=True)), sign, expected),
+    )
+
+
+def _is_symmetry(lines: Mapping[IndexedBase, tuple[Expr, Expr]], sign: Expr, expected: tuple[Expr, ...]) -> bool:
+    """Whether the moves keep the law of the data and make of the model what is expected."""
+    rules = {base: rule(base[_INDICES[base]], body) for base, (_, body) in lines.items()}
+    return (
+        difference_is_zero(sign**2, S.One)
+        and all(difference_is_zero(ours, theirs) for ours, theirs in zip(_moved_model(rules), expected, strict=True))
+        and all(_keeps_its_law(base, rules[base]) for base in rules if base in (_token, _query, _noise, _regressor))
+    )
+
+
+def _keeps_its_law(base: IndexedBase, move: Callable[..., Expr]) -> bool:
+    """Whether a linear move R of a Gaussian vector leaves its covariance: R V Rᵀ = V, V diagonal.
+
+    The variance of a regressor's coordinate depends on the task of the coordinate alone: it is the same at e and f.
+    """
+    *row, last = _INDICES[base]
+    other, summed = n.index("b2"), n.index("c2")
+    upper = n.n_tasks if base == _noise else _total_dim
+    entries = [gradient(move(*row, place), base[(*row, summed)]) for place in (last, other)]
+    covariance = Sum(entries[0] * entries[1] * _alike(summed), (summed, 1, upper))
+    expected = _alike(last) * KroneckerDelta(last, other)
+    return difference_is_zero(covariance * _distinct(), expected * _distinct())
+
+
+def _alike(place: Expr) -> Expr:
+    """A number for each coordinate, the same at e and f, which belong to one task."""
+    own, either = IndexedBase("own", real=True), KroneckerDelta(place, _e) + KroneckerDelta(place, _f)
+    return own[place] * (1 - either) + own[_e] * either
+
+
+def _image_of(slope: Expr, rules: Rules) -> Expr:
+    """What a symmetry makes of the entry of the gradient in W_X: it moves like the weight."""
+    of_weight = rules[_key_query](*slope.indices)
+    return replace_indexed(of_weight, {_key_query: lambda *indices: slope.base[indices]})
+
+
+def _fixes_decomposable(rules: Rules, eigenvalue: Callable[[Expr], Expr]) -> bool:
+    """Whether weights with these eigenvalues of W_X, U_Y diagonal and the rest zero, stay as they are."""
+    diagonal = IndexedBase("diagonal", real=True)
+    decomposable: Rules = {
+        _key_query: lambda a, b: eigenvalue(a) * KroneckerDelta(a, b),
+        _output_label: lambda i, j: diagonal[i] * KroneckerDelta(i, j),
+        _label_query: lambda *_: S.Zero,
+        _output_token: lambda *_: S.Zero,
+    }
+    return all(
+        difference_is_zero(
+            replace_indexed(rules[base](*_INDICES[base]), decomposable) * _distinct(),
+            decomposable[base](*_INDICES[base]) * _distinct(),
+        )
+        for base in rules
+        if base in decomposable
     )
 
 
@@ -182,7 +238,11 @@ def _record_vanishing(record: Recorder, entry: Indexed, rules: Rules, at: Mappin
         (factor * slope, S.Zero),
         "Decomposable weights are fixed by the flip of this entry's own coordinate or task. There the gradient g "
         "equals its image, (1 − s) g = 0 with the sign s that the entry gets: −1 (on the diagonal 1).",
-        check=lambda: difference_is_zero(entry - moved, 2 * factor * entry),
+        check=lambda line: (
+            line[1] == 0
+            and difference_is_zero(2 * replace_indexed(line[0], {slope.base: rule(slope, entry)}), entry - moved)
+            and _fixes_decomposable(rules, lambda a: IndexedBase("own", real=True)[a])
+        ),
     )
 
 

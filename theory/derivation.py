@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any, TypeAlias, TypeVar
 
@@ -108,12 +108,14 @@ class CheckReport:
 class Derivation:
     """Steps in the order in which each follows from those before it; the last one is the result.
 
-    ``derivation["label"]`` is a step, ``first + second`` the steps of both, each shared step once.
+    ``derivation["label"]`` is a step, ``first + second`` the steps of both, each shared step once.  ``given`` are the
+    labels of steps that lead to what is assumed, such as those from the model to a closure of its loss.
     """
 
     title: str
     steps: tuple[Step, ...]
     assumptions: tuple[str, ...] = ()
+    given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -148,7 +150,7 @@ class Derivation:
         """The steps of both under the title of the second, which is where they lead."""
         steps = self.steps + tuple(step for step in other.steps if step not in self.steps)
         assumptions = self.assumptions + tuple(a for a in other.assumptions if a not in self.assumptions)
-        return Derivation(other.title, steps, assumptions)
+        return Derivation(other.title, steps, assumptions, self.given | other.given)
 
     def check(self) -> CheckReport:
         """Run every check and report which steps passed, failed, or have none."""
@@ -162,7 +164,7 @@ class Derivation:
     @property
     def grounds(self) -> Grounds:
         """What the derivation rests on: what was checked by computation and how far, and what is argued in words."""
-        return grounds_of(self.steps)
+        return grounds_of(self.steps, self.given)
 
     @property
     def legend(self) -> str:
@@ -251,16 +253,14 @@ class Recorder:
     ) -> F:
         """Append a step and hand back ``formula`` as it was given."""
         step = Step(label, formula, why, check, scope, theorem)
-        self._derivation = Derivation(
-            self._derivation.title, (*self._derivation.steps, step), self._derivation.assumptions
-        )
+        self._derivation = replace(self._derivation, steps=(*self._derivation.steps, step))
         return formula
 
-    def include(self, earlier: Derivation) -> None:
-        """Append the steps of ``earlier``, on which what follows rests."""
-        title = self._derivation.title
-        merged = self._derivation + earlier
-        self._derivation = Derivation(title, merged.steps, merged.assumptions)
+    def include(self, earlier: Derivation, given: bool = False) -> None:
+        """Append the steps of ``earlier``, on which what follows rests; or, if ``given``, takes for granted."""
+        merged = replace(self._derivation + earlier, title=self._derivation.title)
+        labels = frozenset(step.label for step in earlier) if given else frozenset()
+        self._derivation = replace(merged, given=merged.given | labels)
 
     def freeze(self) -> Derivation:
         """The derivation so far."""

@@ -12,8 +12,17 @@ from sympy import Add, Expr, Indexed, IndexedBase, S, sqrt
 
 from . import notation as n
 from .derivation import Recorder
-from .indexed import Definition, gradient, normalise, replace_indexed
-from .invariants import quadratic_invariants
+from .grounds import DEFINITION
+from .indexed import (
+    Definition,
+    difference_is_zero,
+    directional_derivative,
+    gradient,
+    normalise,
+    replace_indexed,
+    rule,
+)
+from .inner_products import coordinate, dimension, over_coordinates
 
 _AT = (n.i, n.h)
 FACTORS = (n.o[_AT], n.v[_AT], n.key[_AT], n.query[_AT])
@@ -39,6 +48,7 @@ def merged_metric(record: Recorder) -> tuple[Expr, Expr]:
         "merged metric",
         (n.time_derivative(n.omega[n.i, n.h]), -n.partial_derivative(n.omega[n.i, n.h]) / task_dim),
         "The d_i coordinates of task i share ω_i^h: each has the gradient g_ω/d_i, and they move together.",
+        check=lambda line: _is_shared(line, n.omega[n.i, n.h]),
     )
     return S.One, 1 / task_dim
 
@@ -56,11 +66,16 @@ def split_metric(record: Recorder) -> dict[Indexed, Expr]:
         "factors",
         tuple((product.head, product.body) for product in PRODUCTS),
         "Q, K, V, O trained: the weights are products of what is trained.",
+        scope=DEFINITION,
     )
     record(
         "split metric",
         tuple((n.time_derivative(factor), -pace * n.partial_derivative(factor)) for factor, pace in metric.items()),
         "The d_i coordinates of task i share k_i^h and q_i^h, as they share ω_i^h.",
+        check=lambda *lines: all(
+            _is_shared(line, factor) if factor in FACTORS[2:] else line[1] == -n.partial_derivative(factor)
+            for factor, line in zip(metric, lines, strict=True)
+        ),
     )
     return metric
 
@@ -77,13 +92,19 @@ def balanced_metric(record: Recorder) -> tuple[Expr, Expr]:
             (n.time_derivative(n.omega[i, h]), -on_omega * n.partial_derivative(n.omega[i, h])),
         ),
         "Q, K, V, O trained: μ = o v and ω = k q/√d_e move by the chain rule through both factors.",
+        check=lambda *lines: all(
+            difference_is_zero(line[1], _along(product.body, metric))
+            for product, line in zip(PRODUCTS, lines, strict=True)
+        ),
     )
-    imbalance = n.o[i, h] ** 2 - n.v[i, h] ** 2
     record(
         "balance",
-        (imbalance, S.Zero),
-        "o² − v² (and k² − q²) is constant along the flow, so o = v and k = q stay so.",
-        check=lambda: imbalance in quadratic_invariants(PRODUCTS, metric),
+        ((n.o[i, h] ** 2 - n.v[i, h] ** 2, S.Zero), (n.key[i, h] ** 2 - n.query[i, h] ** 2, S.Zero)),
+        "Constant along the flow, so that o = v and k = q stay so.",
+        check=lambda *lines: all(
+            difference_is_zero(_along(form, metric), value) and difference_is_zero(_balanced(form), value)
+            for form, value in lines
+        ),
     )
     balanced_mu = _on_balanced_set(on_mu, n.o, n.v, lambda task, head: sqrt(n.mu[task, head]))
     balanced_omega = _on_balanced_set(
@@ -96,8 +117,43 @@ def balanced_metric(record: Recorder) -> tuple[Expr, Expr]:
             (n.time_derivative(n.omega[i, h]), -balanced_omega * n.partial_derivative(n.omega[i, h])),
         ),
         "o = v = √μ and k = q = (√d_e ω)^{1/2}, for positive μ and ω.",
+        check=lambda *lines: all(
+            difference_is_zero(
+                _balanced(replace_indexed(line[1], {item.base: item.at for item in PRODUCTS})),
+                _balanced(-pace * n.partial_derivative(item.head)),
+            )
+            for line, pace, item in zip(lines, (on_mu, on_omega), PRODUCTS, strict=True)
+        ),
     )
     return balanced_mu, balanced_omega
+
+
+def _is_shared(line: tuple[Expr, Expr], variable: Indexed) -> bool:
+    """Whether the velocity of one of D = d_i coordinates that share a variable is minus its own part of the gradient.
+
+    The loss enters by its slope g alone: Σ g x with x the mean of the coordinates' own.
+    """
+    i, h = n.i, n.h
+    slope = n.partial_derivative(variable).base
+    own = IndexedBase("own_entry", real=True)[coordinate, i, h]
+    total = n.over_tasks(n.over_heads(slope[i, h] * over_coordinates(own) / dimension))
+    return difference_is_zero(replace_indexed(line[1], {n.dims: lambda _: dimension}), -gradient(total, own))
+
+
+def _along(form: Expr, metric: Mapping[Indexed, Expr]) -> Expr:
+    """d form/dt where each factor follows minus its gradient, the product's own times the other factor."""
+    pull = {
+        factor: Add(*(n.partial_derivative(item.head) * gradient(item.body, factor) for item in PRODUCTS))
+        for factor in metric
+    }
+    return directional_derivative(
+        form, {factor.base: rule(factor, -metric[factor] * pull[factor]) for factor in metric}
+    )
+
+
+def _balanced(form: Expr) -> Expr:
+    """A form of the factors at v = o and q = k."""
+    return replace_indexed(form, {n.v: lambda *at: n.o[at], n.query: lambda *at: n.key[at]})
 
 
 def _product_metric(product: Expr, metric: Mapping[Indexed, Expr]) -> Expr:

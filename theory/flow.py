@@ -9,15 +9,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from functools import partial as partial_function
 
-from sympy import Add, Expr, Gt, Indexed, IndexedBase, S, Symbol
+from sympy import Add, Expr, Gt, Indexed, IndexedBase, S, Sum, Symbol
 from sympy.core.relational import Relational
 
 from . import notation as n
 from .choices import checked_parametrisation
 from .derivation import Derivation, Recorder
 from .factors import FACTORS, IMBALANCES, PRODUCTS, balanced_metric, merged_metric, split_metric
-from .indexed import Definition, check, difference_is_zero, factored, fold, gradient, inline, normalise
+from .grounds import DEFINITION
+from .indexed import (
+    Definition,
+    check,
+    difference_is_zero,
+    directional_derivative,
+    factored,
+    fold,
+    gradient,
+    inline,
+    normalise,
+    replace_indexed,
+    rule,
+)
+from .indexed.definitions import ranges_in
 from .indexed.nodes import free_indices, indexed_bases
 from .invariants import is_invariant, quadratic_invariants
 from .loss import PARAMETERS, PopulationLoss, population_loss
@@ -68,7 +83,7 @@ def _own_flow(
     if unknown := set(metric) - set(state):
         raise ValueError(f"metric names {sorted(map(str, unknown))}, which are not state variables")
     record = Recorder("Gradient flow of a given loss")
-    record("loss", (n.loss, loss), "As given.")
+    record("loss", (n.loss, loss), "As given.", scope=DEFINITION)
     factors = tuple(check(metric.get(variable, S.One)) for variable in state)
     for variable, factor in zip(state, factors, strict=True):
         if loose := free_indices(factor) - set(variable.indices):
@@ -127,7 +142,7 @@ def attention_gradient(closure: str = "leading") -> AttentionGradient:
     loss = population_loss(closure)
     state = (n.mu[i, h], n.omega[i, h])
     record = Recorder("Gradient of the population loss")
-    record.include(loss.derivation)
+    record.include(loss.derivation, given=True)
     by_mu, by_omega = _recorded_gradients(record, loss.expression, state, loss.definitions)
     weight = n.signal_power[j] * n.noise_factor[j] / n.context_length
     head_power = Definition(n.head_power[h, k], n.over_tasks(weight * n.mu[j, h] * n.mu[j, k], j))
@@ -135,9 +150,15 @@ def attention_gradient(closure: str = "leading") -> AttentionGradient:
         "power of head pairs",
         (head_power.head, head_power.body),
         "The sum over tasks in the ω-gradient does not depend on i: name it M.",
+        scope=DEFINITION,
     )
     folded = fold(by_omega, head_power)
-    record("gradient in omega, with M", (n.partial_derivative(state[1]), folded), "M put in for its body.")
+    record(
+        "gradient in omega, with M",
+        (n.partial_derivative(state[1]), folded),
+        "M put in for its body.",
+        check=lambda line: difference_is_zero(inline(line[1], (head_power,)), by_omega),
+    )
     return AttentionGradient(loss, state, (by_mu, folded), (*loss.definitions, head_power), record.freeze())
 
 
@@ -203,7 +224,7 @@ def split_flow(closure: str = "leading") -> ReducedSystem:
         tuple(zip(IMBALANCES, system.invariants, strict=True)),
         "The quadratic forms of the factors that stay constant whatever the loss: the factors of a product gain "
         "equally.",
-        check=lambda: all(is_invariant(system, invariant) for invariant in system.invariants),
+        check=lambda *lines: all(is_invariant(system, invariant) for _, invariant in lines),
     )
     return system.with_derivation(record.freeze())
 
@@ -212,14 +233,17 @@ def _through_products(record: Recorder, base: AttentionGradient, factor: Indexed
     """``∂𝓛/∂ factor`` by the chain rule through the products, recorded."""
     inner = tuple(gradient(product.body, factor) for product in PRODUCTS)
     pulls = tuple(n.partial_derivative(variable) for variable in base.state)
+    pulled = {pull.base: rule(pull, own) for pull, own in zip(pulls, base.partials, strict=True)}
     partial = normalise(Add(*(slope * own for slope, own in zip(inner, base.partials, strict=True))))
     definitions = (*PRODUCTS, *base.definitions)
+    opened = tuple(item for item in definitions if item.base != n.interaction)  # C stays: nothing depends on its body
     record(
         f"gradient in {factor.base.label}",
         (n.partial_derivative(factor), Add(*(slope * pull for slope, pull in zip(inner, pulls, strict=True)))),
         "Chain rule through the product.",
-        check=lambda: difference_is_zero(
-            inline(partial, definitions), inline(gradient(base.loss.expression, factor, definitions), definitions)
+        check=lambda line: difference_is_zero(
+            inline(replace_indexed(line[1], pulled), opened),
+            inline(gradient(base.loss.expression, factor, definitions), opened),
         ),
     )
     return partial
@@ -234,8 +258,18 @@ def _recorded_gradients(
             f"gradient in {variable.base.label}",
             (n.partial_derivative(variable), partial),
             "Chain rule through the definitions; ∂x_a/∂x_b = δ_ab, deltas collapsed.",
+            check=partial_function(_is_partial, loss, variable, definitions),
         )
     return partials
+
+
+def _is_partial(loss: Expr, variable: Indexed, definitions: Sequence[Definition], line: tuple[Expr, Expr]) -> bool:
+    """Whether the loss changes in any direction ξ of one variable by Σ ξ times the partial derivative."""
+    direction = IndexedBase("xi_of_any_size", real=True)
+    ranges = ranges_in(variable, loss, definitions)
+    bounds = ((index, 1, upper) for index, upper in zip(variable.indices, ranges, strict=True))
+    along = directional_derivative(loss, {variable.base: lambda *indices: direction[indices]}, definitions)
+    return difference_is_zero(along, Sum(direction[variable.indices] * line[1], *bounds))
 
 
 def _recorded_velocity(
@@ -246,13 +280,19 @@ def _recorded_velocity(
     partials: Sequence[Expr],
 ) -> tuple[Expr, ...]:
     velocity = tuple(factored(-m * g) for m, g in zip(metric, partials, strict=True))
-    for variable, rhs in zip(state, velocity, strict=True):
+    for variable, rhs, factor, own in zip(state, velocity, metric, partials, strict=True):
         record(
             f"{name} flow of {variable.base.label}",
             (n.time_derivative(variable), rhs),
             "Gradient flow with unit learning rate: minus the metric times the gradient.",
+            check=partial_function(_is_descent, factor, own),
         )
     return velocity
+
+
+def _is_descent(metric: Expr, partial: Expr, line: tuple[Expr, Expr]) -> bool:
+    """Whether a velocity over its metric is minus the gradient."""
+    return difference_is_zero(line[1] / metric + partial, S.Zero)
 
 
 _METRICS: Mapping[str, Callable[[Recorder], tuple[Expr, Expr]]] = {

@@ -8,9 +8,10 @@ function.  Vectors enter through their inner products only, so all formulas here
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from itertools import product
 
-from sympy import Dummy, Expr, S, Symbol, diff, exp, expand, sqrt
+from sympy import Dummy, Expr, S, Symbol, diff, exp, expand, integrate, oo, pi, sqrt
 
 # A linear combination of named vectors, and the inner products of those vectors by (sorted) names.
 Vector = Mapping[str, Expr]
@@ -51,6 +52,13 @@ def chi_square_generating_function(weight: Expr) -> Expr:
     z = Dummy("z", real=True)
     stretch_squared = -2 * expand(weight * z**2 - z**2 / 2).coeff(z, 2)
     return 1 / sqrt(stretch_squared)
+
+
+@cache
+def is_gaussian_integral() -> bool:
+    """Whether ``∫ e^{−c z²/2} dz/√(2π) = c^{−1/2}`` for c > 0: the integral behind the generating functions."""
+    z, c = Dummy("z", real=True), Dummy("c", positive=True)
+    return bool(integrate(exp(-c * z**2 / 2), (z, -oo, oo)) / sqrt(2 * pi) == 1 / sqrt(c))
 
 
 def delta_method(numerator: Expr, denominator: Expr) -> tuple[Expr, Expr, tuple[Symbol, Symbol]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,6 +41,8 @@ class Grounds:
         Steps that rest on their justification in words.
     theorems
         The theorems that are used, by name.
+    given
+        Steps that lead to what is assumed, whatever they rest on themselves.
     """
 
     definitions: tuple[str, ...] = ()
@@ -50,6 +52,7 @@ class Grounds:
     cited: tuple[str, ...] = ()
     argued: tuple[str, ...] = ()
     theorems: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -66,7 +69,8 @@ class Grounds:
         found = len(self.general) + len(self.formal) + len(self.instances)
         if len(parts) == 1:
             parts = [parts[0].split(" ", 1)[1]]
-        of_all = f"{found} of {sum(map(len, claims))} steps checked by computation"
+        beyond = " beyond the closure of the loss" if self.given else ""
+        of_all = f"{found} of {sum(map(len, claims))} steps{beyond} checked by computation"
         return (
             f"{of_all} {', '.join(parts)}" if len(parts) == 1 else f"{of_all}: {', '.join(parts)}" if parts else of_all
         )
@@ -82,12 +86,15 @@ class Grounds:
         return f"{self.checked}; {self.words}" if self.words else self.checked
 
 
-def grounds_of(steps: Iterable[Grounded]) -> Grounds:
-    """What these steps rest on."""
+def grounds_of(steps: Iterable[Grounded], given: Collection[str] = ()) -> Grounds:
+    """What these steps rest on; those with labels in ``given`` lead to what is assumed."""
     labels: dict[str, list[str]] = {name: [] for name in (DEFINITION, GENERAL, FORMAL, ARGUED, "cited")}
-    instances = []
+    assumed, instances = [], []
     theorems: dict[str, None] = {}
     for step in steps:
+        if step.label in given:
+            assumed.append(step.label)
+            continue
         if step.theorem:
             theorems[step.theorem] = None
         if step.scope == ARGUED and step.theorem:
@@ -104,4 +111,5 @@ def grounds_of(steps: Iterable[Grounded]) -> Grounds:
         tuple(labels["cited"]),
         tuple(labels[ARGUED]),
         tuple(theorems),
+        tuple(assumed),
     )

@@ -11,19 +11,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Dummy, Expr, Lt, Mul, Rational, S, Symbol, cancel, diff, exp, log, solve
+from sympy import Dummy, Expr, Gt, Lt, Mul, Rational, S, Symbol, cancel, diff, exp, limit, log, solve, symbols
 from sympy.core.relational import Relational
 
 from . import notation as n
 from .attention import expectation, output_moments
 from .choices import checked_closure
 from .derivation import Derivation, Recorder
-from .gaussian import chi_square_generating_function, moment_generating_function
-from .indexed import Definition, difference_is_zero, inline, normalise, replace_indexed, substitute
-from .indexed.asymptotics import leading_order
+from .gaussian import chi_square_generating_function, is_gaussian_integral, moment_generating_function
+from .grounds import FORMAL
+from .indexed import Definition, difference_is_zero, gradient, inline, normalise, replace_indexed, substitute
+from .indexed.asymptotics import leading_order, scaled_limit
 from .indexed.monomial import Term, to_expression
 from .indexed.nodes import indexed_bases
 from .indexed.normal import terms
+from .inner_products import in_task_coordinates, mean_over_regressor
 
 # Derived parameters of a problem, opened when numbers are put in.
 PARAMETERS = (
@@ -68,7 +70,7 @@ def population_loss(closure: str = "leading") -> PopulationLoss:
     record.include(output_moments().derivation)
     first_order, interaction = _averaged_risk(record)
     task_loss, definitions = assemble(record, first_order, interaction)
-    opened = inline(task_loss, tuple(item for item in definitions if item.base != n.interaction))
+    in_state = tuple(item for item in definitions if item.base != n.interaction)
     loss = n.over_tasks(task_loss)
     domain, validity = _range_of(record, closure)
     expected = first_order if closure == "first_order" else leading_order(first_order, PROPORTIONAL_SCALING)
@@ -76,7 +78,7 @@ def population_loss(closure: str = "leading") -> PopulationLoss:
         "population loss" if closure == "leading" else f"population loss, {closure}",
         (n.loss, loss),
         "Sum over tasks, the square completed with r_i = 1 − Σ_h μ_i^h ω_i^h and φ_i = 1 + σ²/λ_i.",
-        check=lambda: difference_is_zero(opened, expected),
+        check=lambda line: difference_is_zero(inline(line[1], in_state), n.over_tasks(expected)),
     )
     return PopulationLoss(loss, definitions, closure, record.freeze(), domain, validity)
 
@@ -89,7 +91,12 @@ def _range_of(record: Recorder, closure: str) -> tuple[tuple[Relational, ...], t
     w = Dummy("w", real=True)
     (edge,) = solve(chi_square_generating_function(w) ** -2, w)
     domain = Lt(n.omega[i, h] * n.omega[i, k], edge)
-    record("domain", domain, "E e^{w z²} = (1 − 2w)^{−1/2} is finite there.")
+    record(
+        "domain",
+        domain,
+        "E e^{w z²} = (1 − 2w)^{−1/2} is finite there.",
+        check=lambda line: _same_set(line, n.omega[i, h] * n.omega[i, k], S.One) and is_gaussian_integral(),
+    )
     if closure != "first_order":
         return (domain,), ()
     size, score = Symbol("norm2_a", nonnegative=True), Symbol("s", real=True)
@@ -100,6 +107,11 @@ def _range_of(record: Recorder, closure: str) -> tuple[tuple[Relational, ...], t
         ((expectation(exp(3 * score)) / expectation(exp(score)) ** 3, exp(growth)), validity),
         "Order 1/L² holds third moments of the softmax weights, L² E Σ_l p_l³ ≃ E e^{3s}/(E e^s)³ for the score s of a "
         "token: their expectation over the query must be finite, else rare long queries spoil the order.",
+        check=lambda third, range_: (
+            difference_is_zero(third[1], _normal_means(third[0], score, size))
+            and _same_set(range_, n.omega[i, h] ** 2, diff(log(third[1]), size))
+        ),
+        scope=FORMAL,
     )
     return (domain,), (validity,)
 
@@ -120,14 +132,15 @@ def _averaged_risk(record: Recorder) -> tuple[Expr, Definition]:
     def at_head(expression: Expr) -> Expr:
         return n.over_heads(n.mu[i, h] * expression)
 
-    error = at_head(moments.mean) - n.beta_query[i]
-    conditional = (
-        error**2 + 2 * error * at_head(moments.bias) + n.over_heads(n.mu[i, h] * n.mu[i, k] * moments.covariance, h, k)
-    )
+    error, bias = at_head(moments.mean) - n.beta_query[i], at_head(moments.bias)
+    variance = n.over_heads(n.mu[i, h] * n.mu[i, k] * moments.covariance, h, k)
+    conditional = error**2 + 2 * error * bias + variance
     record(
         "risk given query and regressor",
         conditional,
         "Squared mean error plus variance of ŷ_i = Σ_h μ_i^h f_i^h, to order 1/L.",
+        check=lambda line: difference_is_zero((error + bias) ** 2 + variance - line, bias**2),
+        scope=FORMAL,
     )
     decomposed = replace_indexed(
         conditional, {n.beta_head: lambda task, head: n.omega[task, head] * n.beta_query[task]}
@@ -136,12 +149,16 @@ def _averaged_risk(record: Recorder) -> tuple[Expr, Definition]:
         "decomposable weights",
         normalise(decomposed),
         "W_X = Φ diag(ω) Φᵀ with one ω_i^h for the coordinates of task i: ⟨β_i, a_h⟩ = ω_i^h ⟨β_i, x_q⟩.",
+        check=lambda line: difference_is_zero(in_task_coordinates(line), in_task_coordinates(conditional)),
     )
     over_beta = normalise(to_expression(_average_regressor(term) for term in terms(decomposed)))
     record(
         "average over the regressor",
         over_beta,
         "β_i ~ N(0, (λ_i/d_i) Id): E⟨β_i, x_q⟩² = λ_i |x_q^{(i)}|²/d_i and E|β_i|² = λ_i.",
+        check=lambda line: difference_is_zero(
+            in_task_coordinates(line), mean_over_regressor(in_task_coordinates(decomposed))
+        ),
     )
     per_coordinate = chi_square_generating_function(n.omega[n.j, h] * n.omega[n.j, k])
     exponent = normalise(n.over_tasks(n.dims[n.j] * log(per_coordinate), n.j))
@@ -150,6 +167,10 @@ def _averaged_risk(record: Recorder) -> tuple[Expr, Definition]:
         "expectation over the query",
         (expectation(exp(n.head_head[h, k])), interaction.body),
         "⟨a_h, a_k⟩ = Σ_j ω_j^h ω_j^k |x_q^{(j)}|²: d_j independent chi-square factors (1 − 2ω_j^h ω_j^k)^{−1/2}.",
+        check=lambda line: (
+            difference_is_zero(line[1], exp(-n.over_tasks(n.dims[n.j] * log(_curvature(h, k)), n.j) / 2))
+            and is_gaussian_integral()
+        ),
     )
     first_order = to_expression(_average_query(term) for term in terms(over_beta))
     # φ_i = 1 + σ²/λ_i, solved for σ².
@@ -160,8 +181,50 @@ def _averaged_risk(record: Recorder) -> tuple[Expr, Definition]:
         "first-order loss of task i",
         in_noise_factor,
         "C_hk = E e^{⟨a_h, a_k⟩}; a factor |x_q^{(i)}|² brings d_i, or d_i/(1 − 2ω_i^h ω_i^k) under the tilt.",
+        check=lambda line: difference_is_zero(inline(line, PARAMETERS[:1]), _mean_over_query(over_beta)),
     )
     return in_noise_factor, interaction
+
+
+def _curvature(h: Symbol, k: Symbol) -> Expr:
+    """The factor of −x²/2 in the exponent of e^{⟨a_h, a_k⟩} times the query's density, for a coordinate x of task j."""
+    return 1 - 2 * n.omega[n.j, h] * n.omega[n.j, k]
+
+
+def _normal_means(expression: Expr, score: Symbol, variance: Symbol) -> Expr:
+    """``E e^{ps}`` in an expression put in, e^{p² V/2} for a normal score of that variance."""
+    return expression.replace(expectation, lambda inner: exp(diff(log(inner), score) ** 2 * variance / 2))
+
+
+def _same_set(condition: Relational, weight: Expr, times: Expr) -> bool:
+    """Whether a condition on ``weight`` says that E e^{times·weight·z²} is finite."""
+    w = Dummy("w", real=True)
+    claimed = condition.subs(weight, w)
+    return bool(claimed.free_symbols == {w} and claimed.as_set() == Gt(1 - 2 * times * w, 0).as_set())
+
+
+def _mean_over_query(expression: Expr) -> Expr:
+    """E over the query of what is linear in |x_q^{(i)}|² and in e^{⟨a_h, a_k⟩}, part by part."""
+    i, growth = n.i, n.SymmetricBase("growth", positive=True)
+    linear = replace_indexed(expression, {n.head_head: lambda h, k: log(growth[h, k])})
+
+    def at(part: Expr, value: Callable[[Expr, Expr], Expr]) -> Expr:
+        return replace_indexed(part, {growth: value, n.query_query: lambda _: S.Zero})
+
+    alone = at(linear, lambda h, k: n.interaction[h, k])
+    with_length = at(
+        gradient(linear, n.query_query[i]),
+        lambda h, k: n.interaction[h, k] / (1 - 2 * n.omega[i, h] * n.omega[i, k]),
+    )
+    return alone + n.dims[i] * with_length
+
+
+def _limit_of_interaction(h: Expr, k: Expr) -> Expr:
+    """C as d_j → ∞ at fixed d_j ω_j²: the summand of its exponent at d_j = d/ε and ω² = ε w as ε → 0, by SymPy."""
+    d, w, e = symbols("d w e", positive=True)
+    summand = limit(-d / e * log(1 - 2 * e * w) / 2, e, 0)
+    overlap = n.omega[n.j, h] * n.omega[n.j, k]
+    return exp(n.over_tasks(substitute(summand, {d: n.dims[n.j], w: overlap}), n.j))
 
 
 def _residual() -> Definition:
@@ -184,6 +247,7 @@ def _finite_d(record: Recorder, first_order: Expr, interaction: Definition) -> t
         "leading loss of task i",
         limit,
         "d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i: the bias and the tilt's w/(1 − 2w) are of lower order.",
+        check=lambda line: difference_is_zero(line, scaled_limit(first_order, PROPORTIONAL_SCALING)),
     )
     power = n.signal_power[n.i]
     variance = normalise(_with_interaction(limit) / power)
@@ -199,6 +263,7 @@ def _leading(record: Recorder, first_order: Expr, interaction: Definition) -> tu
         "leading interaction",
         (leading.head, leading.body),
         "The same limit of C: −(d_j/2) log(1 − 2ω_j^h ω_j^k) → d_j ω_j^h ω_j^k.",
+        check=lambda line: difference_is_zero(line[1], _limit_of_interaction(*line[0].indices)),
     )
     return task_loss, (residual, leading)
 

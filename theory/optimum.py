@@ -10,15 +10,45 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Eq, Expr, IndexedBase, Integer, Max, Min, Piecewise, S, Symbol, diff, exp, solve
+from sympy import (
+    Eq,
+    Expr,
+    IndexedBase,
+    Integer,
+    Max,
+    Min,
+    Piecewise,
+    Rational,
+    S,
+    Symbol,
+    diff,
+    exp,
+    expand,
+    limit,
+    oo,
+    simplify,
+    solve,
+)
+
+from sympy.core.relational import Relational
 
 from . import notation as n
 from .closed_form import HasValues, parameters_of, to_float
 from .derivation import Derivation, Recorder
 from .errors import InputError
 from .flow import attention_gradient
-from .indexed import Definition, contract_inverse, difference_is_zero, fold, normalise, replace_indexed, substitute
-from .optimum_proof import expressed, optimum_proof
+from .grounds import DEFINITION
+from .indexed import (
+    Definition,
+    contract_inverse,
+    difference_is_zero,
+    fold,
+    normalise,
+    replace_indexed,
+    rule,
+    substitute,
+)
+from .optimum_proof import SCHUR, expressed, optimum_proof
 from .printing import Equation, Equations
 from .scalars import only, plain_symbols, positive_solution, summand
 from .water_filling import WaterFilling, water_filling
@@ -53,12 +83,23 @@ def eliminate_mu() -> Elimination:
         "apply the inverse",
         (S.Zero, resolved),
         "Stationarity in μ times C⁻¹, summed over heads: Σ_k C_hk (C⁻¹)_kl = δ_hl frees μ.",
+        check=lambda line: difference_is_zero(
+            contract_inverse(n.over_heads(n.interaction[h, aim] * (line[1] - line[0]), aim), n.interaction, inverse),
+            by_mu,
+        ),
     )
     mu = positive_solution(resolved, n.mu[i, aim])
     best_mu = normalise(substitute(mu, {aim: h}))
-    record("best mu", (n.mu[i, h], best_mu), "That equation is linear in μ_i^h.")
+    record(
+        "best mu",
+        (n.mu[i, h], best_mu),
+        "That equation is linear in μ_i^h.",
+        check=lambda line: difference_is_zero(
+            contract_inverse(replace_indexed(by_mu, {n.mu: rule(line[0], line[1])}), n.interaction, inverse), S.Zero
+        ),
+    )
     form = n.dims[i] * n.over_heads(n.omega[i, h] * inverse[h, k] * n.omega[i, k], h, k)
-    record("expressed part", (expressed[i], form), "The quadratic form that the heads make of ω_i.")
+    record("expressed part", (expressed[i], form), "The quadratic form that the heads make of ω_i.", scope=DEFINITION)
 
     def with_best_mu(expression: Expr) -> Expr:
         replaced = replace_indexed(expression, {n.mu: lambda task, head: substitute(best_mu, {i: task, h: head})})
@@ -66,16 +107,21 @@ def eliminate_mu() -> Elimination:
 
     residual_equation = n.residual[i] - with_best_mu(base.definitions[0].body)
     residual = positive_solution(residual_equation, n.residual[i])
-    record("residual", (n.residual[i], residual), "r_i = 1 − Σ_h μ_i^h ω_i^h, with φ_i = c_i L/d_i.")
+    record(
+        "residual",
+        (n.residual[i], residual),
+        "r_i = 1 − Σ_h μ_i^h ω_i^h, with φ_i = c_i L/d_i.",
+        check=lambda line: difference_is_zero(residual_equation.xreplace({n.residual[i]: line[1]}), S.Zero),
+    )
     task_loss = with_best_mu(summand(base.loss.expression))
     task_loss = plain_symbols(task_loss.xreplace({n.residual[i]: residual})).factored()
     record(
         "loss without mu",
         (n.loss, n.over_tasks(task_loss)),
-        "Inserted in the loss; C is positive definite, so this is the minimum over μ.",
-        check=lambda: difference_is_zero(
-            task_loss, n.signal_power[i] * n.noise_to_context[i] / (n.noise_to_context[i] + expressed[i])
-        ),
+        "Inserted in the loss; C is positive definite, so this is the minimum over μ. A quadratic is, where it is "
+        "stationary, its constant and half of its linear term: λ_i (1 − Σ_h μ_i^h ω_i^h).",
+        check=lambda line: difference_is_zero(summand(line[1]), n.signal_power[i] * residual),
+        theorem=SCHUR,
     )
     return Elimination(best_mu, form, n.over_tasks(task_loss), record.freeze())
 
@@ -141,16 +187,60 @@ def multi_head_optimum() -> MultiHeadOptimum:
     record.include(elimination.derivation)
     record.include(optimum_proof())
     budget_of_heads = Piecewise((exp(-1), Eq(n.n_heads, 1)), (n.n_heads - 1, True))
-    record("budget", (budget, budget_of_heads), "R_1 from one head, R_H from the induction and its tightness.")
+    record(
+        "budget",
+        (budget, budget_of_heads),
+        "R_1 from one head, R_H from the induction and its tightness.",
+        check=_is_budget,
+    )
     plain = plain_symbols(summand(elimination.loss))
     unknown = plain.symbol(expressed[i])
     roots = solve(diff(plain.expression, unknown) + water_level, unknown)
     interior = plain.restored(only(roots, expressed[i]))
     share = Min(1, Max(0, interior))
-    record("water level", (expressed[i], share), "∂/∂x_i (λ_i c_i/(c_i + x_i) + ν x_i) = 0, cut to [0, 1].")
+    slope = diff(plain.expression, unknown) + water_level
+    record(
+        "water level",
+        (expressed[i], share),
+        "∂/∂x_i (λ_i c_i/(c_i + x_i) + ν x_i) = 0, cut to [0, 1].",
+        check=lambda line: (
+            line[1] == Min(1, Max(0, interior)) and simplify(slope.subs(unknown, plain.plain(interior))) == 0
+        ),
+    )
     record(
         "infimum",
         ((infimum, elimination.loss), (n.over_tasks(expressed[i]), Min(n.n_tasks, budget))),
         "The sum decreases and is convex in each x_i: the water level ν is where the shares use up the budget.",
+        check=lambda objective, used: (
+            objective[1] == elimination.loss
+            and bool(plain.expression.diff(unknown) < 0 < plain.expression.diff(unknown, 2))
+            and limit(plain.plain(interior), water_level, 0) == oo
+            and bool(limit(plain.plain(interior), water_level, oo) < 0)
+            and used[0] == n.over_tasks(expressed[i])
+            and [used[1].subs(budget, n.n_tasks * part) for part in (2, Rational(1, 2))] == [n.n_tasks, n.n_tasks / 2]
+        ),
+        theorem="the conditions of Karush, Kuhn and Tucker",
     )
     return MultiHeadOptimum(elimination.loss, interior, share, budget_of_heads, record.freeze())
+
+
+def _is_budget(line: tuple[Expr, Expr]) -> bool:
+    """Whether R_1 is the value of the step for one head, and R_H, from R_2 = 1 on, grows by one with each head."""
+    heads = n.n_heads
+    if not isinstance(line[1], Piecewise):
+        return False
+    (one, single), (many, otherwise) = line[1].args
+    return bool(
+        single == Eq(heads, 1)
+        and otherwise == S.true
+        and one == _bound("one head")
+        and many.subs(heads, 2) == 1
+        and expand(many.subs(heads, heads + 1) - many) == _bound("one more head")
+    )
+
+
+def _bound(label: str) -> Expr:
+    """The right side of a step of the proof that is an inequality."""
+    (relation,) = optimum_proof()[label].formula
+    assert isinstance(relation, Relational)
+    return relation.rhs

@@ -19,10 +19,13 @@ from sympy import (
     Symbol,
     collect,
     degree,
+    exp,
     expand,
+    expand_log,
     factor,
     factor_list,
     fraction,
+    log,
     solve,
     together,
 )
@@ -41,6 +44,10 @@ class PlainSymbols:
 
     def restored(self, expression: Expr) -> Expr:
         return expression.xreplace(self.back)
+
+    def plain(self, expression: Expr) -> Expr:
+        """An expression in the same atoms, in plain symbols."""
+        return expression.xreplace({atom: symbol for symbol, atom in self.back.items()})
 
     def factored(self) -> Expr:
         """The expression as one fraction in lowest terms, factored, in its own atoms."""
@@ -92,6 +99,23 @@ def only(roots: Sequence[Expr], variable: Expr) -> Expr:
     if len(roots) != 1:
         raise ArithmeticError(f"expected one solution for {variable}, found {roots}")
     return roots[0]
+
+
+def is_only_root(expression: Expr, variable: Expr, value: Expr) -> bool:
+    """Whether ``value`` is the one positive root: but for what cannot vanish, a x^k + b x^(k + j), and zero there."""
+    plain = plain_symbols(expression)
+    unknown = plain.symbol(variable)
+    closed = plain.expression.xreplace({growth: Dummy(positive=True) for growth in plain.expression.atoms(exp)})
+    two_powers = len(Poly(fraction(together(closed))[0], unknown).terms()) == 2
+    root = plain_symbols(expression.xreplace({variable: value}))
+    return two_powers and bool(factor(root.expression) == 0)
+
+
+def is_same_power(left: Expr, right: Expr) -> bool:
+    """Whether two products of powers and exponentials of positive atoms are equal: their logarithms are."""
+    plain = plain_symbols(left / right)
+    flat = expand_log(log(plain.expression), force=True).replace(log, lambda inside: log(factor(inside)))
+    return bool(expand_log(flat, force=True).expand().factor() == 0)
 
 
 def summand(total: Expr) -> Expr:

@@ -10,7 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Expr, Ge, IndexedBase, Integer, KroneckerDelta, S, Sum, Symbol, cancel, diff, exp, factor, solve, sqrt
+from sympy import (
+    Expr,
+    Ge,
+    IndexedBase,
+    Integer,
+    KroneckerDelta,
+    S,
+    Sum,
+    Symbol,
+    cancel,
+    diff,
+    exp,
+    expand,
+    factor,
+    solve,
+    sqrt,
+)
 
 from . import notation as n
 from .ansatz import Ansatz
@@ -21,11 +37,12 @@ from .choices import checked_closure
 from .derivation import Derivation, Recorder
 from .errors import InputError
 from .flow import gradient_flow
-from .indexed import Definition, difference_is_zero, factored, fold, normalise, replace_indexed, substitute
+from .grounds import DEFINITION
+from .indexed import Definition, difference_is_zero, factored, fold, inline, normalise, replace_indexed, substitute
 from .indexed.nodes import free_symbols
 from .limits import as_power, task_allocation_limit
 from .optimum_proof import expressed
-from .scalars import plain_symbols, positive_solution, summand
+from .scalars import is_only_root, is_same_power, plain_symbols, positive_solution, summand
 from .symmetry import task_dim, task_noise, task_power
 
 group_size = Symbol("g", integer=True, positive=True)
@@ -88,6 +105,7 @@ def _shared_head(closure: str) -> SharedHead:
         "hosting ansatz",
         hosting.lines(i, h),
         "Tasks 1..g of the group sit on head 1 (renumbered); the weights of the others there vanish.",
+        scope=DEFINITION,
     )
     by_mu, by_omega = (hosting(partial) for partial in flow.gradient)
     on_mu, on_omega = (normalise(substitute(partial, {h: ONE})) for partial in (by_mu, by_omega))
@@ -104,15 +122,33 @@ def _shared_head(closure: str) -> SharedHead:
     def at_equal(expression: Expr) -> Expr:
         return normalise(replace_indexed(expression, equal))
 
+    def gradient_at(partial: Expr) -> Expr:
+        """A gradient on the hosting head with definitions opened first, then the equal weights put in."""
+        hosted_equally: dict[IndexedBase, Rule] = {
+            n.mu: lambda _, head: shared_mu * KroneckerDelta(head, ONE),
+            n.omega: lambda _, head: shared_omega * KroneckerDelta(head, ONE),
+        }
+        opened = replace_indexed(flow.opened(partial), hosted_equally)
+        return normalise(replace_indexed(substitute(opened, {**sizes, h: ONE}), equal))
+
     equal_mu, equal_omega = at_equal(on_mu), at_equal(on_omega)
     record(
         "stationarity of equal tasks",
         ((S.Zero, equal_mu), (S.Zero, equal_omega)),
         "Both gradients on the hosting head, at g tasks of equal d, λ and equal weights.",
+        check=lambda *lines: all(
+            difference_is_zero(line[1] - line[0], gradient_at(partial))
+            for line, partial in zip(lines, flow.gradient, strict=True)
+        ),
     )
     eliminated = factored(equal_mu * shared_mu - equal_omega * shared_omega)
     omega = positive_solution(eliminated, shared_omega)
-    record("omega of a shared head", (shared_omega, omega), "The residual eliminated.")
+    record(
+        "omega of a shared head",
+        (shared_omega, omega),
+        "The residual eliminated.",
+        check=lambda line: is_only_root(equal_mu * shared_mu - equal_omega * shared_omega, shared_omega, line[1]),
+    )
     (interaction,) = (item for item in flow.definitions if item.base == n.interaction)
     spread = at_equal(hosting(interaction.at(ONE, ONE)))
     square = group_size * task_dim * shared_omega**2
@@ -121,10 +157,21 @@ def _shared_head(closure: str) -> SharedHead:
         "kappa of a shared head",
         (shared_kappa, spread / square, kappa),
         "How much the query's spread raises the variance of the head, against g d ω².",
+        check=lambda line: (
+            difference_is_zero(line[1] * square, spread)
+            and is_same_power(line[1].xreplace({shared_omega: omega}), line[2])
+        ),
     )
     in_kappa = {spread: shared_kappa * square}
     mu = _in_cost(positive_solution(equal_mu.xreplace(in_kappa), shared_mu).xreplace({shared_omega: omega}))
-    record("mu of a shared head", (shared_mu, mu), "Then the first equation is linear in μ; c = φ d/L.")
+    record(
+        "mu of a shared head",
+        (shared_mu, mu),
+        "Then the first equation is linear in μ; c = φ d/L.",
+        check=lambda line: (
+            _in_cost(equal_mu.xreplace(in_kappa).xreplace({shared_mu: line[1], shared_omega: omega})) == 0
+        ),
+    )
     total = at_equal(hosting(flow.loss)).xreplace(in_kappa)
     loss = _in_cost(total.xreplace({shared_mu: mu}).xreplace({shared_omega: omega}))
     if kappa.is_number:
@@ -134,9 +181,9 @@ def _shared_head(closure: str) -> SharedHead:
         (shared_loss, loss),
         "Both inserted in the group's part of the loss: g times that of one task of dimension g d"
         + (", and the single-head optimum of the group." if closure == "leading" else "."),
-        check=lambda: (
-            difference_is_zero(loss, group_size * _one_large_task(closure))
-            and (closure != "leading" or difference_is_zero(loss, _single_head_of_equal_tasks()))
+        check=lambda line: (
+            difference_is_zero(line[1], group_size * _one_large_task(closure))
+            and (closure != "leading" or difference_is_zero(line[1], _single_head_of_equal_tasks()))
         ),
     )
     return SharedHead(omega, mu, loss, kappa, record.freeze())
@@ -152,7 +199,11 @@ def _record_any_group(record: Recorder, on_mu: Expr, on_omega: Expr) -> None:
         "exponent of a hosting head",
         ((S.Zero, 2 * exp(exponent) * weight * (1 - exponent)), (exponent, S.One)),
         "Σ_i (m_i ∂𝓛/∂m_i − w_i ∂𝓛/∂w_i) = 0: the residuals drop out, the exponent is 1 for any group.",
-        check=lambda: difference_is_zero(balance, 2 * exp(exponent) * weight * (1 - exponent)),
+        check=lambda stationary, one: (
+            difference_is_zero(balance, stationary[1] - stationary[0])
+            and difference_is_zero(one[0], exponent)
+            and difference_is_zero(stationary[1], 2 * exp(exponent) * weight * (one[1] - exponent))
+        ),
     )
     _record_water_level(record, on_mu, on_omega, exponent)
 
@@ -167,8 +218,12 @@ def _record_water_level(record: Recorder, on_mu: Expr, on_omega: Expr, exponent:
         "residual on a hosting head",
         ((hosting_mu[i], best), (1 - hosting_mu[i] * hosting_omega[i], cost / (cost + expressed[i]))),
         "∂𝓛/∂m_i = 0 at that exponent; x_i = d_i w_i²/e, so that Σ_i x_i = 1/e, the budget of one head.",
-        check=lambda: difference_is_zero(
-            _in_costs_of_task(1 - best * hosting_omega[i]), _in_costs_of_task(cost / (cost + share))
+        check=lambda own, residual: (
+            _in_costs_of_task(on_mu.xreplace(at_one).xreplace({hosting_mu[i]: own[1]})) == 0
+            and difference_is_zero(
+                _in_costs_of_task(residual[0].xreplace({hosting_mu[i]: own[1]})),
+                _in_costs_of_task(residual[1].xreplace({expressed[i]: share})),
+            )
         ),
     )
     (power,) = (total for total in on_omega.xreplace(at_one).atoms(Sum) if total.has(hosting_mu))
@@ -179,9 +234,9 @@ def _record_water_level(record: Recorder, on_mu: Expr, on_omega: Expr, exponent:
         (marginal, exp(2) * power / n.context_length),
         "∂𝓛/∂w_i = 0 then says that the marginal gain of x_i is the same for every task of the group: water-filling. "
         "The head is at the single-head optimum of its group.",
-        check=lambda: difference_is_zero(
-            _in_costs_of_task(exp(2) * level / n.context_length),
-            _in_costs_of_task(marginal.xreplace({expressed[i]: share})),
+        check=lambda line: difference_is_zero(
+            _in_costs_of_task(line[1].xreplace({power: level})),
+            _in_costs_of_task(line[0].xreplace({expressed[i]: share})),
         ),
     )
 
@@ -236,6 +291,7 @@ def split_task() -> SplitTask:
         "split ansatz",
         ansatz.lines(i, h),
         "Heads 1..K (renumbered) serve task i alone; the weights of other tasks there vanish.",
+        scope=DEFINITION,
     )
     total = Definition(total_mu, substitute(n.over_heads(part_mu[h]), {n.n_heads: heads}))
     of_task = {base: (lambda _, own=base[i]: own) for base in (n.dims, n.signal_power, n.noise_factor)}
@@ -245,30 +301,54 @@ def split_task() -> SplitTask:
         task = substitute(expression, {i: ONE}) if i in free_symbols(expression) else expression
         return normalise(replace_indexed(fold(ansatz(task), total), of_task))
 
+    def gradient_at(partial: Expr) -> Expr:
+        """A gradient with its definitions opened first, then the weights put in; the sum of all m is one symbol."""
+        parts: dict[IndexedBase, Rule] = {n.mu: lambda _, head: part_mu[head], n.omega: lambda *_: part_omega}
+        opened = substitute(replace_indexed(flow.opened(partial), parts), {**sizes, i: ONE})
+        return normalise(replace_indexed(fold(opened, total), of_task))
+
     by_mu, by_omega = (at(partial) for partial in flow.gradient)
     pull = normalise(by_omega / part_mu[h])
     record(
         "split stationarity",
         ((n.partial_derivative(n.mu[i, h]), by_mu), (n.partial_derivative(n.omega[i, h]), part_mu[h] * pull)),
         "S = Σ_h m_h: the same conditions on w and S for every head, whatever the single m_h.",
-        check=lambda: not {n.h, part_mu.label} & (free_symbols(by_mu) | free_symbols(pull)),
+        check=lambda *lines: (
+            all(
+                difference_is_zero(fold(line[1], total), gradient_at(partial))
+                for line, partial in zip(lines, flow.gradient, strict=True)
+            )
+            and not {n.h, part_mu.label}
+            & (free_symbols(lines[0][1]) | free_symbols(normalise(lines[1][1] / part_mu[h])))
+        ),
     )
     eliminated = factored(by_mu - pull * part_omega)
     omega = positive_solution(eliminated, part_omega)
-    record("omega of a split task", (part_omega, omega), "The first minus w times the second over m_h: d_i w² = 1.")
+    record(
+        "omega of a split task",
+        (part_omega, omega),
+        "The first minus w times the second over m_h: d_i w² = 1.",
+        check=lambda line: is_only_root(by_mu - pull * part_omega, part_omega, line[1]),
+    )
     found = _in_costs_of_task(positive_solution(by_mu.xreplace({part_omega: omega}), total_mu))
     record(
         "mu of a split task",
         (total_mu, found),
         "The μ of one head, shared out in any way among the K: a line of equilibria (of dimension K − 1).",
-        check=lambda: difference_is_zero(found, task_allocation_limit().mu.expression),
+        check=lambda line: (
+            difference_is_zero(line[1], task_allocation_limit().mu.expression)
+            and _in_costs_of_task(by_mu.xreplace({total_mu: line[1], part_omega: omega})) == 0
+        ),
     )
     loss = _in_costs_of_task(at(_task_part(flow.loss)).xreplace({total_mu: found, part_omega: omega}))
     record(
         "loss of a split task",
         (n.loss, loss),
         "Depends on S alone, and equals the task's part of the allocation limit.",
-        check=lambda: difference_is_zero(loss, summand(task_allocation_limit().loss.expression)),
+        check=lambda line: (
+            difference_is_zero(line[1], loss)
+            and difference_is_zero(loss, summand(task_allocation_limit().loss.expression))
+        ),
     )
     return SplitTask(omega, found, loss, record.freeze())
 
@@ -311,6 +391,7 @@ def idle_head() -> IdleHead:
         "idle ansatz",
         ((n.mu[i, idle_head_index], S.Zero), (n.omega[i, idle_head_index], idle_omega[i])),
         "The idle head l, besides heads 1..I at the limit; its ω is arbitrary.",
+        scope=DEFINITION,
     )
     # The ansatz tells head l from the others: definitions, written for any head, have to be opened first.
     opened = (substitute(flow.opened(partial), {**sizes, n.h: idle_head_index}) for partial in flow.gradient)
@@ -319,7 +400,7 @@ def idle_head() -> IdleHead:
         "idle omega stands still",
         (n.partial_derivative(n.omega[i, idle_head_index]), by_omega),
         "Every term of the ω-gradient carries a μ of its own head.",
-        check=lambda: by_omega == 0,
+        check=lambda line: line[1] == 0 and _carries_own_mu(flow.gradient[1]),
     )
     at_limit = by_mu.xreplace({hosting_omega[i]: limit.omega.expression, hosting_mu[i]: limit.mu.expression})
     scaled = at_limit.xreplace({idle_omega[i]: scaled_weight / sqrt(n.dims[i])})
@@ -332,16 +413,28 @@ def idle_head() -> IdleHead:
         "idle mu decays",
         (n.time_derivative(n.mu[i, idle_head_index]) / n.mu[i, idle_head_index], -rate),
         "The μ-gradient there, times the metric over μ; u = √d_i ω_i^l.",
+        check=lambda line: (
+            line[0] == n.time_derivative(n.mu[i, idle_head_index]) / n.mu[i, idle_head_index]
+            and cancel(expand(plain.expression + plain.plain(line[1]))) == 0
+        ),
     )
     record(
         "never grows",
         Ge(gap, 0),
         "e^u − e u is convex with its minimum 0 at u = 1, the ω of a serving head.",
-        check=lambda: (
-            bool(factor_of_gap.is_positive)
+        check=lambda relation: (
+            relation == Ge(gap, 0)
+            and bool(factor_of_gap.is_positive)
             and solve(diff(gap, scaled_weight), scaled_weight) == [1]
             and gap.subs(scaled_weight, 1) == 0
             and bool(diff(gap, scaled_weight, 2).is_positive)
         ),
     )
     return IdleHead(rate, record.freeze())
+
+
+def _carries_own_mu(partial: Expr) -> bool:
+    """Whether the gradient in ω_i^h vanishes with every μ of head h."""
+    (power,) = (item for item in gradient_flow("balanced").definitions if item.base == n.head_power)
+    others = {n.mu: lambda task, head: n.mu[task, head] * (1 - KroneckerDelta(head, n.h))}
+    return difference_is_zero(replace_indexed(inline(partial, (power,)), others), S.Zero)

@@ -39,7 +39,7 @@ def shift_covariance() -> ShiftCovariance:
     loss = population_loss()
     (interaction,) = (item for item in loss.definitions if item.base == n.interaction)
     record = Recorder("Shift covariance")
-    record.include(loss.derivation)
+    record.include(loss.derivation, given=True)
     scale = Definition(head_scale[h], exp(n.over_tasks(n.dims[j] * n.omega[j, h] ** 2, j) / 2))
     apart = n.over_tasks(n.dims[j] * (n.omega[j, h] - n.omega[j, k]) ** 2, j)
     difference = Definition(head_difference[h, k], exp(-apart / 2))

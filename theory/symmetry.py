@@ -6,16 +6,18 @@ tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
-from sympy import Add, Expr, IndexedBase, KroneckerDelta, Mul, Symbol, exp, symbols
+from sympy import Add, Expr, IndexedBase, Integer, KroneckerDelta, Mul, S, Symbol, exp, expand, symbols
 
 from . import notation as n
 from .derivation import Derivation, Recorder
 from .flow import AttentionGradient, attention_gradient
-from .indexed import Definition, difference_is_zero, factored, inline, normalise, replace_indexed, substitute
+from .grounds import DEFINITION
+from .indexed import Definition, difference_is_zero, factored, inline, normalise, replace_indexed, substitute, unroll
 from .indexed.monomial import to_expression
 from .indexed.nodes import free_indices
 from .indexed.normal import terms
@@ -75,7 +77,8 @@ def symmetric_reduction() -> SymmetricReduction:
             (n.mu[n.i, n.h], _two_valued(on_mu, off_mu, n.i, n.h)),
             (n.omega[n.i, n.h], _two_valued(on_omega, off_omega, n.i, n.h)),
         ),
-        "Fixed by permuting tasks and heads together, a symmetry of the flow: the flow stays on it.",
+        "Fixed by permuting tasks and heads together, a symmetry of the flow.",
+        scope=DEFINITION,
     )
     closed, values = _reduced_definitions(record, base)
     definitions = (count, *values)
@@ -83,21 +86,53 @@ def symmetric_reduction() -> SymmetricReduction:
     for entry in base.partials:
         on_task, off_task = _split_diagonal(_collapsed(entry, closed), n.i, n.h)
         gradients += [factored(on_task), factored(off_task)]
-    for name, entry in zip(STATE, gradients, strict=True):
+    entries = [(partial_, head) for partial_ in base.partials for head in (1, 2)]
+    for name, entry, (slope, head) in zip(STATE, gradients, entries, strict=True):
         record(
             f"gradient of the entry {name}",
             (Symbol(f"{n.GRADIENT}{name}", real=True), entry),
             "Sums over tasks and heads collapsed; the part with δ_ih is the difference of on and off task. The rest "
             "does not depend on task or head: the flow stays on the set.",
-            check=_is_uniform(entry),
+            check=partial(_is_entry, slope, head, values),
         )
     loss = _in_others(_collapsed(base.loss.expression, closed))
     _record_loss(record, loss, gradients, definitions)
     return SymmetricReduction(STATE, tuple(gradients), definitions, loss, record.freeze())
 
 
-def _is_uniform(expression: Expr) -> Callable[[], bool]:
-    return lambda: not free_indices(expression)
+# Numbers of tasks at which entries are written out: both sides are polynomials in I of degree three at most, in what
+# is closed, which four values fix.
+_SIZES = range(2, 6)
+
+
+def _written_out(expression: Expr, size: int, head: int, values: Sequence[Definition] = ()) -> Expr:
+    """An expression of task 1 (or of head 1) and of ``head`` at I = H = ``size``, each sum written out.
+
+    Without ``values`` in the entries of the state, else with r, C and M closed.
+    """
+
+    def matrix(on: Expr, off: Expr) -> list[list[Expr]]:
+        return [[on if row == column else off for column in range(size)] for row in range(size)]
+
+    names: dict[str, Any] = {
+        "I": size,
+        "H": size,
+        **{str(base.label): [value] * size for base, value in _SCALARS.items()},
+        "mu": matrix(on_mu, off_mu),
+        "omega": matrix(on_omega, off_omega),
+    }
+    if values:
+        names |= {"r": [_residual] * size, "C": matrix(*_interaction), "M": matrix(*_power)}
+    at = {n.i: S.One, n.h: Integer(head)}
+    at_pair = {n.h: S.One, n.k: Integer(head)} if n.k in free_indices(expression) else at
+    return expand(unroll(substitute(expression, at_pair), names))
+
+
+def _is_entry(expression: Expr, head: int, values: Sequence[Definition], line: tuple[Expr, Expr]) -> bool:
+    """Whether a value without free indices is that of the expression's entry for the first task and that head."""
+    return not free_indices(line[1]) and all(
+        expand(unroll(line[1], {"J": size - 1})) == _written_out(expression, size, head, values) for size in _SIZES
+    )
 
 
 def _two_valued(on: Expr, off: Expr, row: Expr, column: Expr) -> Expr:
@@ -156,9 +191,14 @@ def _reduced_definitions(
             f"{item.base.label} on the symmetric set",
             tuple((value.head, value.body) for value in found),
             "The sum over its index, Kronecker deltas collapsed: J = I − 1 tasks or heads are alike.",
+            check=partial(_are_entries, item.body),
         )
         values += found
     return tuple(closed), tuple(values)
+
+
+def _are_entries(body: Expr, *lines: tuple[Expr, Expr]) -> bool:
+    return all(_is_entry(body, head, (), line) for head, line in enumerate(lines, 1))
 
 
 def _tidy(body: Expr) -> Expr:
@@ -172,7 +212,6 @@ def _collapsed(expression: Expr, closed: tuple[Definition, ...]) -> Expr:
 
 
 def _record_loss(record: Recorder, loss: Expr, gradients: list[Expr], definitions: tuple[Definition, ...]) -> None:
-    opened = inline(loss, definitions)
     count = definitions[0].body + 1
     entries = (count, count * (count - 1))
     record(
@@ -180,8 +219,10 @@ def _record_loss(record: Recorder, loss: Expr, gradients: list[Expr], definition
         (n.loss, loss),
         "The loss in m, n, p, q: its partial derivatives are the gradients of the entries, I on and I (I − 1) off "
         "task.",
-        check=lambda: all(
-            difference_is_zero(opened.diff(name), entries[place % 2] * inline(gradients[place], definitions))
+        check=lambda line: all(
+            difference_is_zero(
+                inline(line[1], definitions).diff(name), entries[place % 2] * inline(gradients[place], definitions)
+            )
             for place, name in enumerate(STATE)
         ),
     )

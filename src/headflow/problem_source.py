@@ -83,9 +83,10 @@ def _from_numbers(numbers: dict[str, str]) -> ProblemFile:
 def _standard_input() -> str:
     if sys.stdin is None:
         raise InputError("cannot read standard input: it is closed")
-    from .numerics.read_file import as_text, read_stream
-
-    return as_text(read_stream(sys.stdin.buffer, "standard input"), "standard input")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError("cannot read standard input: it is not UTF-8 text") from None
 
 
 def _overridden(given: ProblemFile, arguments: Namespace) -> ProblemFile:
@@ -116,12 +117,9 @@ def _overridden(given: ProblemFile, arguments: Namespace) -> ProblemFile:
 def number(option: str, word: str) -> Decimal:
     """The decimal number that ``--option`` got."""
     try:
-        value = Decimal(word.strip())
+        return Decimal(word.strip())
     except InvalidOperation:
         raise InputError(f"--{option} must be a number, got {word!r}") from None
-    if value.is_snan():  # a float cannot hold it
-        raise InputError(f"--{option} must be finite, got {word!r}")
-    return value
 
 
 def numbers(option: str, words: str) -> list[float]:

@@ -94,7 +94,7 @@ _OF_TASK = (n.signal_power, n.noise_factor, n.dims, n.noise_to_context)
 def zero_sum_pair() -> ZeroSumPair:
     """The profile ``λ(1 − ω²/(ω² + (φ/L) sinh dω²))``, its limit as ω → 0, and the predictor there."""
     record = Recorder("Zero-sum pair of heads", ("I = 1, H = 2, key-query eigenvalues ω and −ω",))
-    record.include(population_loss().derivation)
+    record.include(population_loss().derivation, given=True)
     first, second = n.mu[1, 1], n.mu[1, 2]
     pair_loss = _pair_loss()
     record("loss of a pair", (n.loss, pair_loss), "The leading loss at ω_1^1 = ω, ω_1^2 = −ω.")

@@ -6,14 +6,14 @@ highest weight are kept.  Finite sums over indices commute with the limit (the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, Mul, Pow, Rational, S, Symbol, exp, log
+from sympy import Dummy, Expr, Indexed, IndexedBase, KroneckerDelta, Mul, Pow, Rational, S, Symbol, exp, log
 
 from .monomial import Term, to_expression
 from .naming import name_bounds
-from .nodes import NodeError, check
-from .normal import sum_over, terms
+from .nodes import NodeError, check, replace_indexed, substitute
+from .normal import normalise, sum_over, terms
 
 Weights = Mapping[IndexedBase | Symbol, Rational]
 
@@ -68,3 +68,20 @@ def _leading_atom(atom: Expr, weights: Weights) -> tuple[Expr, Rational]:
     if isinstance(atom, KroneckerDelta) or not atom.args:
         return atom, S.Zero
     return _leading(atom, weights)
+
+
+def scaled_limit(expression: Expr, weights: Weights, order: int = 0) -> Expr:
+    """The limit N → ∞ of N^order times an expression whose names grow like N^w, by another way than `leading_order`.
+
+    Every name is multiplied by a power of s = N^(−1/2) and s set to zero.  Raises ``ZeroDivisionError`` where a term
+    grows; logarithms and exponentials must not hold negative powers of s.
+    """
+    s = Dummy("s", positive=True)
+
+    def scaled(base: IndexedBase, weight: Rational) -> Callable[..., Expr]:
+        return lambda *indices: s ** (-2 * weight) * base[indices]
+
+    rules = {base: scaled(base, weight) for base, weight in weights.items() if isinstance(base, IndexedBase)}
+    scalars = {name: s ** (-2 * weight) * name for name, weight in weights.items() if isinstance(name, Symbol)}
+    grown = normalise(s ** (-2 * order) * replace_indexed(substitute(expression, scalars), rules))
+    return normalise(substitute(grown, {s: S.Zero}))

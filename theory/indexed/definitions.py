@@ -6,13 +6,22 @@ derivative follows from its body; where the body is an exponential, ``D C = C D(
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from sympy import Expr, Indexed, IndexedBase, Symbol
+from sympy import Dummy, Expr, Indexed, IndexedBase, Symbol
 
 from ..notation import SymmetricBase
-from .nodes import NodeError, check, free_indices, free_symbols, indexed_bases, replace_indexed, substitute
+from .nodes import (
+    NodeError,
+    check,
+    free_indices,
+    free_symbols,
+    indexed_bases,
+    ranges_of,
+    replace_indexed,
+    substitute,
+)
 from .normal import normalise
 
 
@@ -68,3 +77,16 @@ def inline(expression: Expr, definitions: Iterable[Definition]) -> Expr:
         else:
             expression = replace_indexed(expression, {definition.base: definition.at})
     return expression
+
+
+def ranges_in(variable: Indexed, expression: Expr, definitions: Iterable[Definition]) -> tuple[Expr, ...]:
+    """How far the indices of a variable run in an expression and in the definitions that it uses.
+
+    An index that no sum binds gets a new symbol.
+    """
+    scopes: list[tuple[Expr, Mapping[Symbol, Expr]]] = [(expression, {})]
+    for item in reversed(tuple(definitions)):
+        ranges = ranges_of(item.base, scopes) if item.indices else ()
+        scopes.append((item.body, dict(zip(item.indices, ranges, strict=False))))
+    found = ranges_of(variable.base, scopes)
+    return found or tuple(Dummy("N", integer=True, positive=True) for _ in variable.indices)

@@ -7,7 +7,7 @@ here calls them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -170,6 +170,27 @@ def _operands(expression: Expr) -> tuple[Expr, ...]:
 def indexed_bases(expression: Expr) -> set[IndexedBase]:
     """The indexed names that occur in an expression."""
     return {atom.base for atom in expression.atoms(Indexed)}
+
+
+def ranges_of(base: IndexedBase, scopes: Iterable[tuple[Expr, Mapping[Symbol, Expr]]]) -> tuple[Expr, ...]:
+    """How far each index of a name runs in expressions, each with the ranges of its free indices.
+
+    A new symbol for an index that nothing tells.
+    """
+    found: dict[int, Expr] = {}
+
+    def visit(node: Expr, ranges: Mapping[Symbol, Expr]) -> int:
+        if isinstance(node, Indexed):
+            if node.base != base:
+                return 0
+            found.update({place: ranges[entry] for place, entry in enumerate(node.indices) if entry in ranges})
+            return len(node.indices)
+        if isinstance(node, Sum):
+            return visit(node.function, {**ranges, **dict(bounds(node))})
+        return max((visit(argument, ranges) for argument in node.args), default=0)
+
+    rank = max((visit(expression, ranges) for expression, ranges in scopes), default=0)
+    return tuple(found.get(place) or Dummy("N", integer=True, positive=True) for place in range(rank))
 
 
 def open_sum(total: Sum) -> tuple[Expr, tuple[tuple[Symbol, Expr], ...]]:

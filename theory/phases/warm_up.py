@@ -10,8 +10,8 @@ from sympy import Expr, S
 from .. import notation as n
 from ..derivation import Derivation, Recorder
 from ..flow import gradient_flow
-from ..indexed import factored, inline
-from ..indexed.asymptotics import leading_order
+from ..indexed import difference_is_zero, factored, inline
+from ..indexed.asymptotics import leading_order, scaled_limit
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,9 @@ def warm_up_flow() -> WarmUp:
         tuple((n.time_derivative(variable), rhs) for variable, rhs in zip(flow.state, velocity, strict=True)),
         "Second order in ε: r_i → 1 and C_hk → 1, so tasks decouple; heads compete for each task (Lotka–Volterra). "
         "Homogeneous of degree two: from scale ε the first emergence comes at a time proportional to 1/ε.",
+        check=lambda *lines: all(
+            difference_is_zero(line[1], scaled_limit(flow.opened(rhs), scaling, 2))
+            for line, rhs in zip(lines, flow.velocity, strict=True)
+        ),
     )
     return WarmUp(velocity, record.freeze())
