@@ -177,3 +177,10 @@ def test_lazy_names_are_typed_listed_and_there(package: str) -> None:
 def test_an_unknown_attribute_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'headflow' has no attribute 'inegrate'"):
         _ = headflow.inegrate  # type: ignore[attr-defined]
+
+
+def test_the_lowest_versions_are_those_that_are_tested() -> None:
+    """Every dependency has a lower bound, and .ci/run installs just these."""
+    declared = SETUP["options"]["install_requires"].split()
+    tested = (ROOT / ".ci" / "lowest.txt").read_text(encoding="utf-8").splitlines()[1:]
+    assert sorted(line.replace(">=", "==") for line in declared) == tested
