@@ -39,6 +39,8 @@ class Allocation:
         Per task the share of that head in Σ_h μ_i^h ω_i^h (0 where the sum is not positive).
     working
         Per task the 0-based heads with a share of at least 0.01.
+    doubt
+        Why no head is known, where that is so.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class Allocation:
     heads: tuple[int | None, ...]
     shares: tuple[float, ...]
     working: tuple[tuple[int, ...], ...]
+    doubt: str | None = None
 
     @classmethod
     def of(cls, mu: FloatArray, omega: FloatArray) -> Allocation:
@@ -65,6 +68,11 @@ class Allocation:
             shares=tuple(float(share) for share in shares),
             working=tuple(tuple(int(head) for head in np.flatnonzero(row)) for row in active),
         )
+
+    @classmethod
+    def unknown(cls, n_tasks: int, doubt: str) -> Allocation:
+        """No allocation, because of a doubt."""
+        return cls((None,) * n_tasks, (0.0,) * n_tasks, ((),) * n_tasks, doubt)
 
     @property
     def shared(self) -> bool:
@@ -104,6 +112,8 @@ class Allocation:
 
     def __str__(self) -> str:
         """In words, counting from 1."""
+        if self.doubt is not None:
+            return "not known"
         parts = []
         for group in self.groups:
             head = self.heads[group[0]]
