@@ -29,7 +29,6 @@ from sympy import (
     simplify,
     solve,
 )
-
 from sympy.core.relational import Relational
 
 from . import notation as n
