@@ -120,7 +120,7 @@ def by_scipy_default(rtol: float, path: bool = False) -> np.ndarray:
 
 def by_rodas() -> Callable[..., np.ndarray]:
     """headflow's compiled steps, their parameters bound beforehand like those of all others."""
-    made, values = dynamics.integrator()
+    made, values, _ = dynamics.integrator()
     advance = made.advance
 
     def run(rtol: float, path: bool = False) -> np.ndarray:

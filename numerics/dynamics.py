@@ -25,6 +25,7 @@ from .flows import flow
 from .growth import Growth
 from .initial import InitialState
 from .problem import FloatArray, Problem
+from .ties import NO_CODES, IntArray, TiedKernel, TiedProduct, ties_of
 
 if TYPE_CHECKING:
     from .engine.native import Integrator
@@ -90,6 +91,9 @@ class Dynamics:
     The flat state ``y`` of length 2IH is (log μ, log ω) for ``balanced``, (μ, ω) for ``merged`` and the log growth
     of the factors (`headflow.numerics.growth`) for ``split``, each row by row.  Time t = learning rate × steps; the
     loss has no ½.  All numbers come from the generated kernels.  Threads may share it.
+
+    ``ties`` are the entries that problem and start leave equal or opposite, None if there are none: velocity,
+    Jacobian, weights and loss are those of a state whose tied entries are tied, whatever rounding made of them.
     """
 
     def __init__(self, problem: Problem, initial: InitialState, parametrisation: str, closure: str) -> None:
@@ -100,10 +104,17 @@ class Dynamics:
         self.shape = (problem.n_tasks, problem.n_heads)
         self._values = values
         self._compiled = compiled
-        self.velocity: Kernel = self._kernel("velocity")
+        self.ties = ties_of(problem, initial, parametrisation)
+        self.velocity: Kernel | TiedKernel = self._tied(self._kernel("velocity"))
         self._loss: Kernel = self._kernel("loss")
         self._weights = compiled.named(("mu", "omega")).bind(values)
         self._closure, self._domain = closure, self.chart.system.domain
+
+    def _tied(self, kernel: Kernel) -> Kernel | TiedKernel:
+        return kernel if self.ties is None else TiedKernel(kernel, self.ties, self.start)
+
+    def _spread(self, y: FloatArray) -> FloatArray:
+        return y if self.ties is None else self.ties.spread(y, self.start)
 
     def _kernel(self, name: str) -> Kernel:
         if not is_small(self.size):
@@ -117,21 +128,22 @@ class Dynamics:
         return compile_system(flow("merged", self._closure)).named(("C",)).bind(self._values)
 
     @cached_property
-    def jacobian(self) -> Kernel:
+    def jacobian(self) -> Kernel | TiedKernel:
         """∂velocity/∂y; made when first asked for, because explicit methods never need the matrix."""
-        return self._kernel("jacobian")
+        return self._tied(self._kernel("jacobian"))
 
-    def integrator(self) -> tuple[Integrator, FloatArray]:
-        """The compiled integrator of this flow, and its parameters."""
+    def integrator(self) -> tuple[Integrator, FloatArray, IntArray]:
+        """The compiled integrator of this flow, its parameters, and the codes of its ties."""
         from .engine.native import integrator  # here, so that others need no compiler
 
         own = native_system(self.chart.system, I=self.shape[0], H=self.shape[1])
-        return integrator(own), own.bound(self._values)
+        return integrator(own), own.bound(self._values), NO_CODES if self.ties is None else self.ties.codes
 
     @cached_property
-    def jacobian_product(self) -> JacobianProduct:
+    def jacobian_product(self) -> JacobianProduct | TiedProduct:
         """∂velocity/∂y as a map of directions."""
-        return JacobianProduct(self._compiled, self._values)
+        product = JacobianProduct(self._compiled, self._values)
+        return product if self.ties is None else TiedProduct(product, self.ties, self.start)
 
     @property
     def size(self) -> int:
@@ -145,17 +157,18 @@ class Dynamics:
 
     def weights(self, y: FloatArray) -> FloatArray:
         """μ and ω of one flat state: shape (2, I, H)."""
-        return self._weights(y).reshape(2, *self.shape)
+        weights = self._weights(self._spread(y)).reshape(2, *self.shape)
+        return weights if self.ties is None else self.ties.weights(weights)
 
     def factors(self, y: FloatArray) -> FloatArray:
         """o, v, k and q of flat states (…, 2IH) of ``split``: shape (4, …, I, H)."""
         if self.chart.growth is None:
             raise InputError("only split weights have the factors o, v, k, q")
-        return self.chart.growth.factors(y)
+        return self.chart.growth.factors(self._spread(y))
 
     def loss(self, y: FloatArray) -> float:
         """The loss of one flat state."""
-        return self._loss.evaluate(y).item()
+        return self._loss.evaluate(self._spread(y)).item()
 
     def rate(self, y: FloatArray) -> float:
         """The largest relative rate of change at ``y``, per unit of time (0 at a fixed point)."""

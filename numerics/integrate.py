@@ -14,17 +14,17 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from ..theory.choices import checked_closure, checked_parametrisation
-from ..theory.errors import InputError, InputTypeError, IntegrationError, ReliabilityWarning, ValidityWarning
+from ..theory.errors import InputError, InputTypeError, IntegrationError, ValidityWarning
 from .dynamics import Dynamics
 from .exact import as_float, shown
 from .initial import InitialState
+from .near_ties import compared_starts
 from .orbit_dynamics import OrbitDynamics, reduced_dynamics
 from .panels import nodes
 from .problem import FloatArray, Problem
 from .recorder import Comparison, Recorder
-from .reliability import LARGEST_ERROR
 from .solvers import CAREFUL_GROWTH, GROWTH, Method, Stepper, Stopped, choose_method, on_cells
-from .stop import DISAGREEMENT, IntegrationInterrupted, StopReason
+from .stop import IntegrationInterrupted, StopReason
 from .trajectory import Stats as Stats
 from .trajectory import Trajectory as Trajectory
 
@@ -32,6 +32,7 @@ SMALLEST_RTOL: Final = 1e-12
 LARGEST_RTOL: Final = 1e-2
 TIGHTER: Final = 100.0  # with 10, LSODA's two errors were alike enough in 1 of 100 problems to hide the truth
 TIGHTEST: Final = 1e-13  # below, rounding errors rule
+DISAGREEMENT: Final = 1.0  # an error as large as the largest weight: another head, or another basin
 ROUNDING: Final = 64 * np.finfo(np.float64).eps  # two integrations can agree by more than either is right
 
 
@@ -49,9 +50,10 @@ def integrate(
     """Integrate the gradient flow from ``initial`` to ``t_final``.
 
     The flow is integrated twice, with rtol/100 (1e-13 at least) and with rtol; the first is the result, its
-    distance from the second the result's ``error_estimate``.  ``balanced`` runs in log μ and log ω, ``merged``
-    in μ and ω, ``split`` at its fixed imbalances in the log growth of its factors, which is twice their hyperbolic
-    angle; all in log time.
+    distance from the second the result's ``error_estimate``.  Where heads start nearly alike, it is compared with two
+    others, which start some rounding errors to either side.  ``balanced`` runs in log μ and log ω, ``merged`` in μ and
+    ω, ``split`` at its fixed imbalances in the log growth of its factors, which is twice their hyperbolic angle; all in
+    log time.  What starts equal or opposite and stays so is integrated as one: see `Trajectory.reduction`.
 
     Parameters
     ----------
@@ -87,8 +89,6 @@ def integrate(
         For an initial state outside the domain of the closure.
     IntegrationError
         If ``t_final`` cannot be reached: with the reason, a remedy and the partial trajectory.
-    ReliabilityWarning
-        A warning: the error estimate is not small, and nothing is derived from the numbers; see `Trajectory.doubt`.
     ValidityWarning
         A warning: the flow came to where the closure is less accurate than it claims.
     IntegrationInterrupted
@@ -105,8 +105,7 @@ def integrate(
     """
     trajectory = integrate_silently(problem, initial, parametrisation, closure, t_final, times, rtol, method, progress)
     for caveat in trajectory.caveats:
-        kind = ReliabilityWarning if caveat == trajectory.doubt else ValidityWarning
-        warnings.warn(caveat, kind, stacklevel=2)
+        warnings.warn(caveat, ValidityWarning, stacklevel=2)
     return trajectory
 
 
@@ -161,11 +160,6 @@ def _checked_times(times: Iterable[float] | None, t_final: float) -> tuple[float
     return tuple(found)
 
 
-def integrate_reliably(*arguments: Any, **options: Any) -> Trajectory:
-    """`integrate` for what rests on the trajectory; `UnreliableError` where its error estimate is not small."""
-    return integrate_silently(*arguments, **options).ensure_reliable()
-
-
 class _Bar(Protocol):
     def update(self, n: float) -> object: ...
 
@@ -207,26 +201,36 @@ class _Run:
                     self.dynamics = reduced
                     self.method = on_cells(reduced.size // 2, initial.mu.size)
             self.start = self.dynamics.start
+            self.compared_starts = self._compared_starts(problem, initial, parametrisation)
             rate = self.dynamics.rate(self.start)
         longest, shortest = t_final, t_final * 1e-300
         self.unit = min(max(1 / rate, shortest), longest) if rate > 0 else longest
         self.end = math.log1p(t_final / self.unit)
         self.steppers: list[Stepper] = []
 
+    def _compared_starts(self, problem: Problem, initial: InitialState, parametrisation: str) -> tuple[FloatArray, ...]:
+        """Where the integrations begin that the result is compared with: `headflow.numerics.near_ties`."""
+        if isinstance(self.dynamics, Dynamics):
+            return compared_starts(problem, initial, parametrisation, self.start)
+        flow, shape = self.dynamics.flow, (2, *initial.mu.shape)
+        full = compared_starts(problem, initial, parametrisation, self.dynamics.full.start)
+        return tuple(flow.collapse(start.reshape(shape)) for start in full)
+
     def trajectory(self) -> Trajectory:
         began = time.perf_counter()
         asked = [self._log_time(t) for t in self.times]
         recorder = Recorder(self.dynamics, self.start, self.end, asked, self.rtol)
-        comparison: Comparison | None = None
+        comparisons: list[Comparison] = []
         stop, detail = StopReason.REACHED_T_FINAL, ""
         rows: _Rows | None = None
         try:
             with self._bar() as bar:
-                self._integrate(max(self.rtol / TIGHTER, TIGHTEST), recorder, bar, CAREFUL_GROWTH)
+                self._integrate(max(self.rtol / TIGHTER, TIGHTEST), self.start, recorder, bar, CAREFUL_GROWTH)
                 recorder.finish()
                 rows = _Rows(self, recorder)
-                comparison = Comparison(self.dynamics, rows.s, rows.states)
-                self._integrate(self.rtol, comparison, bar, GROWTH)
+                for start in self.compared_starts:
+                    comparisons.append(Comparison(self.dynamics, rows.s, rows.states))
+                    self._integrate(self.rtol, start, comparisons[-1], bar, GROWTH)
         except Stopped as stopped:
             stop, detail = stopped.reason, stopped.detail
         except KeyboardInterrupt as interrupt:
@@ -240,17 +244,13 @@ class _Run:
                 where += " of the second integration, from which the error would have been estimated"
             raise IntegrationError(f"{stop.sentence} {where}. {detail}".rstrip(), stop.remedy, partial)
         assert rows is not None
-        assert comparison is not None
-        return self._judged(rows, recorder, comparison.errors, began)
+        errors = np.max([comparison.errors for comparison in comparisons], axis=0)
+        return self._judged(rows, recorder, errors, began)
 
     def _judged(self, rows: _Rows, recorder: Recorder, errors: FloatArray, began: float) -> Trajectory:
         apart = np.flatnonzero(~(errors[:, 1] < DISAGREEMENT))
         if not len(apart):
-            large = np.flatnonzero(~(errors[:, 1] <= LARGEST_ERROR))
-            stop, detail = StopReason.REACHED_T_FINAL, ""
-            if len(large):
-                stop, detail = StopReason.UNRELIABLE, f"It is so from t = {rows.t[large[0]]:.6g} on."
-            return self._finished(rows, recorder, errors, stop, detail, began)
+            return self._finished(rows, recorder, errors, StopReason.REACHED_T_FINAL, "", began)
         stop = StopReason.DISAGREEMENT
         detail = f"They parted before t = {rows.t[apart[0]]:.6g}."
         raise IntegrationError(
@@ -259,8 +259,10 @@ class _Run:
             self._finished(rows, recorder, errors, stop, detail, began),
         )
 
-    def _integrate(self, rtol: float, keeper: Recorder | Comparison, bar: _Bar | None, growth: float) -> None:
-        stepper = Stepper(self.dynamics, self.method, rtol, self.start, self.unit, self.end, growth)
+    def _integrate(
+        self, rtol: float, start: FloatArray, keeper: Recorder | Comparison, bar: _Bar | None, growth: float
+    ) -> None:
+        stepper = Stepper(self.dynamics, self.method, rtol, start, self.unit, self.end, growth)
         self.steppers.append(stepper)
         for segment in stepper.segments():
             keeper.add(segment)
@@ -328,7 +330,7 @@ class _Run:
         from tqdm import tqdm
 
         return tqdm(
-            total=2 * self.end,
+            total=(1 + len(self.compared_starts)) * self.end,
             desc="integrate",
             file=sys.stderr,
             disable=None,  # off unless stderr is a terminal
@@ -363,12 +365,4 @@ class _Rows:
         self.is_node: FloatArray = is_node[fresh][order]
 
 
-__all__ = [
-    "LARGEST_RTOL",
-    "SMALLEST_RTOL",
-    "Stats",
-    "Trajectory",
-    "integrate",
-    "integrate_reliably",
-    "integrate_silently",
-]
+__all__ = ["LARGEST_RTOL", "SMALLEST_RTOL", "Stats", "Trajectory", "integrate", "integrate_silently"]

@@ -13,6 +13,7 @@ from .dynamics import Dynamics, apart
 from .initial import InitialState
 from .orbits import OrbitFlow, orbit_flow, orbits_of
 from .problem import FloatArray, Problem
+from .ties import NO_CODES, IntArray
 
 if TYPE_CHECKING:
     from .engine.native import Integrator
@@ -42,11 +43,11 @@ class OrbitDynamics:
         self.velocity = _Function(flow.velocity)
         self.jacobian = _Function(flow.jacobian)
 
-    def integrator(self) -> tuple[Integrator, FloatArray]:
+    def integrator(self) -> tuple[Integrator, FloatArray, IntArray]:
         """As `Dynamics.integrator`."""
         from .engine.native import integrator
 
-        return integrator(self.flow.loops), self.flow.values
+        return integrator(self.flow.loops), self.flow.values, NO_CODES
 
     @property
     def size(self) -> int:
@@ -124,6 +125,8 @@ def reduced_dynamics(
     try:
         orbits = orbits_of(problem, initial)
         if len(orbits.cells) > _MOST_CELLS or 4 * len(orbits.cells) > initial.mu.size:
+            return None
+        if full.ties is not None and full.ties.size < len(orbits.cells):  # opposite entries: cells know equal ones only
             return None
         found = OrbitDynamics(full, orbit_flow(problem, initial, parametrisation, closure, orbits))
     except HypothesisError:

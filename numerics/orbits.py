@@ -37,25 +37,28 @@ def orbits_of(problem: Problem, initial: InitialState) -> Orbits:
             f"mu and omega must have the shape (I, H) = {(problem.n_tasks, problem.n_heads)} of the problem, "
             f"got {initial.mu.shape}"
         )
-    tasks = list(zip(problem.dims, problem.signal_power, strict=True))
-    if problem.n_tasks + problem.n_heads > _LARGEST_EXACT:
-        return _hashed_partition(tasks, initial.mu, initial.omega)
-    weights = np.stack([initial.mu, initial.omega], axis=-1).tolist()
-    return orbit_partition(tasks, [[tuple(entry) for entry in row] for row in weights])
+    _, edges = np.unique(np.stack([initial.mu.ravel(), initial.omega.ravel()]), axis=1, return_inverse=True)
+    return partition(list(zip(problem.dims, problem.signal_power, strict=True)), edges.reshape(initial.mu.shape))
 
 
-def _hashed_partition(tasks: Sequence[Hashable], mu: FloatArray, omega: FloatArray) -> Orbits:
+def partition(tasks: Sequence[Hashable], edges: NDArray[np.intp]) -> Orbits:
+    """`orbit_partition` of tasks with these colours, and entries with these numbers for colours, shape (I, H)."""
+    if sum(edges.shape) > _LARGEST_EXACT:
+        return _hashed_partition(tasks, edges)
+    return orbit_partition(tasks, edges.tolist())
+
+
+def _hashed_partition(tasks: Sequence[Hashable], edges: NDArray[np.intp]) -> Orbits:
     """`orbit_partition` for many tasks and heads: cells are told apart by random numbers.
 
     What a pair (u, v) sees through all w is summed up in Σ_w x(u, w) y(w, v), for x and y random integers per cell so
     small that the sum, a matrix product, has no rounding errors.  Different cells look alike with probability below
     1e-9; `OrbitDynamics` compares the velocity that comes out with that of the full flow.
     """
-    n_tasks, n_heads = mu.shape
+    n_tasks, n_heads = edges.shape
     numbers: dict[Hashable, int] = {}
     of_task = [numbers.setdefault(task, len(numbers)) for task in tasks]
-    mixed = _ranked(_ranked(mu.view(np.uint64)) * np.uint64(mu.size + 1) + _ranked(omega.view(np.uint64)))
-    entries = mixed + np.uint64(3 + len(numbers))
+    entries = edges.astype(np.uint64) + np.uint64(3 + len(numbers))
     size = n_tasks + n_heads
     cells = np.zeros((size, size), np.uint64)
     cells[n_tasks:, n_tasks:] = 1

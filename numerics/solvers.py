@@ -20,6 +20,7 @@ from .compiler import compiler_installed
 from .krylov_steps import krylov_steps, sundials_installed
 from .problem import FloatArray
 from .stop import StopReason
+from .ties import IntArray, TiedProduct
 
 if TYPE_CHECKING:
     from scipy.integrate import OdeSolver
@@ -140,16 +141,16 @@ class Flow(Protocol):
 
 
 class CompiledFlow(Flow, Protocol):
-    """What compiled steps need besides: the integrator made for the flow, and its parameters."""
+    """What compiled steps need besides: the integrator made for the flow, its parameters, and the codes of its ties."""
 
-    def integrator(self) -> tuple[Integrator, FloatArray]: ...
+    def integrator(self) -> tuple[Integrator, FloatArray, IntArray]: ...
 
 
 class KrylovFlow(Flow, Protocol):
     """What CVODE needs besides: the Jacobian as a map."""
 
     @property
-    def jacobian_product(self) -> JacobianProduct: ...
+    def jacobian_product(self) -> JacobianProduct | TiedProduct: ...
 
 
 def absolute_tolerance(rtol: float, log: bool, start: FloatArray) -> float:
@@ -312,8 +313,8 @@ class Stepper:
     def _compiled(self, allowance: int) -> Iterator[Segment]:
         from .engine.stepping import CompiledSteps  # here, so that the others need no compiler
 
-        made, values = cast(CompiledFlow, self.dynamics).integrator()  # `choose_method` sees to it
-        steps = CompiledSteps(made, values, self._y, self.rtol, self.atol, self.unit, self.end, self.growth)
+        made, values, codes = cast(CompiledFlow, self.dynamics).integrator()  # `choose_method` sees to it
+        steps = CompiledSteps(made, values, self._y, self.rtol, self.atol, self.unit, self.end, self.growth, codes)
         for end, dense in steps.until_evaluations(allowance):
             self.counter.evaluations, self.counter.jacobians = steps.evaluations, steps.jacobians
             segment = Segment(self._s, end, dense)

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
-
-from .reliability import LARGEST_ERROR, REMEDY
-
-DISAGREEMENT: Final = 1.0  # an error as large as the largest weight: another head, or another basin
 
 
 class StopReason(Enum):
@@ -46,11 +41,6 @@ class StopReason(Enum):
         "Two integrations with different tolerances went to different places, so neither can be trusted.",
         "Start farther from a tie between heads or from zero (another scale, jitter or seed), or lower rtol.",
     )
-    UNRELIABLE = (
-        "unreliable",
-        f"The integration reached t_final, with an estimated relative error above {LARGEST_ERROR:g}.",
-        REMEDY,
-    )
     INTERRUPTED = (
         "interrupted",
         "The integration was interrupted.",
@@ -74,7 +64,7 @@ class StopReason(Enum):
 
     @property
     def completed(self) -> bool:
-        """Whether t_final was reached, with an error that is small by its own estimate."""
+        """Whether t_final was reached."""
         return self is StopReason.REACHED_T_FINAL
 
 

@@ -87,10 +87,12 @@ def test_tasks_that_have_not_emerged_or_had_at_the_start_have_no_emergence() -> 
     assert not [event for event in late.events if event.name == "task_emergence"]
 
 
-def test_where_heads_stay_equal_tasks_that_level_off_emerge() -> None:
+def test_where_heads_stay_equal_tasks_emerge_on_all_of_them() -> None:
+    """Equal heads act as one, whose limit is the single-head optimum."""
     equal = hf.InitialState(np.full((3, 3), 0.03), np.full((3, 3), 0.03))
     run = hf.integrate(REFERENCE, equal, t_final=200)
-    assert run.phases.limit is None
+    assert run.phases.limit == pytest.approx(hf.compare(REFERENCE).losses["single_head_optimum"].value, rel=1e-14)
+    assert run.final.loss == pytest.approx(run.phases.limit, rel=1e-5)
     found = [event for event in run.events if event.name == "task_emergence"]
     assert len(found) == 3
     assert {event.head for event in found} == {None}

@@ -13,6 +13,12 @@ f.  The velocity of the flow is made of these operations (see `reduction`, which
 it lies in 𝒜, and by uniqueness of solutions a flow that starts in 𝒜 stays there.  The partition is at least as coarse
 as the orbits of the permutations of tasks and heads that fix problem and start (they fix every number that refinement
 looks at), and unlike those it costs polynomial time.
+
+Entries of opposite sign.  The loss does not change if all weights of one task, (μ_i^h, ω_i^h) for every head h, change
+sign.  So a flow of signed weights is half of a flow on twice the tasks: beside each task stands its mirror, with the
+same parameters and opposite weights, and every sum over tasks counts both with the factor ½.  What is coherent there
+stays so: two entries in one cell of the doubled partition stay equal, an entry and a mirrored entry stay opposite, and
+an entry in the cell of its own mirror stays zero.
 """
 
 from __future__ import annotations
@@ -153,6 +159,34 @@ def orbit_partition(task_colours: Sequence[Hashable], edge_colours: Sequence[Seq
         if _number_of_cells(finer) == _number_of_cells(pairs):
             return Orbits(n_tasks, n_heads, pairs)
         pairs = finer
+
+
+def tied_entries(orbits: Orbits, mirrored: bool) -> Pairs:
+    """Which entries (task, head) the flow keeps equal or opposite, shape (I, H).
+
+    Each has the number of its cell, counted from 1, with a minus sign where it is the negative of the first entry of
+    that cell, and 0 where it stays zero.
+
+    Parameters
+    ----------
+    orbits
+        The partition; if ``mirrored``, of the doubled problem: I tasks, then their mirrors in the same order.
+    """
+    cells = orbits.entries
+    if not mirrored:
+        return tuple(tuple(cell + 1 for cell in row) for row in cells)
+    half = orbits.n_tasks // 2
+    numbers: dict[int, int] = {}
+    signs: dict[int, int] = {}
+    for row, other in zip(cells[:half], cells[half:], strict=True):
+        for cell, mirror in zip(row, other, strict=True):
+            if cell not in signs:
+                signs[cell], signs[mirror] = 1, -1
+                if cell == mirror:
+                    signs[cell] = 0
+                else:
+                    numbers[cell] = numbers[mirror] = 1 + len(numbers) // 2
+    return tuple(tuple(signs[cell] * numbers.get(cell, 0) for cell in row) for row in cells[:half])
 
 
 def _refined(pairs: Pairs) -> Pairs:

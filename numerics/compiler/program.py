@@ -32,7 +32,8 @@ def compiler_installed() -> bool:
 class Function:
     """Machine code that is called with NumPy arrays; it holds no lock while it runs.
 
-    Arrays must be C-contiguous, of float64 (``Integers``: int64) and of the right number of axes: ``TypeError`` else.
+    Arrays must be C-contiguous, of float64 (``Integers``, ``Table``: int64) and of the right number of axes:
+    ``TypeError`` else.
     """
 
     def __init__(self, address: int, signature: Signature, keep: object) -> None:

@@ -15,6 +15,7 @@ ARRAYS: Final[Mapping[str, tuple[str, int]]] = {
     "Matrix": ("float", 2),
     "Cube": ("float", 3),
     "Integers": ("int", 1),
+    "Table": ("int", 2),
 }
 
 

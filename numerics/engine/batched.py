@@ -16,6 +16,7 @@ from ...theory.system import ReducedSystem
 from ..codegen.backends import functions
 from ..dynamics import Chart
 from ..problem import FloatArray
+from ..ties import IntArray
 from . import loops, tableau
 
 _RUNNING: Final = -1
@@ -26,6 +27,7 @@ Array = Any  # of JAX
 
 def follow(
     chart: Chart,
+    codes: IntArray,
     shape: tuple[int, int],
     t_final: float,
     rtol: float,
@@ -34,19 +36,21 @@ def follow(
     most: int,
     growth: float,
 ) -> tuple[FloatArray, FloatArray]:
-    """Integrate members of equal shape; see `loops.follow`.
+    """Integrate members of equal shape; see `loops.follow`, also for the ``codes`` of ties.
 
     Returns μ and ω at the ends and beside them, shape (2, members, 2IH), and the reports, shape (members, 6).
     """
-    stepped = _compiled(chart.system, shape, chart.log, bool(np.isfinite(levels).any()))
-    ends, beside, *reports = stepped(chart.values, chart.start, atols, levels, rtol, t_final, most, growth)
+    stepped = _compiled(chart.system, shape, chart.log, bool(np.isfinite(levels).any()), codes.size > 0)
+    ends, beside, *reports = stepped(chart.values, codes, chart.start, atols, levels, rtol, t_final, most, growth)
     return np.stack([np.asarray(ends), np.asarray(beside)]), np.stack(
         [np.asarray(one, dtype=np.float64) for one in reports], axis=1
     )
 
 
 @lru_cache(maxsize=32)
-def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching: bool) -> Callable[..., Any]:
+def _compiled(
+    system: ReducedSystem, shape: tuple[int, int], log: bool, watching: bool, tying: bool
+) -> Callable[..., Any]:
     import jax
     import jax.numpy as jnp
     from jax.scipy.linalg import lu_factor, lu_solve
@@ -54,22 +58,36 @@ def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching
     made = functions(system, "jax", n_tasks=shape[0], n_heads=shape[1])
     eye = jnp.eye(made.size)
 
-    def step(values: Mapping[str, Array], pace: Callable[[Array], Array], s: Array, h: Array, y: Array) -> Any:
+    def tied(codes: Array, rates: Array) -> Array:
+        """The rates that tied entries have; see `loops.tie`."""
+        return jnp.sign(codes) * rates[jnp.abs(codes) - 1] if tying else rates
+
+    def tied_matrix(codes: Array, jacobian: Array) -> Array:
+        """See `loops.tie_matrix`."""
+        if not tying:
+            return jacobian
+        firsts = jnp.sign(codes)[:, None] * jax.nn.one_hot(jnp.abs(codes) - 1, made.size)
+        return firsts @ jacobian @ firsts
+
+    def step(
+        values: Mapping[str, Array], codes: Array, pace: Callable[[Array], Array], s: Array, h: Array, y: Array
+    ) -> Any:
         """The new state, its error, and the vectors of the dense output."""
-        first = pace(s) * made.velocity(y, values)
-        factors = lu_factor(eye / (h * tableau.GAMMA) - pace(s) * made.jacobian(y, values))
+        first = pace(s) * tied(codes, made.velocity(y, values))
+        factors = lu_factor(eye / (h * tableau.GAMMA) - pace(s) * tied_matrix(codes, made.jacobian(y, values)))
         stages: list[Array] = []
         trial = y
         for row, into, node, slope in zip(tableau.A, tableau.C, tableau.NODES, tableau.SLOPES, strict=True):
             trial = y + sum(weight * stage for weight, stage in zip(row, stages, strict=True))
             rate = pace(s + node * h) * made.velocity(trial, values) if stages else first
             coupled = sum(weight / h * stage for weight, stage in zip(into, stages, strict=True))
-            stages.append(lu_solve(factors, rate + h * slope * first + coupled))
+            stages.append(tied(codes, lu_solve(factors, rate + h * slope * first + coupled)))
         bends = jnp.array(tableau.DENSE) @ jnp.stack(stages)
         return trial + stages[-1], stages[-1], bends
 
     def member(
         values: Mapping[str, Array],
+        codes: Array,
         start: Array,
         atol: Array,
         level: Array,
@@ -78,7 +96,7 @@ def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching
         most: Array,
         growth: Array,
     ) -> tuple[Array, ...]:
-        speed, loss = jnp.abs(made.velocity(start, values)).max(), made.loss(start, values)
+        speed, loss = jnp.abs(tied(codes, made.velocity(start, values))).max(), made.loss(start, values)
         largest = 1.0 if log else jnp.abs(start).max()
         rate = jnp.where(largest > 0, speed / jnp.where(largest > 0, largest, 1.0), speed)
         longest = jnp.clip(1 / jnp.where(rate > 0, rate, 1.0), t_final * 1e-300, t_final)
@@ -92,7 +110,7 @@ def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching
             s, y = now["s"], now["y"]
             last = (s + now["h"] >= end) | (end - (s + now["h"]) < 1e-3 * now["h"])
             h = jnp.where(last, end - s, jnp.where(s + 2 * now["h"] > end, (end - s) / 2, now["h"]))
-            trial, missed, bends = step(values, pace, s, h, y)
+            trial, missed, bends = step(values, codes, pace, s, h, y)
             scale = atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(trial))
             error = jnp.sqrt(jnp.mean((missed / scale) ** 2))
             sound = jnp.isfinite(error)
@@ -145,7 +163,7 @@ def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching
         if watching:
             crossing = jnp.where(done["crossed"], unit * jnp.expm1(crossed_at(values, done, level)), jnp.nan)
         ends, near = done["y"], done["y"] + done["missed"]
-        weights = (made.named(y, values, ("mu", "omega")) for y in (ends, near))
+        weights = (tied(codes, made.named(y, values, ("mu", "omega"))) for y in (ends, near))
         return *weights, done["status"], t, made.loss(ends, values), loss, crossing, made.loss(near, values)
 
     def crossed_at(values: Mapping[str, Array], done: dict[str, Array], level: Array) -> Array:
@@ -162,5 +180,5 @@ def _compiled(system: ReducedSystem, shape: tuple[int, int], log: bool, watching
         _, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.zeros(()), jnp.ones(())))
         return done["from"] + high * done["length"]
 
-    compiled: Callable[..., Any] = jax.jit(jax.vmap(member, in_axes=(0, 0, 0, 0, None, None, None, None)))
+    compiled: Callable[..., Any] = jax.jit(jax.vmap(member, in_axes=(0, 0, 0, 0, 0, None, None, None, None)))
     return compiled

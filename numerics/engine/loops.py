@@ -19,6 +19,7 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Cube = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Table = NDArray[np.int64]
 
 # ruff: noqa: F821
 # The generated loops, and how long their state and their memory are.
@@ -118,8 +119,47 @@ def stiffness(flat: Vector) -> float:
     return min(rows, columns)
 
 
+def tie(codes: Integers, rates: Vector) -> None:
+    """Give tied entries the rate of the first of their cell.
+
+    ``codes`` holds ±(1 + place of the first), 0 for an entry that stays as it is; it is empty if nothing is tied.
+    """
+    for entry in range(len(codes)):
+        code = codes[entry]
+        if code > 0:
+            rates[entry] = rates[code - 1]
+        elif code < 0:
+            rates[entry] = -rates[-code - 1]
+        else:
+            rates[entry] = 0.0
+
+
+def tie_matrix(codes: Integers, flat: Vector) -> None:
+    """The Jacobian of tied rates: the columns of a cell are added up in that of its first, rows are those of firsts."""
+    for row in range(len(codes)):
+        for column in range(N):
+            code = codes[column]
+            if code != column + 1:
+                moved = flat[row * N + column]
+                flat[row * N + column] = 0.0
+                if code > 0:
+                    flat[row * N + code - 1] += moved
+                elif code < 0:
+                    flat[row * N - code - 1] -= moved
+    for row in range(len(codes)):
+        code = codes[row]
+        for column in range(N):
+            if code > 0:
+                flat[row * N + column] = flat[(code - 1) * N + column]
+            elif code < 0:
+                flat[row * N + column] = -flat[(-code - 1) * N + column]
+            else:
+                flat[row * N + column] = 0.0
+
+
 def explicit_step(
     values: Vector,
+    codes: Integers,
     unit: float,
     s: float,
     step: float,
@@ -147,6 +187,7 @@ def explicit_step(
             for entry in range(N):
                 trial[entry] += weight * stages[other, entry]
         velocity(values, trial, work, right)
+        tie(codes, right)
         pace = unit * math.exp(s + TSIT_NODES[stage] * step)
         for entry in range(N):
             stages[stage, entry] = pace * right[entry]
@@ -162,6 +203,7 @@ def explicit_step(
 
 def implicit_step(
     values: Vector,
+    codes: Integers,
     unit: float,
     s: float,
     step: float,
@@ -212,6 +254,7 @@ def implicit_step(
             for entry in range(N):
                 right[entry] += weight * stages[other, entry]
         solve(matrix, pivots, right)
+        tie(codes, right)
         for entry in range(N):
             stages[stage, entry] = right[entry]
     error = 0.0
@@ -249,6 +292,7 @@ def first_step(rtol: float, end: float) -> float:
 
 def advance(
     values: Vector,
+    codes: Integers,
     unit: float,
     end: float,
     rtol: float,
@@ -269,6 +313,8 @@ def advance(
     ----------
     values
         Parameters of the generated loops, with constants.
+    codes
+        Which entries are tied; see `tie`.
     unit, end
         Unit of time, and the log time of the end: the velocity in log time s is (unit · exp s) times that in time.
     level
@@ -314,6 +360,7 @@ def advance(
         pace = unit * math.exp(s)
         if fresh:
             velocity(values, y, work, first)
+            tie(codes, first)
             counts[0] += 1
             for entry in range(N):
                 first[entry] *= pace
@@ -328,6 +375,7 @@ def advance(
         if counts[4] == 1 or unseen >= _LOOK:
             if not linear:
                 jacobian(values, y, work, flat)
+                tie_matrix(codes, flat)
                 counts[1] += 1
                 linear = True
             unseen = 0
@@ -339,11 +387,29 @@ def advance(
         implicit = counts[4] == 1
         if implicit:
             error = implicit_step(
-                values, unit, s, step, rtol, atol, y, first, stages, trial, missed, right, work, flat, matrix, pivots
+                values,
+                codes,
+                unit,
+                s,
+                step,
+                rtol,
+                atol,
+                y,
+                first,
+                stages,
+                trial,
+                missed,
+                right,
+                work,
+                flat,
+                matrix,
+                pivots,
             )
             counts[0] += STAGES - 1
         else:
-            error = explicit_step(values, unit, s, step, rtol, atol, y, first, stages, trial, missed, right, work)
+            error = explicit_step(
+                values, codes, unit, s, step, rtol, atol, y, first, stages, trial, missed, right, work
+            )
             counts[0] += TSIT_STAGES - 1
         if not error < np.inf:
             # A stage overflowed, or left the domain of the loss: shorter steps stay inside.
@@ -409,6 +475,7 @@ def advance(
 
 def follow(
     values: Matrix,
+    codes: Table,
     t_final: float,
     logarithms: bool,
     rtol: float,
@@ -425,8 +492,9 @@ def follow(
 
     Parameters
     ----------
-    values, atols, levels
-        Per member its parameters with constants, absolute tolerance, and the loss whose crossing is located or NaN.
+    values, codes, atols, levels
+        Per member its parameters with constants, codes of its ties (none if no member has any), absolute tolerance,
+        and the loss whose crossing is located or NaN.
     t_final
         In units of time; ``logarithms`` says that the state holds logarithms.
     states
@@ -447,6 +515,7 @@ def follow(
     for member in range(len(states)):
         y, parameters, report = states[member], values[member], reports[member]
         velocity(parameters, y, work, speeds)
+        tie(codes[member], speeds)
         loss(parameters, y, work, found)
         fastest, largest, sound = 0.0, 0.0, found[0] - found[0] == 0.0
         for entry in range(N):
@@ -464,6 +533,7 @@ def follow(
             position[0], position[1], position[2], position[3] = 0.0, first_step(rtol, end), np.nan, found[0]
             status = advance(
                 parameters,
+                codes[member],
                 unit,
                 end,
                 rtol,
@@ -484,6 +554,7 @@ def follow(
         loss(parameters, y, work, found)
         report[2] = found[0]
         weights(parameters, y, work, ends[member])
+        tie(codes[member], ends[member])
         for entry in range(N):
             missed[entry] += y[entry]
         loss(parameters, missed, work, found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -15,13 +15,13 @@ from ..allocation import CLEAR, Allocation, busiest
 from ..codegen.native import native_system
 from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
-from ..integrate import ROUNDING, TIGHTER, TIGHTEST, integrate_silently
-from ..phases import phases_of
+from ..integrate import DISAGREEMENT, ROUNDING, TIGHTER, TIGHTEST, integrate_silently
+from ..near_ties import compared_starts, may_be_near
 from ..problem import FloatArray, Problem
 from ..reference import estimated_limit, realised_limit
-from ..reliability import doubt_about
 from ..solvers import CAREFUL_GROWTH, GROWTH, MAX_EVALUATIONS, absolute_tolerance
-from ..stop import DISAGREEMENT, StopReason
+from ..stop import StopReason
+from ..ties import codes_of, ties_of
 from ..trajectory import Trajectory
 from . import batched, loops
 from .native import MAKING, Integrator, integrator
@@ -48,12 +48,14 @@ class Outcome:
     t, loss
         When that was, and the loss there (without ½).
     heads
-        Per task its 0-based head, −1 where no head does 90 % of its work, or the member failed or is not reliable.
+        Per task its 0-based head, −1 where no head does 90 % of its work.
     emergence
         T_0, the time of half the drop to the limit of the allocation; NaN where there is none, for a member that
         failed, and where the other integration ends in another allocation.
     error
         Estimated relative error of loss, μ and ω at the end: the distance between two integrations.
+    reduction
+        As `Trajectory.reduction`.
     """
 
     status: str
@@ -65,6 +67,7 @@ class Outcome:
     heads: tuple[int, ...]
     emergence: float
     error: float
+    reduction: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,66 +125,57 @@ class Task:
             if not isinstance(error.partial, Trajectory):
                 raise
             run, detail = error.partial, str(error)
-        final, distance = run.final, float(run.error[-1])
-        stop = run.stop
-        if stop in (StopReason.REACHED_T_FINAL, StopReason.UNRELIABLE, StopReason.DISAGREEMENT):
-            stop, detail = _judged(distance), ""  # of an ensemble only ends are kept
-        emergence = phases_of(run).emergence if stop.completed else None
-        heads = tuple(-1 if head is None else head for head in final.allocation.heads)
+        final = run.final
+        emergence = run.phases.emergence if run.completed else None
         return Outcome(
-            status=stop.value,
-            detail=detail or _detail(stop),
+            status=run.stop.value,
+            detail=detail,
             mu=final.mu,
             omega=final.omega,
             t=final.t,
             loss=final.loss,
-            heads=heads if stop.completed else (-1,) * problem.n_tasks,
+            heads=tuple(-1 if head is None else head for head in final.allocation.heads),
             emergence=math.nan if emergence is None else emergence,
-            error=distance,
+            error=float(run.error[-1]),
+            reduction=run.reduction,
         )
 
     def _together(self, members: Sequence[Member]) -> list[Outcome]:
         flows = _Flows(members, self)
-        coarse = flows.run(self.rtol, np.full(len(members), np.nan), GROWTH)
+        unwatched = np.full(len(members), np.nan)
+        coarse, *others = (flows.run(self.rtol, unwatched, GROWTH, starts) for starts in flows.compared_starts)
         aims = flows.groups(coarse)
-        tight = flows.run(max(self.rtol / TIGHTER, TIGHTEST), flows.levels(coarse, aims), CAREFUL_GROWTH)
+        careful = max(self.rtol / TIGHTER, TIGHTEST)
+        tight = flows.run(careful, flows.levels(coarse, aims), CAREFUL_GROWTH, flows.start)
         came = [aim == groups for aim, groups in zip(aims, flows.groups(tight), strict=True)]
-        errors = tight.errors(coarse)
+        runs = (coarse, *others)
+        errors = np.max([tight.errors(run) for run in runs], axis=0)
         best, shares = busiest(tight.weights[:, 0], tight.weights[:, 1])
         heads = np.where(shares >= CLEAR, best, -1).tolist()
         outcomes = []
-        for place, member in enumerate(members):
+        for place, (member, ties) in enumerate(zip(members, flows.ties, strict=True)):
             if tight.status[place] == loops.UNSOUND:
                 outcomes.append(self._guarded(self._refused, *member))
                 continue
-            failure = FAILURES.get(tight.status[place]) or FAILURES.get(coarse.status[place])
+            failures = (FAILURES.get(run.status[place]) for run in (tight, *runs))
+            failure = next((failure for failure in failures if failure), None)
             error = math.inf if failure else float(errors[place])
-            stop = failure or _judged(error)
+            stop = failure or (StopReason.REACHED_T_FINAL if error < DISAGREEMENT else StopReason.DISAGREEMENT)
             outcomes.append(
                 Outcome(
                     status=stop.value,
-                    detail=_detail(stop),
+                    detail="" if stop.completed else f"{stop.sentence} {stop.remedy}",
                     mu=tight.weights[place, 0],
                     omega=tight.weights[place, 1],
                     t=float(tight.t[place]),
                     loss=float(tight.loss[place]),
-                    heads=tuple(heads[place]) if stop.completed else (-1,) * len(heads[place]),
+                    heads=tuple(heads[place]),
                     emergence=float(tight.emergence[place]) if stop.completed and came[place] else math.nan,
                     error=error,
+                    reduction="" if ties is None else str(ties),
                 )
             )
         return outcomes
-
-
-def _judged(error: float) -> StopReason:
-    """How a member ended that came to t_final, by its error there."""
-    if not error < DISAGREEMENT:
-        return StopReason.DISAGREEMENT
-    return StopReason.REACHED_T_FINAL if doubt_about(error) is None else StopReason.UNRELIABLE
-
-
-def _detail(stop: StopReason) -> str:
-    return "" if stop.completed else f"{stop.sentence} {stop.remedy}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,30 +216,44 @@ class _Flows:
         values: dict[str, float | FloatArray] = {name: np.array([one[name] for one in each]) for name in each[0]}
         weights = np.array([(initial.mu, initial.omega) for _, initial in members])
         imbalance = np.array([initial.imbalance for _, initial in members])
+        near = may_be_near(weights, imbalance)
+        self.ties = [
+            ties_of(*member, task.parametrisation) if candidate else None
+            for member, candidate in zip(members, near, strict=True)
+        ]
+        self._codes = codes_of(self.ties, weights[0].size)
         with MAKING:  # the first one derives
             self._chart = Chart.of_arrays(values, weights, imbalance, task.parametrisation, task.closure)
+        self.start = self._chart.start
+        self.compared_starts = [self.start]
+        for place in np.flatnonzero(near).tolist():
+            sides = compared_starts(*members[place], task.parametrisation, self.start[place])
+            if len(sides) > 1:
+                if len(self.compared_starts) == 1:
+                    self.compared_starts = [self.start.copy(), self.start.copy()]
+                for starts, side in zip(self.compared_starts, sides, strict=True):
+                    starts[place] = side
 
-    def run(self, rtol: float, levels: FloatArray, growth: float) -> _Ends:
-        chart = self._chart
-        atols = np.array([absolute_tolerance(rtol, chart.log, start) for start in chart.start])
+    def run(self, rtol: float, levels: FloatArray, growth: float, starts: FloatArray) -> _Ends:
+        chart = replace(self._chart, start=starts)
+        atols = np.array([absolute_tolerance(rtol, chart.log, start) for start in starts])
         if self._task.backend == "jax":
             weights, reports = batched.follow(
-                chart, self._shape, self._task.t_final, rtol, atols, levels, MAX_EVALUATIONS, growth
+                chart, self._codes, self._shape, self._task.t_final, rtol, atols, levels, MAX_EVALUATIONS, growth
             )
         else:
-            weights, reports = self._by_loops(rtol, atols, levels, growth)
+            weights, reports = self._by_loops(rtol, atols, levels, growth, starts)
         status, t, loss, start_loss, emergence, beside_loss = reports.T
         ends, beside = weights.reshape(2, len(status), 2, *self._shape)
         return _Ends([int(one) for one in status], t, loss, start_loss, emergence, ends, beside_loss, beside)
 
     def _by_loops(
-        self, rtol: float, atols: FloatArray, levels: FloatArray, growth: float
+        self, rtol: float, atols: FloatArray, levels: FloatArray, growth: float, starts: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         made, values = self._bound
-        start = self._chart.start
-        states, weights, reports = start.copy(), np.empty((2, *start.shape)), np.empty((len(start), 6))
+        states, weights, reports = starts.copy(), np.empty((2, *starts.shape)), np.empty((len(starts), 6))
         made.follow(
-            *(values, self._task.t_final, self._chart.log, rtol, atols, levels, MAX_EVALUATIONS, growth),
+            *(values, self._codes, self._task.t_final, self._chart.log, rtol, atols, levels, MAX_EVALUATIONS, growth),
             *(states, *weights, reports),
         )
         return weights, reports

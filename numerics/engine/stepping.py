@@ -9,6 +9,7 @@ import numpy as np
 
 from ..problem import FloatArray
 from ..stop import StopReason
+from ..ties import NO_CODES, IntArray
 from .native import Integrator
 
 _BATCH: Final = 64  # steps that are recorded before Python looks at them
@@ -33,6 +34,8 @@ class CompiledSteps:
         t_unit, and the log time of the end.
     growth
         By how much a step may be longer than the one before.
+    codes
+        Of `headflow.numerics.ties.Ties`; empty if nothing is tied.
     """
 
     def __init__(
@@ -45,9 +48,11 @@ class CompiledSteps:
         unit: float,
         end: float,
         growth: float,
+        codes: IntArray = NO_CODES,
     ) -> None:
         self._integrator = integrator
         self._values = values
+        self._codes = codes
         self._tolerances, self._growth = (unit, end, rtol, atol), growth
         self._y = start.copy()
         self.missed = np.zeros(len(start))
@@ -78,7 +83,7 @@ class CompiledSteps:
             before, taken = float(self._position[0]), int(self._counts[2])
             with np.errstate(all="ignore"):
                 status = self._integrator.advance(
-                    *(self._values, *self._tolerances, np.nan, most, self._growth),
+                    *(self._values, self._codes, *self._tolerances, np.nan, most, self._growth),
                     *(self._y, self.missed, self._position, self._counts, ends, records),
                 )
             for end, record in zip(ends[: int(self._counts[2]) - taken], records, strict=False):

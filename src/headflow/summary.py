@@ -43,7 +43,6 @@ def flow_summary(trajectory: Trajectory) -> list[str]:
     problem, phases = trajectory.problem, trajectory.phases
     end = number(float(trajectory.t[-1]))
     lines = [
-        *caveats(trajectory),
         f"flow      {trajectory.parametrisation}, closure {trajectory.closure}, "
         f"{problem.n_tasks} tasks, {problem.n_heads} heads",
         f"time      0 to {end} = learning rate × steps; {trajectory.stop.sentence}",
@@ -51,13 +50,11 @@ def flow_summary(trajectory: Trajectory) -> list[str]:
         f"relative error {number(trajectory.error_estimate, 2)}",
         *allocation_summary(trajectory),
     ]
-    if not trajectory.reliable:
-        return lines
     for name, title in _PHASES.items():
         value = getattr(phases, name)
         lines.append(f"{title}: {phases.reasons[name] if value is None else number(value, 5)}")
     lines += [f"event     {event}" for event in trajectory.events[:_MOST_EVENTS] if event.task is not None]
-    return lines
+    return [*lines, *caveats(trajectory)]
 
 
 def caveats(trajectory: Trajectory) -> list[str]:
@@ -66,12 +63,11 @@ def caveats(trajectory: Trajectory) -> list[str]:
 
 
 def allocation_summary(trajectory: Trajectory) -> list[str]:
-    """Which head ended with which task, and the loss that this allocation tends to."""
-    if not trajectory.reliable:
-        return []
+    """What start and flow keep alike, which head ended with which task, and the loss that this allocation tends to."""
     allocation, phases = trajectory.allocation, trajectory.phases
     whose = "this allocation" if phases.escape is None else "an allocation that the flow has left"
     return [
+        *([f"symmetry  {trajectory.reduction}"] if trajectory.reduction else []),
         f"heads     {allocation}{'; heads are shared' if allocation.shared else ''}",
         *([f"limit     {number(phases.limit, 10)}, of {whose}"] if phases.limit is not None else []),
     ]
@@ -86,9 +82,7 @@ def answer(trajectory: Trajectory, comparison: Comparison, verification: Verific
         f"The loss falls from {number(float(trajectory.loss[0]), 4)} to {number(end)} "
         f"at t = {number(float(trajectory.t[-1]))}. "
     )
-    if trajectory.doubt is not None:
-        flow = f"{trajectory.doubt}. As computed, t{flow[1:].rstrip()}"
-    elif phases.limit is None:
+    if phases.limit is None:
         flow += "The flow has not settled on an allocation of tasks to heads."
     elif phases.escape is not None:
         flow += (
@@ -100,10 +94,14 @@ def answer(trajectory: Trajectory, comparison: Comparison, verification: Verific
         kind = "Each task has a head of its own"
         if allocation.shared or allocation.undecided:
             kind = "Tasks share a head" if allocation.shared else "A task is spread over several heads"
+        if any(allocation.tied):
+            kind = "Heads are tied"
         where = str(allocation).replace(";", ",")
         if problem.n_tasks > 4:
             where = f"{problem.n_tasks} tasks on {len(allocation.groups)} heads"
         flow += f"{kind} ({where}), and the limit of this allocation is {number(phases.limit)}."
+    if trajectory.reduction:
+        flow += f" {trajectory.reduction[0].upper()}{trajectory.reduction[1:]}."
     losses = comparison.losses
     best, bound, single = (
         losses[name].value for name in ("multi_head_optimum", "universal_lower_bound", "single_head_optimum")
