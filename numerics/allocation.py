@@ -48,6 +48,8 @@ class Allocation:
         `groups`, identical heads counted as the one head that they act as, and each task alone that is spread over
         heads which work for no other task (possible for H > I: such a task has the loss that it would have on one
         head).
+    doubt
+        Why no head is known, where that is so.
 
     Examples
     --------
@@ -65,6 +67,7 @@ class Allocation:
     working: tuple[tuple[int, ...], ...]
     tied: tuple[tuple[int, ...], ...]
     limit_groups: tuple[tuple[int, ...], ...] | None
+    doubt: str | None = None
 
     @classmethod
     def of(cls, mu: FloatArray, omega: FloatArray) -> Allocation:
@@ -83,6 +86,11 @@ class Allocation:
             tied=tuple(tied),
             limit_groups=_limit_groups(mu, omega, teams),
         )
+
+    @classmethod
+    def unknown(cls, n_tasks: int, doubt: str) -> Allocation:
+        """No allocation, because of a doubt."""
+        return cls((None,) * n_tasks, (0.0,) * n_tasks, ((),) * n_tasks, ((),) * n_tasks, None, doubt)
 
     @property
     def _hosts(self) -> list[tuple[int, ...]]:
@@ -111,6 +119,8 @@ class Allocation:
 
     def __str__(self) -> str:
         """In words, counting from 1."""
+        if self.doubt is not None:
+            return "not known"
         tasks: dict[tuple[int, ...], list[int]] = {}
         for task, hosts in enumerate(self._hosts):
             tasks.setdefault(hosts, []).append(task)

@@ -273,7 +273,10 @@ def emergence_times(trajectory: Trajectory, until: float | None = None) -> tuple
 
     None for a task that does nothing at the end: less than 1 % of its target is learnt.  ``until`` takes an earlier
     time for the end, for a flow that has left its allocation since.
+
+    Raises ``UnreliableError`` for a trajectory that is not reliable.
     """
+    trajectory.ensure_reliable()
 
     def outputs(t: float) -> FloatArray:
         learnt: FloatArray = trajectory.weights_at(t).prod(axis=0).sum(axis=-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from html import escape
@@ -44,7 +43,7 @@ TITLES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class LossEntry:
-    """One loss: its value with an interval that holds the true one.
+    """One loss: its value with an interval that holds the true one, or for ``flow`` that its estimated error gives.
 
     ``attained`` says whether some weights have this loss (an infimum may only be approached); where
     ``applicable`` is false, ``value`` is None and ``reason`` says why.
@@ -64,6 +63,8 @@ class Comparison:
     """Losses of one problem by name, ratios between them, and what the trajectory did beside what was predicted.
 
     ``warnings`` says what to keep in mind, ``reduction`` which weights of the trajectory were integrated as one.
+    Where the trajectory is not reliable ``doubt`` says so: its end then is no entry, and nothing is compared with
+    predictions.
     """
 
     problem: Problem
@@ -74,6 +75,7 @@ class Comparison:
     shared: bool | None
     warnings: tuple[str, ...] = ()
     predictions: tuple[Prediction, ...] = ()
+    doubt: str | None = None
     reduction: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -87,15 +89,16 @@ class Comparison:
             "ratios": self.ratios,
             "allocation": None if self.allocation is None else list(self.allocation),
             "shared": self.shared,
+            "reliable": self.doubt is None,
             "reduction": self.reduction,
             "warnings": list(self.warnings),
             "predictions": [row.to_json() for row in self.predictions],
         }
 
     def text(self) -> str:
-        """The table as text."""
+        """The table as text, under what makes the trajectory unreliable, if anything does."""
         width = max(len(TITLES[name]) for name in self.losses)
-        lines = []
+        lines = [] if self.doubt is None else [self.doubt, ""]
         for name, entry in self.losses.items():
             shown = f"{entry.value:.10g}" if entry.value is not None else "—"
             note = {True: "", False: " (approached, not attained)", None: ""}[entry.attained]
@@ -115,7 +118,8 @@ class Comparison:
             f"<td>{escape(entry.kind.replace('_', ' '))}</td><td>{escape(entry.reason or '')}</td></tr>"
             for name, entry in self.losses.items()
         )
-        return f"<table><tr><th>loss</th><th>value</th><th>kind</th><th>note</th></tr>{rows}</table>"
+        doubt = "" if self.doubt is None else f"<caption><b>{escape(self.doubt)}</b></caption>"
+        return f"<table>{doubt}<tr><th>loss</th><th>value</th><th>kind</th><th>note</th></tr>{rows}</table>"
 
 
 def compare(problem: Problem, run: Trajectory | None = None, closure: str = "leading") -> Comparison:
@@ -163,9 +167,10 @@ def compare(problem: Problem, run: Trajectory | None = None, closure: str = "lea
         losses,
         ratios,
         None if run is None else run.allocation.heads,
-        None if run is None else run.allocation.shared,
+        None if run is None or run.doubt is not None else run.allocation.shared,
         () if run is None else run.caveats,
         () if run is None else predictions(run),
+        None if run is None else run.doubt,
         "" if run is None else run.reduction,
     )
 
@@ -215,10 +220,11 @@ def _bayes(problem: Problem) -> LossEntry:
 def _flow(run: Trajectory | None) -> LossEntry:
     if run is None:
         return LossEntry(None, None, None, "flow", None, False, "no trajectory was given")
-    value = float(run.data["loss"][-1])
+    value = float(run.loss[-1])
+    if run.doubt is not None:
+        reason = f"{value:.6g} at t = {run.t[-1]:.6g}, which is not to be relied on"
+        return LossEntry(None, None, None, "flow", None, False, reason)
     error = abs(value) * float(run.loss_error[-1])
-    if not (math.isfinite(value) and math.isfinite(error)):
-        return LossEntry(None, None, None, "flow", None, False, "the trajectory's final loss is not finite")
     return LossEntry(value, value - error, value + error, "flow", True, True, None)
 
 

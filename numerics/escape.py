@@ -22,7 +22,10 @@ def sign_changes(trajectory: Trajectory) -> xarray.DataArray:
 
     In units of learning rate × steps; roots between stored rows.  An entry that starts at 0 takes the first sign that
     it has.
+
+    Raises ``UnreliableError`` for a trajectory that is not reliable.
     """
+    trajectory.ensure_reliable()
     found = np.full(trajectory.mu.shape[1:], np.nan)
     for task, head in np.ndindex(found.shape):
         signs = np.sign(trajectory.mu[:, task, head])  # 0 too where a positive μ underflows
@@ -45,7 +48,10 @@ def predicted_sign_changes(trajectory: Trajectory, since: float) -> xarray.DataA
     ------
     HypothesisError
         Where tasks have no heads of their own at ``since``.
+    UnreliableError
+        For a trajectory that is not reliable.
     """
+    trajectory.ensure_reliable()
     state, imbalance = trajectory.at(since), trajectory.initial.imbalance[0]
     heads = state.allocation.heads
     if None in heads or state.allocation.shared:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from ..theory.choices import checked_closure, checked_parametrisation
-from ..theory.errors import InputError, InputTypeError, IntegrationError, ValidityWarning
+from ..theory.errors import InputError, InputTypeError, IntegrationError, ReliabilityWarning, ValidityWarning
 from .dynamics import Dynamics
 from .exact import as_float, shown
 from .initial import InitialState
@@ -23,8 +23,9 @@ from .orbit_dynamics import OrbitDynamics, reduced_dynamics
 from .panels import nodes
 from .problem import FloatArray, Problem
 from .recorder import Comparison, Recorder
+from .reliability import LARGEST_ERROR
 from .solvers import CAREFUL_GROWTH, GROWTH, Method, Stepper, Stopped, choose_method, on_cells
-from .stop import IntegrationInterrupted, StopReason
+from .stop import DISAGREEMENT, IntegrationInterrupted, StopReason
 from .trajectory import Stats as Stats
 from .trajectory import Trajectory as Trajectory
 
@@ -32,7 +33,6 @@ SMALLEST_RTOL: Final = 1e-12
 LARGEST_RTOL: Final = 1e-2
 TIGHTER: Final = 100.0  # with 10, LSODA's two errors were alike enough in 1 of 100 problems to hide the truth
 TIGHTEST: Final = 1e-13  # below, rounding errors rule
-DISAGREEMENT: Final = 1.0  # an error as large as the largest weight: another head, or another basin
 ROUNDING: Final = 64 * np.finfo(np.float64).eps  # two integrations can agree by more than either is right
 
 
@@ -89,6 +89,8 @@ def integrate(
         For an initial state outside the domain of the closure.
     IntegrationError
         If ``t_final`` cannot be reached: with the reason, a remedy and the partial trajectory.
+    ReliabilityWarning
+        A warning: the error estimate is not small, and nothing is derived from the numbers; see `Trajectory.doubt`.
     ValidityWarning
         A warning: the flow came to where the closure is less accurate than it claims.
     IntegrationInterrupted
@@ -105,7 +107,8 @@ def integrate(
     """
     trajectory = integrate_silently(problem, initial, parametrisation, closure, t_final, times, rtol, method, progress)
     for caveat in trajectory.caveats:
-        warnings.warn(caveat, ValidityWarning, stacklevel=2)
+        kind = ReliabilityWarning if caveat == trajectory.doubt else ValidityWarning
+        warnings.warn(caveat, kind, stacklevel=2)
     return trajectory
 
 
@@ -158,6 +161,11 @@ def _checked_times(times: Iterable[float] | None, t_final: float) -> tuple[float
     if found and found[-1] > t_final:
         raise InputError(f"times must lie between 0 and t_final = {t_final:g}, got {found[-1]:g}")
     return tuple(found)
+
+
+def integrate_reliably(*arguments: Any, **options: Any) -> Trajectory:
+    """`integrate` for what rests on the trajectory; `UnreliableError` where its error estimate is not small."""
+    return integrate_silently(*arguments, **options).ensure_reliable()
 
 
 class _Bar(Protocol):
@@ -250,7 +258,11 @@ class _Run:
     def _judged(self, rows: _Rows, recorder: Recorder, errors: FloatArray, began: float) -> Trajectory:
         apart = np.flatnonzero(~(errors[:, 1] < DISAGREEMENT))
         if not len(apart):
-            return self._finished(rows, recorder, errors, StopReason.REACHED_T_FINAL, "", began)
+            large = np.flatnonzero(~(errors[:, 1] <= LARGEST_ERROR))
+            stop, detail = StopReason.REACHED_T_FINAL, ""
+            if len(large):
+                stop, detail = StopReason.UNRELIABLE, f"It is so from t = {rows.t[large[0]]:.6g} on."
+            return self._finished(rows, recorder, errors, stop, detail, began)
         stop = StopReason.DISAGREEMENT
         detail = f"They parted before t = {rows.t[apart[0]]:.6g}."
         raise IntegrationError(
@@ -365,4 +377,12 @@ class _Rows:
         self.is_node: FloatArray = is_node[fresh][order]
 
 
-__all__ = ["LARGEST_RTOL", "SMALLEST_RTOL", "Stats", "Trajectory", "integrate", "integrate_silently"]
+__all__ = [
+    "LARGEST_RTOL",
+    "SMALLEST_RTOL",
+    "Stats",
+    "Trajectory",
+    "integrate",
+    "integrate_reliably",
+    "integrate_silently",
+]

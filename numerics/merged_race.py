@@ -13,7 +13,7 @@ from ..theory.loss import PARAMETERS
 from ..theory.phases.merged_start import merged_start
 from ..theory.phases.pair_valley import pair_valley
 from .initial import InitialState
-from .integrate import integrate
+from .integrate import integrate_reliably
 from .problem import Problem
 from .valley import MergedOutcome, merged_outcome
 
@@ -60,5 +60,5 @@ def race(problem: Problem, initial: InitialState) -> MergedOutcome:
     """The outcome of a start of one task, integrated as far as it takes to tell."""
     across = [abs(to_float(unroll(rate, problem.exact_values(), PARAMETERS))) for rate in pair_valley().transversal]
     return merged_outcome(
-        integrate(problem, initial, "merged", t_final=_EMERGED + _LIFETIMES / min(across), rtol=_RTOL)
+        integrate_reliably(problem, initial, "merged", t_final=_EMERGED + _LIFETIMES / min(across), rtol=_RTOL)
     )

@@ -106,7 +106,7 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
     except HypothesisError as excluded:
         return Phases(reasons=dict.fromkeys(QUANTITIES, str(excluded)))
     if station is None:
-        allocation = trajectory.allocation
+        allocation = trajectory.final.allocation
         one = allocation.undecided[0]
         reason = (
             f"at t = {trajectory.t[-1]:.6g} no head does 90 % of the work of task {one + 1} "
@@ -129,7 +129,7 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
 
 def _station(trajectory: Trajectory, limit_of: Callable[..., float]) -> tuple[_Groups, float] | None:
     """The allocation at the end with its limit, else the last one to whose limit the loss came near."""
-    groups = trajectory.allocation.limit_groups
+    groups = trajectory.final.allocation.limit_groups
     if groups is not None:
         return groups, limit_of(trajectory.problem, groups, trajectory.closure)
     limits: dict[_Groups, float] = {}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, overload
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from .._version import __version__
 from ..theory.choices import checked_parametrisation
-from ..theory.errors import InputError, InputTypeError, TrainingError
+from ..theory.errors import InputError, InputTypeError, IntegrationError, TrainingError
 from .attention import AttentionWeights, SampledRisk, Training, TrainingRun, attention_risk, train
 from .exact import shown
 from .initial import InitialState
@@ -50,7 +51,7 @@ class Simulation(WordTable):
     Attributes
     ----------
     initial, flow
-        The start, and the reduced flow from it.
+        The start, and the reduced flow from it.  Where that is not reliable nothing is predicted: see `doubt`.
     run
         The training; its time is that of the flow.
     """
@@ -59,18 +60,26 @@ class Simulation(WordTable):
     flow: Trajectory
     run: TrainingRun
 
+    @property
+    def doubt(self) -> str | None:
+        """Why the flow is not to be relied on, as a sentence; None where it is."""
+        return self.flow.doubt
+
     @cached_property
     def predicted(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Loss (N,), μ and ω (N, I, H) of the flow at the times of the records."""
+        """Loss (N,), μ and ω (N, I, H) of the flow at the times of the records; NaN where it is not reliable."""
+        if self.doubt is not None:
+            return tuple(np.full_like(one, np.nan) for one in (self.run.loss, self.run.mu, self.run.omega))  # type: ignore[return-value]
         states = [self.flow.at(min(float(t), float(self.flow.t[-1]))) for t in self.run.t]
         loss = np.array([state.loss for state in states])
         return loss, np.stack([state.mu for state in states]), np.stack([state.omega for state in states])
 
     @cached_property
     def heads(self) -> FloatArray:
-        """The head that each task ends on in the flow, (I,): the largest μ_i^h ω_i^h."""
+        """The head that each task ends on in the flow, (I,): the largest μ_i^h ω_i^h; in the run if not reliable."""
         final = self.flow.final
-        return np.asarray((final.mu * final.omega).argmax(axis=1))
+        mu, omega = (final.mu, final.omega) if self.doubt is None else (self.run.mu[-1], self.run.omega[-1])
+        return np.asarray((mu * omega).argmax(axis=1))
 
     def on_task(self, weights: FloatArray) -> FloatArray:
         """Of weights (N, I, H) those of each task on its head, (N, I)."""
@@ -79,8 +88,10 @@ class Simulation(WordTable):
     def deviation(self, name: str, until: float = math.inf) -> Deviation:
         """How far the on-task "mu" or "omega" comes from the prediction, up to time ``until``.
 
-        Where the prediction is zero there is no relative deviation, and it does not count.
+        Where the prediction is zero there is no relative deviation, and it does not count.  ``UnreliableError`` where
+        there is no prediction, because the flow is not reliable.
         """
+        self.flow.ensure_reliable()
         measured, predicted = self.run.mu, self.predicted[1]
         if name == "omega":
             measured, predicted = self.run.omega, self.predicted[2]
@@ -111,34 +122,47 @@ class Simulation(WordTable):
             "parametrisation": flow.parametrisation,
             "initial": self.initial.to_dict(),
             **self.run.to_json(),
-            "heads": self.heads.tolist(),
+            "status": flow.stop.value,
+            "reliable": flow.reliable,
+            "heads": self.heads.tolist() if flow.reliable else None,
             "predicted": {
                 "loss": loss.tolist(),
                 "mu": mu.tolist(),
                 "omega": omega.tolist(),
                 "error_estimate": flow.error_estimate,
-            },
-            "deviation": {name: self.deviation(name).to_json() for name in ("mu", "omega")},
+            }
+            if flow.reliable
+            else None,
+            "deviation": {name: self.deviation(name).to_json() for name in ("mu", "omega")} if flow.reliable else None,
             "reduction": flow.reduction,
             "warnings": list(flow.caveats),
         }
 
     def rows(self) -> Iterator[list[str]]:
         """The table as words: a heading, then at a few times the loss, and μ and ω of each task on its head."""
+
+        def shown(value: float, digits: int = 4) -> str:
+            return "—" if math.isnan(value) else f"{value:.{digits}g}"
+
         yield ["t", "loss", "predicted", "task", "head", "μ", "predicted", "ω", "predicted"]
         run, (loss, mu, omega) = self.run, self.predicted
         for row in np.unique(np.linspace(0, len(run.t) - 1, _ROWS).round().astype(int)):
-            first = [f"{run.t[row]:.4g}", f"{run.loss[row]:.3g} ± {run.loss_error[row]:.1g}", f"{loss[row]:.4g}"]
+            first = [f"{run.t[row]:.4g}", f"{run.loss[row]:.3g} ± {run.loss_error[row]:.1g}", shown(loss[row])]
             for task, head in enumerate(self.heads):
                 place = row, task, head
                 cells = [run.mu[place], mu[place], run.omega[place], omega[place]]
-                yield [*(first if task == 0 else [""] * 3), f"{task + 1}", f"{head + 1}", *(f"{x:.4g}" for x in cells)]
+                yield [*(first if task == 0 else [""] * 3), f"{task + 1}", f"{head + 1}", *map(shown, cells)]
+
+    def _repr_html_(self) -> str:
+        doubt = "" if self.doubt is None else f"<p><b>{escape(self.doubt)}</b></p>"
+        return doubt + super()._repr_html_()
 
     def text(self) -> str:
         """The table and the largest deviations as text."""
         rows = list(self.rows())
-        lines = aligned(rows, right=range(len(rows[0])))
-        for name, symbol in (("mu", "μ"), ("omega", "ω")):
+        lines = [] if self.doubt is None else [self.doubt, ""]
+        lines += aligned(rows, right=range(len(rows[0])))
+        for name, symbol in (("mu", "μ"), ("omega", "ω")) if self.doubt is None else ():
             most = self.deviation(name)
             lines.append(
                 f"on-task {symbol} deviates by at most {100 * most.value:.2g} % from the {self.flow.closure} "
@@ -268,5 +292,10 @@ def overlay(
 
 
 def _flow(problem: Problem, start: InitialState, training: Training, parametrisation: str, closure: str) -> Trajectory:
-    """The reduced flow over the time of a training; the simulation says its caveats."""
-    return integrate_silently(problem, start, parametrisation, closure, t_final=float(training.times()[-1]))
+    """The reduced flow over the time of a training, or as much of it as there is; the simulation says its caveats."""
+    try:
+        return integrate_silently(problem, start, parametrisation, closure, t_final=float(training.times()[-1]))
+    except IntegrationError as stopped:  # the training needs no prediction
+        if not isinstance(stopped.partial, Trajectory):
+            raise
+        return stopped.partial

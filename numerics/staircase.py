@@ -23,7 +23,7 @@ from ..theory.families.warm_up import small_split_flow
 from .covariates import CovariateProblem
 from .exact import as_float
 from .problem import FloatArray
-from .system_run import SystemDynamics, SystemRun, integrate_system
+from .system_run import SystemDynamics, SystemRun, integrate_system_reliably
 from .word_table import WordTable, aligned
 
 _STANDS_OUT = 1.0  # a drop is ten times faster than the slow stretches on both sides (decimal logarithm)
@@ -46,7 +46,10 @@ def loss_drops(run: SystemRun) -> tuple[Drop, ...]:
     """The drops of a run: peaks of the rate at which the loss falls, ten times above what lies between them.
 
     The plateau between two drops is the loss where it falls slowest.  Nothing is taken from a prediction.
+
+    Raises ``UnreliableError`` for a run whose error estimate is not small.
     """
+    run.ensure_reliable()
     from scipy.signal import find_peaks  # here, because it takes half a second
 
     rate = np.log10(np.maximum(-run.loss_rate, _SLOWEST * max(-run.loss_rate.min(), np.finfo(float).tiny)))
@@ -161,7 +164,7 @@ def _alone(problem: CovariateProblem, head: dict[str, FloatArray], free: NDArray
     begin = {"v": head["v"], "k": head["k"][free], "q": head["q"][free]}
     theory = linear_staircase()
     pace = np.array(theory.drives(problem))[free] * np.array(theory.levels(problem))[free] ** (1 / 3)
-    run = integrate_system(linear_attention_flow("split"), left, begin, _SETTLED / float(pace.min()))
+    run = integrate_system_reliably(linear_attention_flow("split"), left, begin, _SETTLED / float(pace.min()))
     places = np.flatnonzero(free)
     found = []
     for drop in loss_drops(run):
@@ -288,7 +291,8 @@ def compare_staircase(
         As in `integrate_system`.
 
     Raises ``InputError`` for another flow or a scale that is not positive, ``HypothesisError`` for an aligned start
-    with fewer heads than coordinates and for a split one where two coordinates have one drive.
+    with fewer heads than coordinates and for a split one where two coordinates have one drive, ``UnreliableError`` for
+    a run whose error estimate is not small.
     """
     size = as_float("scale", scale, positive=True)
     if flow not in FLOWS:
@@ -315,7 +319,9 @@ def compare_staircase(
         times, order = (_merged_time(problem, start),), (tuple(range(dims)),)
         plateaus = (plateaus[0], plateaus[-1])
         last = 2 * math.log(1 + 1 / size) / theory.merged_rate.evaluate(problem)
-    run = integrate_system(linear_attention_flow(flow), problem.float_values(), start, last + 30 * slowest, rtol=rtol)
+    run = integrate_system_reliably(
+        linear_attention_flow(flow), problem.float_values(), start, last + 30 * slowest, rtol=rtol
+    )
     return StaircaseTable(
         problem,
         flow,

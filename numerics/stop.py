@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
+
+from .reliability import LARGEST_ERROR, REMEDY
+
+DISAGREEMENT: Final = 1.0  # an error as large as the largest weight: another head, or another basin
 
 
 class StopReason(Enum):
@@ -41,6 +46,11 @@ class StopReason(Enum):
         "Two integrations with different tolerances went to different places, so neither can be trusted.",
         "Start farther from a tie between heads or from zero (another scale, jitter or seed), or lower rtol.",
     )
+    UNRELIABLE = (
+        "unreliable",
+        f"The integration reached t_final, with an estimated relative error above {LARGEST_ERROR:g}.",
+        REMEDY,
+    )
     INTERRUPTED = (
         "interrupted",
         "The integration was interrupted.",
@@ -64,7 +74,7 @@ class StopReason(Enum):
 
     @property
     def completed(self) -> bool:
-        """Whether t_final was reached."""
+        """Whether t_final was reached, with an error that is small by its own estimate."""
         return self is StopReason.REACHED_T_FINAL
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from sympy import Add, Sum
 
 from .._version import __version__
 from ..theory import notation as n
-from ..theory.errors import InputError, IntegrationError
+from ..theory.errors import InputError, IntegrationError, ReliabilityWarning
 from ..theory.indexed import Definition
 from ..theory.system import ReducedSystem
 from .codegen import BoundKernel, JacobianProduct, compile_system
@@ -25,7 +26,9 @@ from .codegen.native import native_system
 from .codegen.unrolled import Kernel, UnrolledKernel, is_small
 from .exact import as_float
 from .problem import FloatArray
+from .reliability import doubt_about, relied_on
 from .solvers import Segment, Stepper, Stopped, choose_method
+from .stop import DISAGREEMENT, StopReason
 
 _TIGHTER = 100.0  # the second integration has this times smaller a tolerance, as `integrate` has
 _ROWS_PER_STEP = 4
@@ -112,7 +115,7 @@ def _rate_of(system: ReducedSystem, compiled: CompiledSystem) -> CompiledSystem:
     return CompiledSystem(replace(system, loss=Add(*parts), definitions=(*system.definitions, *moves)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SystemRun:
     """A trajectory of a system.
 
@@ -130,6 +133,9 @@ class SystemRun:
         d𝓛/dt, shape (T,), by the energy identity.
     error_estimate
         The largest difference of the loss, at these times, from a run at a hundred times larger tolerance.
+    relative_error
+        The same for loss and state: the difference relative to the largest |loss| of the run, and in each variable
+        relative to the largest entry that it has had by then; the largest of all.
     method, rtol, evaluations
         How it was made; evaluations of the velocity in both runs.
     """
@@ -141,10 +147,29 @@ class SystemRun:
     loss: FloatArray
     loss_rate: FloatArray
     error_estimate: float
+    relative_error: float
     method: str
     rtol: float
     evaluations: int
     _path: _Path
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the run is not to be relied on, as a sentence; None where `relative_error` is small."""
+        return doubt_about(self.relative_error)
+
+    @property
+    def reliable(self) -> bool:
+        """Whether its error estimate is small."""
+        return self.doubt is None
+
+    def ensure_reliable(self) -> SystemRun:
+        """The run itself; ``UnreliableError`` if its error estimate is not small."""
+        return relied_on(self, self.doubt)
+
+    def __repr__(self) -> str:
+        doubt = "" if self.doubt is None else f", {self.doubt}"
+        return f"SystemRun({self.system.parametrisation} to t = {self.t[-1]:.6g}, loss {self.loss[-1]:.6g}{doubt})"
 
     def at(self, t: float) -> dict[str, FloatArray]:
         """The state at a time from 0 to the last one; ``InputError`` outside."""
@@ -171,6 +196,9 @@ class SystemRun:
             "loss": float(self.loss[-1]),
             "state": {name: rows[-1].tolist() for name, rows in self.states.items()},
             "error_estimate": self.error_estimate,
+            "relative_error": self.relative_error,
+            "reliable": self.reliable,
+            "warnings": [] if self.doubt is None else [self.doubt],
             "method": self.method,
             "rtol": self.rtol,
             "evaluations": self.evaluations,
@@ -226,8 +254,28 @@ def integrate_system(
     method
         "auto", "LSODA", "BDF", "Radau" or "DOP853".
 
-    Raises ``InputError`` for values or a start that do not fit, ``IntegrationError`` where a solver cannot go on.
+    Raises ``InputError`` for values or a start that do not fit, ``IntegrationError`` where a solver cannot go on or the
+    two runs go to different places.  Warns by ``ReliabilityWarning`` where they differ too much: see `SystemRun.doubt`.
     """
+    run = _integrated(system, values, start, t_final, rtol, method)
+    if run.doubt is not None:
+        warnings.warn(run.doubt, ReliabilityWarning, stacklevel=2)
+    return run
+
+
+def integrate_system_reliably(*arguments: Any, **options: Any) -> SystemRun:
+    """`integrate_system` for what rests on the run; ``UnreliableError`` where its error estimate is not small."""
+    return _integrated(*arguments, **options).ensure_reliable()
+
+
+def _integrated(
+    system: ReducedSystem,
+    values: Mapping[str, ArrayLike],
+    start: Mapping[str, ArrayLike],
+    t_final: float,
+    rtol: float = 1e-8,
+    method: str = "auto",
+) -> SystemRun:
     dynamics = SystemDynamics(system, values)
     flat = dynamics.flat(start)
     last = as_float("t_final", t_final, positive=True)
@@ -244,7 +292,8 @@ def integrate_system(
     for rtol_of_run in (tolerance, tolerance / _TIGHTER):
         stepper = Stepper(dynamics, chosen, rtol_of_run, flat, unit, math.log1p(last / unit))
         try:
-            segments = list(stepper.segments())
+            with np.errstate(all="ignore"):
+                segments = list(stepper.segments())
         except Stopped as stopped:
             raise IntegrationError(
                 f"{stopped.reason.sentence} {stopped.detail}".strip(), stopped.reason.remedy
@@ -254,9 +303,10 @@ def integrate_system(
     loose, tight = paths
     t = tight.times()
     rows = np.array([tight.state(time) for time in t])
-    loss = np.array([float(dynamics.loss.evaluate(row)) for row in rows])
-    other = np.array([float(dynamics.loss.evaluate(loose.state(time))) for time in t])
-    return SystemRun(
+    others = np.array([loose.state(time) for time in t])
+    loss, other = (np.array([float(dynamics.loss.evaluate(row)) for row in each]) for each in (rows, others))
+    relative = _relative(dynamics, rows, others, loss, other)
+    run = SystemRun(
         system,
         dict(values),
         t,
@@ -264,8 +314,26 @@ def integrate_system(
         loss,
         np.array([dynamics.loss_rate(row) for row in rows]),
         float(np.abs(loss - other).max()),
+        relative,
         chosen.name,
         tolerance / _TIGHTER,
         evaluations,
         tight,
     )
+    if not relative < DISAGREEMENT:
+        stop = StopReason.DISAGREEMENT
+        raise IntegrationError(stop.sentence, stop.remedy, run)
+    return run
+
+
+def _relative(
+    dynamics: SystemDynamics, rows: FloatArray, others: FloatArray, loss: FloatArray, other: FloatArray
+) -> float:
+    """`SystemRun.relative_error`."""
+    found = [np.abs(loss - other) / max(float(np.abs(loss).max()), np.finfo(np.float64).tiny)]
+    own, apart = dynamics.named(rows), dynamics.named(others - rows)
+    for name, values in own.items():
+        size = np.maximum.accumulate(np.abs(values).reshape(len(rows), -1).max(axis=1))
+        moved = np.abs(apart[name]).reshape(len(rows), -1).max(axis=1)
+        found.append(np.divide(moved, size, out=np.where(moved > 0, np.inf, 0.0), where=size > 0))
+    return float(np.max(found))

@@ -19,8 +19,9 @@ from .flows import flow
 from .initial import InitialState
 from .orbit_dynamics import OrbitDynamics, rebuilt_dynamics
 from .panels import DEGREE, interpolate
-from .phases import Phases, phases_of
+from .phases import QUANTITIES, Phases, phases_of
 from .problem import FloatArray, Problem
+from .reliability import doubt_about, relied_on
 from .stop import StopReason
 from .ties import ties_of
 
@@ -86,7 +87,7 @@ class Trajectory:
     method, method_reason
         The solver or solvers used, and why.
     stop, stop_detail
-        Why it ended; with details where it ended early.
+        Why it ended; with details where it ended early or is not reliable.
     stats
         The cost.
     t_unit
@@ -159,12 +160,40 @@ class Trajectory:
 
     @property
     def completed(self) -> bool:
-        """Whether t_final was reached."""
+        """Whether t_final was reached, with an error that is small by its own estimate."""
         return self.stop.completed
 
     @cached_property
+    def doubt(self) -> str | None:
+        """Why the trajectory is not to be relied on, as a sentence; None where its error estimate is small.
+
+        See "Reliability" in docs/conventions.md: nothing that would follow from the numbers is derived then.
+        """
+        worst = int(np.argmax(self.error))  # the first that is not a number, if any
+        return doubt_about(float(self.error[worst]), f" at t = {self.t[worst]:.6g}")
+
+    @property
+    def reliable(self) -> bool:
+        """Whether its error estimate is small."""
+        return self.doubt is None
+
+    def ensure_reliable(self) -> Trajectory:
+        """The trajectory itself.
+
+        Raises
+        ------
+        UnreliableError
+            If its error estimate is not small.
+        """
+        return relied_on(self, self.doubt)
+
+    @cached_property
     def caveats(self) -> tuple[str, ...]:
-        """Sentences on where the trajectory leaves the range in which its closure is valid."""
+        """Sentences on what to keep in mind: `doubt` first, then where the closure is outside its range of validity."""
+        return (*([] if self.doubt is None else [self.doubt]), *self._validity)
+
+    @cached_property
+    def _validity(self) -> tuple[str, ...]:
         validity = flow(self.parametrisation, self.closure).validity
         for time, omega in zip(self.t, self.omega if validity else (), strict=False):
             if outside := violation(validity, omega):
@@ -280,17 +309,23 @@ class Trajectory:
 
     @cached_property
     def allocation(self) -> Allocation:
-        """Which head has which task at the end."""
+        """Which head has which task at the end; not known where the trajectory is not reliable."""
+        if self.doubt is not None:
+            return Allocation.unknown(self.problem.n_tasks, self.doubt)
         return self.final.allocation
 
     @cached_property
     def phases(self) -> Phases:
-        """When training passed its stations."""
+        """When training passed its stations; none where the trajectory is not reliable."""
+        if self.doubt is not None:
+            return Phases(reasons=dict.fromkeys(QUANTITIES, self.doubt))
         return phases_of(self)
 
     @cached_property
     def events(self) -> tuple[Event, ...]:
-        """What happened when, in the order of time: see `headflow.numerics.events.Event`."""
+        """What happened when, in the order of time: see `headflow.numerics.events.Event`; () if not reliable."""
+        if self.doubt is not None:
+            return ()
         from .events import events_of
 
         return events_of(self)

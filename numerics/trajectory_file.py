@@ -108,7 +108,9 @@ def as_json(trajectory: Trajectory) -> dict[str, Any]:
     reasons: dict[str, str] = {}
     if not math.isfinite(trajectory.error_estimate):
         reasons["error_estimate"] = "the second integration that it is taken from was not finished"
-    for task in trajectory.allocation.undecided:
+    if trajectory.doubt is not None:
+        reasons |= dict.fromkeys(("allocation", "shared", "events"), trajectory.doubt)
+    for task in trajectory.final.allocation.undecided:
         share, team = trajectory.allocation.shares[task], trajectory.allocation.tied[task]
         why = f"; {named('head', team)} are tied and have it together" if team else ""
         reasons[f"allocation[{task}]"] = f"the largest share of one head in the task's output is {share:.3g} < 0.9{why}"
@@ -126,11 +128,12 @@ def as_json(trajectory: Trajectory) -> dict[str, Any]:
         "reduction": trajectory.reduction,
         "status": trajectory.stop.value,
         "status_detail": trajectory.stop_detail,
+        "reliable": trajectory.reliable,
         **final.to_json(),
         "allocation": trajectory.allocation.to_json(),
-        "shared": trajectory.allocation.shared,
+        "shared": trajectory.allocation.shared if trajectory.reliable else None,
         "phases": trajectory.phases.to_json(),
-        "events": [event.to_json() for event in trajectory.events],
+        "events": [event.to_json() for event in trajectory.events] if trajectory.reliable else None,
         "error_estimate": None if reasons.get("error_estimate") else trajectory.error_estimate,
         "stats": trajectory.stats_json(),
         "warnings": list(trajectory.caveats),
@@ -224,7 +227,14 @@ def _floats(stored: xarray.Dataset, name: str) -> Any:
 def summary(trajectory: Trajectory) -> list[tuple[str, str]]:
     """(name, value) pairs in words, as HTML text, heads and tasks from 1."""
     stats = trajectory.stats
+    derived: list[tuple[str, str]] = []
+    if trajectory.reliable:
+        derived = [("allocation", str(trajectory.allocation))]
+        derived += [
+            (name, words) for name, _, words in (one.partition(": ") for one in str(trajectory.phases).split("\n"))
+        ]
     pairs = [
+        *(("warning", caveat) for caveat in trajectory.caveats),
         ("flow", f"{trajectory.parametrisation}, closure {trajectory.closure}"),
         ("problem", repr(trajectory.problem)),
         ("ended", f"{trajectory.stop.sentence} {trajectory.stop_detail}".strip()),
@@ -232,8 +242,7 @@ def summary(trajectory: Trajectory) -> list[tuple[str, str]]:
         ("loss", f"{trajectory.loss[0]:.6g} → {trajectory.loss[-1]:.10g}"),
         ("error estimate", f"{trajectory.error_estimate:.1e} (relative)"),
         *([("symmetry", trajectory.reduction)] if trajectory.reduction else []),
-        ("allocation", str(trajectory.allocation)),
-        *((line.split(": ", 1)[0], line.split(": ", 1)[1]) for line in str(trajectory.phases).split("\n")),
+        *derived,
         ("method", f"{trajectory.method} ({trajectory.method_reason})"),
         ("cost", f"{stats.evaluations} evaluations, {stats.jacobians} Jacobians, {stats.seconds:.2g} s"),
     ]

@@ -112,8 +112,10 @@ class ValleyReport:
 def merged_outcome(trajectory: Trajectory) -> MergedOutcome:
     """Which end a merged trajectory has come to, from its last rows.
 
-    Raises ``InputError`` for another parametrisation or closure: their ends are others.
+    Raises ``InputError`` for another parametrisation or closure: their ends are others.  ``UnreliableError`` for a
+    trajectory that is not reliable.
     """
+    trajectory.ensure_reliable()
     if (trajectory.parametrisation, trajectory.closure) != ("merged", "leading"):
         raise InputError(
             "an outcome of the merged flow needs parametrisation merged and closure leading, got "
@@ -147,6 +149,8 @@ def valley_report(trajectory: Trajectory) -> ValleyReport:
         For a trajectory that is not merged and leading.
     HypothesisError
         For one that has not come to a valley.
+    UnreliableError
+        For one that is not reliable.
     """
     outcome = merged_outcome(trajectory)
     if outcome.order is None:

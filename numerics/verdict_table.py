@@ -14,6 +14,15 @@ from .word_table import html
 
 FORMATS = ("text", "json", "latex", "markdown")
 HEADINGS = ("statement", "verdict", "evidence", "measured", "bound", "error", "on")
+EVIDENCE_HEADINGS = (
+    "statement",
+    "evidence",
+    "on",
+    "derivation",
+    "planted error",
+    "found by a quick run",
+    "by a full one",
+)
 EXPLORED_HEADINGS = ("statement", "without", "claim", "case", "measured within", "outside", "bound")
 FIT_HEADINGS = ("statement", "law", "exponent", "predicted", "constant", "predicted")
 
@@ -46,6 +55,22 @@ def _explored(explored: Sequence[Explored], form: str) -> str:
     return f"\nOutside the hypotheses:\n\n{_markdown_rows(EXPLORED_HEADINGS, rows)}"
 
 
+def evidence_table(verdicts: Sequence[Verdict]) -> str:
+    """What each verdict rests on, in Markdown: evidence, on what, the derivation, and the smallest error detected."""
+    rows = []
+    for verdict, under in in_order(verdicts):
+        detected = verdict.detected
+        sizes = ("—", "—") if detected is None else map(_size, (detected.quick, detected.full))
+        planted = "—" if detected is None else detected.planted
+        kinds = _kinds(verdict).replace("_", " ")
+        rows.append((_indented(f"`{verdict.id}`", under), kinds, place(verdict), grounds(verdict), planted, *sizes))
+    return _markdown_rows(EVIDENCE_HEADINGS, rows)
+
+
+def _size(size: float | None) -> str:
+    return "none" if size is None else f"{size:.1g}"
+
+
 def html_table(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as an HTML table, and all of them in a sentence."""
     rows = [(_indented(verdict.title, under), *_cells(verdict)) for verdict, under in in_order(verdicts)]
@@ -57,15 +82,19 @@ def _indented(title: str, under: bool) -> str:
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
-    evidence = [verdict.evidence, *(f.evidence for f in verdict.findings if f.evidence != verdict.evidence)]
     return (
         verdict.verdict,
-        ", ".join(dict.fromkeys(evidence)),
+        _kinds(verdict),
         f"{verdict.measured:.3g}",
         f"{verdict.bound:.6g}",
         f"{verdict.error:.1e}",
         place(verdict),
     )
+
+
+def _kinds(verdict: Verdict) -> str:
+    """The kinds of evidence, the one that decides first."""
+    return ", ".join(dict.fromkeys([verdict.evidence, *(finding.evidence for finding in verdict.findings)]))
 
 
 def _text(verdicts: Sequence[Verdict]) -> str:

@@ -23,7 +23,7 @@ from .helpers import helpers
 from .initial import checked_seed
 from .problem import Problem
 from .verdict import Outcome, Verdict, judged, worst
-from .verdict_table import html_table, table
+from .verdict_table import evidence_table, html_table, table
 from .verdict_words import sentence
 
 LEAST_DIGITS, MOST_DIGITS = 30, 300
@@ -75,6 +75,10 @@ class Verification:
     def markdown(self) -> str:
         """The verdicts as a Markdown table."""
         return table(self.verdicts, "markdown", self.explored)
+
+    def evidence(self) -> str:
+        """What each verdict rests on, as a Markdown table: evidence, on what, and the smallest error it detects."""
+        return evidence_table(self.verdicts)
 
     def __str__(self) -> str:
         return self.text()

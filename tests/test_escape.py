@@ -154,7 +154,7 @@ class TestTrajectories:
         run = reference_run(1e-10)
         comparison = hf.compare(REFERENCE, run)
         assert any("of an allocation that the flow has left" in line for line in flow_summary(run))
-        flow, _, _ = answer(run, comparison, cast(Any, SimpleNamespace(verdicts=())))
+        flow, _, _ = answer(run, comparison, cast(Any, SimpleNamespace(verdicts=(), sentence="")))
         assert "came near the limit of an allocation of tasks to heads, 0.690551, and left it at t = 462" in flow
         figures = draw(run, comparison)
         assert "escape, t = 462" in figures["mu"]
@@ -173,7 +173,8 @@ class TestTrajectories:
             return np.concatenate([(s - 0.3) ** 3, s * (0.3 - s) * (5.0 - s), s * (1.0 + s)], axis=-1)
 
         t = unit * np.array([0.0, 0.1, 0.5, 4.0, 6.0])
-        run = SimpleNamespace(t=t, mu=mu(t), at=lambda time: SimpleNamespace(mu=mu(time)))
+        at = {"mu": mu(t), "at": lambda time: SimpleNamespace(mu=mu(time))}
+        run = SimpleNamespace(t=t, **at, ensure_reliable=lambda: None)
         first, second, third = sign_changes(cast(Any, run)).values[0]
         assert first == pytest.approx(0.3 * unit, rel=1e-4)  # a triple root
         assert second == pytest.approx(0.3 * unit, rel=1e-11)

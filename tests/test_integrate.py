@@ -60,6 +60,7 @@ def test_the_error_estimate_bounds_the_true_error_on_100_problems(method: str) -
     assert min(margins) > 1, f"seed {int(np.argmin(margins))}"
 
 
+@pytest.mark.filterwarnings("ignore::headflow.errors.ReliabilityWarning")
 @pytest.mark.parametrize("method", ["LSODA", "BDF", "Radau", "DOP853"])
 @pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8, 1e-10])
 def test_every_method_is_honest_at_every_tolerance(method: str, rtol: float) -> None:

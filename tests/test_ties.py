@@ -12,7 +12,7 @@ import pytest
 import headflow as hf
 from cases import REFERENCE
 from headflow.cli import main
-from headflow.errors import IntegrationError, ValidityWarning
+from headflow.errors import IntegrationError, ReliabilityWarning, ValidityWarning
 from headflow.numerics import late_constant
 from headflow.numerics.allocation import Allocation
 from headflow.numerics.codegen.native import native_system
@@ -220,7 +220,8 @@ def test_nor_in_ensembles(backend):
     mu = np.full((2, 2), 0.55)
     mu[0, 0] = np.nextafter(0.55, 1)
     starts = [hf.InitialState(mu, EQUAL.omega), EQUAL, hf.InitialState.random(PAIR, scale=0.03)]
-    found = hf.ensemble(PAIR, starts, 1e3, rtol=1e-6, backend=backend)
+    with pytest.warns(ReliabilityWarning, match="1 of 3 members"):
+        found = hf.ensemble(PAIR, starts, 1e3, rtol=1e-6, backend=backend)
     assert found.status.values.tolist() == ["disagreement", "reached_t_final", "reached_t_final"]
 
 

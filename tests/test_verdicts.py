@@ -14,18 +14,20 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 import scipy.optimize
+from sympy import Symbol
 
 import headflow as hf
 from headflow.errors import InputError, InputTypeError
 from headflow.numerics import verify as verification
 from headflow.numerics.checks import CHECKS, Finding, Setting, registry
-from headflow.numerics.checks.finding import carried_out
+from headflow.numerics.checks.finding import carried_out, proof
 from headflow.numerics.checks.place import IN_A_BOX, UNNAMED, from_row, problems_of, scope_of, to_row, words_of
 from headflow.numerics.checks.registry import checks_of, unregister
 from headflow.numerics.covariates import CovariateProblem
 from headflow.numerics.verdict import Verdict, judged
 from headflow.numerics.verdict_words import in_order, sentence
 from headflow.theory import Statement
+from headflow.theory.derivation import Derivation, Step
 from headflow.theory.hypothesis import AS_MANY_HEADS, Hypothesis
 from headflow.theory.statements import statement, statements
 
@@ -379,6 +381,15 @@ class TestWords:
         row = json.loads(json.dumps(verdict.to_row()))
         assert Verdict.from_row(row) == verdict
         assert (row["checked"], row["argued"]) == (grounds.checked, list(grounds.argued))
+
+    def test_a_proof_with_instances_is_none_in_general(self):
+        def passes():
+            return True
+
+        general = Step("slope", Symbol("x"), "Given.", passes)
+        small = Step("small", Symbol("x"), "Given.", passes, "H = 2, 3")
+        assert proof(Derivation("All sizes", (general,))).problem is None
+        assert proof(Derivation("Two sizes", (general, small))).problem == "H = 2, 3 in 1 of 2 steps"
 
 
 PROBLEMS = {

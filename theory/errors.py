@@ -82,6 +82,17 @@ class IntegrationError(HeadflowError, RuntimeError):
         return f"{self.reason} {self.remedy}".rstrip()
 
 
+class ReliabilityWarning(UserWarning):
+    """A result's own error estimate is not small; the text says how large it is."""
+
+
+class UnreliableError(IntegrationError):
+    """A number was asked for that would follow from a result whose own error estimate is not small.
+
+    ``partial`` is that result.
+    """
+
+
 class TrainingError(HeadflowError, RuntimeError):
     """A training that could not be finished; ``partial`` is the run up to there, or None when there is none."""
 

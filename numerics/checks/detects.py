@@ -22,10 +22,5 @@ class Detected:
     quick: float | None
     full: float | None
 
-    def words(self) -> str:
-        """In one phrase, with the sizes for quick and full runs."""
-        sizes = ["none" if size is None else f"{size:.0e}" for size in (self.quick, self.full)]
-        return f"{self.planted}: {', '.join(dict.fromkeys(sizes))}"
-
 
 DETECTED: Mapping[str, Detected] = {}

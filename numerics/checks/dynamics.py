@@ -68,7 +68,7 @@ def who_wins(setting: Setting) -> Finding:
 
 def first_emergence(setting: Setting) -> Finding:
     """T_0 of the full flow over a range of scales: τ/ε with the predicted τ, and a next order smaller by ε."""
-    from ..integrate import integrate
+    from ..integrate import integrate_reliably
 
     problem = setting.small(3)
     scales = np.geomspace(1e-4, 3e-3, 5 if setting.quick else 9)
@@ -79,7 +79,7 @@ def first_emergence(setting: Setting) -> Finding:
         t = found.times[found.order[0]]
         assert t is not None
         blow_up = t * scale
-        run = integrate(problem, initial, t_final=1.5 * t + 1e3)
+        run = integrate_reliably(problem, initial, t_final=1.5 * t + 1e3)
         measured.append(min(t for t in emergence_times(run) if t is not None))
     law = power_law("T_0", "scale", scales, measured[::-1], exponent=-1.0, constant=blow_up, correction=1.0)
     return fitted("float", [law], 0.01, 1e-6, setting.seed, problem)
@@ -87,16 +87,16 @@ def first_emergence(setting: Setting) -> Finding:
 
 def late_law(setting: Setting) -> Finding:
     """𝓛 − limit over two decades of t late on a trajectory: t^−2 with K from the closed form."""
-    from ..integrate import integrate
+    from ..integrate import integrate_reliably
 
     problem = setting.with_enough_heads(most=3)
     initial = InitialState.random(problem, seed=setting.seed)
     begin = 1e4
-    run = integrate(problem, initial, t_final=100 * begin, rtol=1e-12)
+    run = integrate_reliably(problem, initial, t_final=100 * begin, rtol=1e-12)
     onset = run.phases.convergence_onset
     if onset is not None and 10 * onset > begin:  # a slow problem: the law is not there yet
         begin = 10 * onset
-        run = integrate(problem, initial, t_final=100 * begin, rtol=1e-12)
+        run = integrate_reliably(problem, initial, t_final=100 * begin, rtol=1e-12)
     times = np.geomspace(begin, 100 * begin, 9)
     last, limit = run.at(float(times[-1])), run.phases.limit
     unknown = Finding("float", math.inf, 0.01, math.inf, "no limit is reached by then", setting.seed, problem=problem)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ...theory.errors import IntegrationError
 from ..initial import InitialState
 from ..problem import Problem
 
@@ -113,4 +114,11 @@ class Exploration:
 
     def measured(self) -> Explored:
         """Both cases, measured."""
-        return Explored(self, self.deviation(self.inside), self.deviation(self.outside))
+        return Explored(self, self._measured(self.inside), self._measured(self.outside))
+
+    def _measured(self, case: Case) -> float:
+        """The deviation; not a number where it would rest on a flow that cannot be integrated or is not reliable."""
+        try:
+            return self.deviation(case)
+        except IntegrationError:
+            return math.nan

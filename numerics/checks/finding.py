@@ -188,9 +188,14 @@ def _outcome(step: Step, check: Callable[..., bool] | None) -> bool | None:
 
 
 def proof(derivation: Derivation, what: str = "steps of the proof that fail") -> Finding:
-    """The checks of a derivation as a finding: the number of failed steps must be zero."""
+    """The checks of a derivation as a finding: the number of failed steps must be zero.
+
+    It is one in general only if none of the steps is checked at instances.
+    """
     outcomes = [outcome for step in derivation if (outcome := holds(step)) is not None]
     if not outcomes:
         raise ValueError(f"no step of {derivation.title} carries a check: that is no symbolic evidence")
     failed = float(sum(not outcome for outcome in outcomes))
-    return Finding("symbolic", failed, NONE_FAILS, 0.0, what, problem=None)
+    scopes = [scope for _, scope in derivation.grounds.instances]
+    place = f"{'; '.join(dict.fromkeys(scopes))} in {len(scopes)} of {len(outcomes)} steps" if scopes else None
+    return Finding("symbolic", failed, NONE_FAILS, 0.0, what, problem=place)

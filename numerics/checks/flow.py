@@ -132,13 +132,13 @@ def warm_up_left_out(problem: Problem, state: InitialState) -> float:
 
 def convergence(setting: Setting) -> Finding:
     """Integrate from the default start until the gap to the realised allocation's limit has closed to 0.1 %."""
-    from ..integrate import integrate
+    from ..integrate import integrate_reliably
 
     problem = setting.with_enough_heads(most=3)
     initial = InitialState.random(problem, seed=setting.seed)
     gap, error = np.inf, np.inf
     for t_final in (1e4, 1e5) if setting.quick else (1e4, 1e5, 1e6, 1e7):
-        run = integrate(problem, initial, t_final=t_final)
+        run = integrate_reliably(problem, initial, t_final=t_final)
         gap, error = _gap(problem, run), float(run.loss_error[-1])
         if gap < 1e-3:
             return Finding("float", gap, 1e-3, error, "relative gap to the limit", setting.seed, problem=problem)

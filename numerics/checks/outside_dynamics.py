@@ -16,7 +16,7 @@ from ..attention import AttentionWeights, population_gradient
 from ..cascade import cascade, emergence_times
 from ..codegen import compile_system
 from ..initial import Imbalance, InitialState
-from ..integrate import integrate
+from ..integrate import integrate_reliably
 from ..problem import FloatArray, Problem
 from ..trajectory import Trajectory
 from ..valley import valley_report
@@ -45,7 +45,7 @@ def _run_of(problem: Problem, flow: str, mu: bytes, omega: bytes, imbalance: byt
     shape = (problem.n_tasks, problem.n_heads)
     start, weights = (np.frombuffer(part).reshape(shape) for part in (mu, omega))
     initial = InitialState(start, weights, np.frombuffer(imbalance).reshape(2, *shape))
-    return integrate(problem, initial, flow, t_final=t, rtol=1e-9)
+    return integrate_reliably(problem, initial, flow, t_final=t, rtol=1e-9)
 
 
 def _run(case: Case, t: float) -> Trajectory:

@@ -14,7 +14,7 @@ from ...theory.phases.merged_start import merged_start
 from ...theory.phases.merged_zero import merged_at_zero
 from ..fit import Fit, power_law
 from ..initial import InitialState
-from ..integrate import integrate
+from ..integrate import integrate_reliably
 from ..merged_race import balance_threshold, race
 from ..problem import Problem
 from ..valley import valley_report
@@ -93,7 +93,7 @@ def emergence(setting: Setting) -> Finding:
         growth, predicted = [], 0.0
         for scale in scales[::-1]:
             told = merged_start().emergence_at(problem, 0, (scale * mu[0]).tolist(), (scale * omega[0]).tolist())
-            run = integrate(
+            run = integrate_reliably(
                 problem, InitialState(mu=scale * mu, omega=scale * omega), "merged", t_final=2 * told, rtol=_RTOL
             )
             half = float(run.loss[0]) / 2
@@ -142,7 +142,7 @@ def _laws_of(setting: Setting, problem: Problem, kind: str) -> tuple[Fit, ...]:
     for _ in range(_STARTS):
         shape = (problem.n_tasks, problem.n_heads)
         initial = InitialState(mu=0.03 * rng.standard_normal(shape), omega=0.03 * rng.standard_normal(shape))
-        run = integrate(problem, initial, "merged", t_final=LONG * unit, rtol=_RTOL)
+        run = integrate_reliably(problem, initial, "merged", t_final=LONG * unit, rtol=_RTOL)
         try:
             report = valley_report(run)
         except HypothesisError:  # identical heads: a minimum, not a valley

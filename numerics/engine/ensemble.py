@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..._version import __version__
 from ...theory.choices import checked_closure, checked_parametrisation, unknown
-from ...theory.errors import InputError, InputTypeError, ValidityWarning
+from ...theory.errors import InputError, InputTypeError, ReliabilityWarning, ValidityWarning
 from ..compiler import compiler_installed
 from ..cores import usable_cores
 from ..domain import largest_omega
@@ -24,6 +25,7 @@ from ..initial import InitialState
 from ..integrate import checked_rtol
 from ..problem import Problem
 from ..solvers import COMPILED
+from ..stop import StopReason
 from .members import BACKENDS, Member, Outcome, Task
 
 if TYPE_CHECKING:
@@ -78,16 +80,19 @@ def ensemble(
         With dimensions member, task and head (0-based; members with fewer tasks or heads are filled up with NaN,
         ``allocation`` with −1): ``mu``, ``omega`` and ``loss`` (without ½) at ``t``, which is t_final unless the member
         failed; ``allocation``, the head that does at least 90 % of a task's work, else −1; ``emergence``, the first
-        time at which half of the drop to the limit of that allocation is done, NaN where there is none or the member
-        failed; ``error_estimate``, relative, of loss, μ and ω at t (not of ``emergence``); ``status``,
-        "reached_t_final" or why it was not reached; ``detail``, a sentence for a member that failed; ``reduction``, a
-        sentence for one whose start has weights that are equal or opposite and stay so, integrated as one.  A failing
-        member stays in the dataset.
+        time at which half of the drop to the limit of that allocation is done, NaN where there is none;
+        ``error_estimate``, relative, of loss, μ and ω at t (not of ``emergence``); ``status``, "reached_t_final",
+        "unreliable" where the error estimate is above 1e-3 (of such a member nothing is derived, as of one that failed:
+        allocation −1, emergence NaN), or why t_final was not reached; ``detail``, a sentence for a member that failed
+        or is not reliable; ``reduction``, a sentence for one whose start has weights that are equal or opposite and
+        stay so, integrated as one.  All members stay in the dataset; its attribute ``summary`` counts them by status.
 
     Raises
     ------
     InputTypeError, InputError
         For values of the wrong kind, an empty ensemble, or as many problems as there are not initial states.
+    ReliabilityWarning
+        A warning: members failed or are not reliable; how many.
     ValidityWarning
         A warning: members ended where the closure is less accurate than it claims.
 
@@ -210,6 +215,15 @@ def _chunks(members: Sequence[Member], most: Callable[[int, int], int]) -> list[
 
 
 def _warn(task: Task, outcomes: Sequence[Outcome]) -> None:
+    counts = _counts(outcomes)
+    if counts["not reliable"]:
+        words = ", ".join(f"{count} {word}" for word, count in counts["by status"].items())
+        warnings.warn(
+            f"{counts['not reliable']} of {len(outcomes)} members are NOT RELIABLE or failed ({words}): "
+            "they have no allocation and no emergence",
+            ReliabilityWarning,
+            stacklevel=3,
+        )
     bound = largest_omega(flow(task.parametrisation, task.closure))
     beyond = sum(bool(np.abs(outcome.omega).max() >= bound) for outcome in outcomes)
     if beyond:
@@ -219,6 +233,13 @@ def _warn(task: Task, outcomes: Sequence[Outcome]) -> None:
             ValidityWarning,
             stacklevel=3,
         )
+
+
+def _counts(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """How many members there are of each status, and how many are not to be relied on."""
+    found = Counter(outcome.status for outcome in outcomes)
+    reached = found[StopReason.REACHED_T_FINAL.value]
+    return {"members": len(outcomes), "not reliable": len(outcomes) - reached, "by status": dict(sorted(found.items()))}
 
 
 def _dataset(task: Task, members: Sequence[Member], outcomes: Sequence[Outcome]) -> xarray.Dataset:
@@ -259,7 +280,7 @@ def _dataset(task: Task, members: Sequence[Member], outcomes: Sequence[Outcome])
             "task": ("task", np.arange(n_tasks), {"long_name": "task, from 0"}),
             "head": ("head", np.arange(n_heads), {"long_name": "head, from 0"}),
         },
-        attrs={"provenance": json.dumps(_provenance(task))},
+        attrs={"provenance": json.dumps(_provenance(task)), "summary": json.dumps(_counts(outcomes))},
     )
 
 

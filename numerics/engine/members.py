@@ -15,12 +15,14 @@ from ..allocation import CLEAR, Allocation, busiest
 from ..codegen.native import native_system
 from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
-from ..integrate import DISAGREEMENT, ROUNDING, TIGHTER, TIGHTEST, integrate_silently
+from ..integrate import ROUNDING, TIGHTER, TIGHTEST, integrate_silently
 from ..near_ties import compared_starts, may_be_near
+from ..phases import phases_of
 from ..problem import FloatArray, Problem
 from ..reference import estimated_limit, realised_limit
+from ..reliability import doubt_about
 from ..solvers import CAREFUL_GROWTH, GROWTH, MAX_EVALUATIONS, absolute_tolerance
-from ..stop import StopReason
+from ..stop import DISAGREEMENT, StopReason
 from ..ties import codes_of, ties_of
 from ..trajectory import Trajectory
 from . import batched, loops
@@ -48,7 +50,7 @@ class Outcome:
     t, loss
         When that was, and the loss there (without ½).
     heads
-        Per task its 0-based head, −1 where no head does 90 % of its work.
+        Per task its 0-based head, −1 where no head does 90 % of its work, or the member failed or is not reliable.
     emergence
         T_0, the time of half the drop to the limit of the allocation; NaN where there is none, for a member that
         failed, and where the other integration ends in another allocation.
@@ -125,18 +127,22 @@ class Task:
             if not isinstance(error.partial, Trajectory):
                 raise
             run, detail = error.partial, str(error)
-        final = run.final
-        emergence = run.phases.emergence if run.completed else None
+        final, distance = run.final, float(run.error[-1])
+        stop = run.stop
+        if stop in (StopReason.REACHED_T_FINAL, StopReason.UNRELIABLE, StopReason.DISAGREEMENT):
+            stop, detail = _judged(distance), ""  # of an ensemble only ends are kept
+        emergence = phases_of(run).emergence if stop.completed else None
+        heads = tuple(-1 if head is None else head for head in final.allocation.heads)
         return Outcome(
-            status=run.stop.value,
-            detail=detail,
+            status=stop.value,
+            detail=detail or _detail(stop),
             mu=final.mu,
             omega=final.omega,
             t=final.t,
             loss=final.loss,
-            heads=tuple(-1 if head is None else head for head in final.allocation.heads),
+            heads=heads if stop.completed else (-1,) * problem.n_tasks,
             emergence=math.nan if emergence is None else emergence,
-            error=float(run.error[-1]),
+            error=distance,
             reduction=run.reduction,
         )
 
@@ -160,22 +166,33 @@ class Task:
             failures = (FAILURES.get(run.status[place]) for run in (tight, *runs))
             failure = next((failure for failure in failures if failure), None)
             error = math.inf if failure else float(errors[place])
-            stop = failure or (StopReason.REACHED_T_FINAL if error < DISAGREEMENT else StopReason.DISAGREEMENT)
+            stop = failure or _judged(error)
             outcomes.append(
                 Outcome(
                     status=stop.value,
-                    detail="" if stop.completed else f"{stop.sentence} {stop.remedy}",
+                    detail=_detail(stop),
                     mu=tight.weights[place, 0],
                     omega=tight.weights[place, 1],
                     t=float(tight.t[place]),
                     loss=float(tight.loss[place]),
-                    heads=tuple(heads[place]),
+                    heads=tuple(heads[place]) if stop.completed else (-1,) * len(heads[place]),
                     emergence=float(tight.emergence[place]) if stop.completed and came[place] else math.nan,
                     error=error,
                     reduction="" if ties is None else str(ties),
                 )
             )
         return outcomes
+
+
+def _judged(error: float) -> StopReason:
+    """How a member ended that came to t_final, by its error there."""
+    if not error < DISAGREEMENT:
+        return StopReason.DISAGREEMENT
+    return StopReason.REACHED_T_FINAL if doubt_about(error) is None else StopReason.UNRELIABLE
+
+
+def _detail(stop: StopReason) -> str:
+    return "" if stop.completed else f"{stop.sentence} {stop.remedy}"
 
 
 @dataclass(frozen=True, eq=False)

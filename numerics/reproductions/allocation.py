@@ -71,6 +71,8 @@ def _reproduced(name: str, title: str, settings: str, size: _Size, progress: boo
     problem = size.problem
     run = train(problem, multi_task_start(problem, SCALE, size.gaussian_seed), size.training, progress=progress)
     simulations = {closure: overlay(run, "balanced", closure) for closure in _CLOSURES}
+    for simulation in simulations.values():
+        simulation.flow.ensure_reliable()
     first = simulations["leading"]
     table = [
         Row(f"{quantity}, {_CLOSURES[closure]} flow", predicted, measured, error)

@@ -54,6 +54,8 @@ def zero_sum(settings: str, progress: bool = False) -> Reproduction:
     )
     run = train(problem, small_start(problem, "opposite", SCALE), training, progress=progress)
     flows = {name: overlay(run, "merged", name) for name in ("leading", "first_order")}
+    for flow in flows.values():
+        flow.flow.ensure_reliable()
     last = slice(-(len(run.t) // 10), None)  # the last tenth: SGD's noise is averaged, the valley hardly moves
     mu, omega = (np.abs(values[last, 0]) for values in (run.mu, run.omega))
     at, learned = float(omega.mean()), float(mu.mean())

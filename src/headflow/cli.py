@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
-from .errors import HeadflowError, IntegrationError, TrainingError
+from .errors import HeadflowError, IntegrationError, TrainingError, UnreliableError
 from .grammar import parse
 from .numerics.collector import collect_rarely
 
@@ -32,7 +32,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the command line ``words`` (default: the program's) and return the exit code.
 
     0 done and every claim that applies holds, 1 a claim fails, 2 bad input, 3 nothing fails but something is
-    inconclusive, 4 the computation failed, 130 interrupted.  What went wrong is one sentence on standard error.
+    inconclusive or, by its own error estimate, not reliable, 4 the computation failed, 130 interrupted.  What went
+    wrong is one sentence on standard error.
     """
     collect_rarely()
     as_before = warnings.formatwarning
@@ -43,6 +44,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return code
     except SystemExit as done:  # argparse has printed help or the version
         return done.code if isinstance(done.code, int) else DONE
+    except UnreliableError as error:
+        return _complain(str(error), INCONCLUSIVE)
     except (IntegrationError, TrainingError) as error:
         return _complain(str(error), NOT_COMPUTED)
     except HeadflowError as error:

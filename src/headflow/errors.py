@@ -8,5 +8,7 @@ from .theory.errors import HypothesisError as HypothesisError
 from .theory.errors import InputError as InputError
 from .theory.errors import InputTypeError as InputTypeError
 from .theory.errors import IntegrationError as IntegrationError
+from .theory.errors import ReliabilityWarning as ReliabilityWarning
 from .theory.errors import TrainingError as TrainingError
+from .theory.errors import UnreliableError as UnreliableError
 from .theory.errors import ValidityWarning as ValidityWarning

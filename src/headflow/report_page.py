@@ -58,7 +58,9 @@ def _answer(report: Report) -> str:
         if report.stopped is not None
         else ""
     )
-    return f'<p class="answer">{sentences}</p>{stopped}{_losses(report)}'
+    doubt = report.trajectory.doubt
+    warning = "" if doubt is None else f'<p class="fails">{escape(doubt)}</p>'
+    return f'{warning}<p class="answer">{sentences}</p>{stopped}{_losses(report)}'
 
 
 def _losses(report: Report) -> str:

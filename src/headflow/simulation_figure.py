@@ -44,12 +44,12 @@ def simulation_figure(simulation: Simulation) -> str:
         bottom.set_xlabel("time t = learning rate × steps")
         bottom.set_xlim(0, float(run.t[-1]))
         figure.align_ylabels()
-        largest = simulation.deviation("mu").value
-        return to_svg(
-            figure,
-            f"Loss, μ and ω of softmax attention over training, with the reduced flow dashed; μ deviates by at most "
-            f"{100 * largest:.2g} percent.",
-        )
+        beside = "no reduced flow, as that is not reliable"
+        if simulation.doubt is None:
+            beside = (
+                f"the reduced flow dashed; μ deviates by at most {100 * simulation.deviation('mu').value:.2g} percent"
+            )
+        return to_svg(figure, f"Loss, μ and ω of softmax attention over training, with {beside}.")
 
 
 def _curves(axis: Axes, simulation: Simulation, measured: FloatArray, predicted: FloatArray, band: FloatArray) -> None:

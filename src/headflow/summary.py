@@ -43,6 +43,7 @@ def flow_summary(trajectory: Trajectory) -> list[str]:
     problem, phases = trajectory.problem, trajectory.phases
     end = number(float(trajectory.t[-1]))
     lines = [
+        *caveats(trajectory),
         f"flow      {trajectory.parametrisation}, closure {trajectory.closure}, "
         f"{problem.n_tasks} tasks, {problem.n_heads} heads",
         f"time      0 to {end} = learning rate × steps; {trajectory.stop.sentence}",
@@ -50,11 +51,13 @@ def flow_summary(trajectory: Trajectory) -> list[str]:
         f"relative error {number(trajectory.error_estimate, 2)}",
         *allocation_summary(trajectory),
     ]
+    if not trajectory.reliable:
+        return lines
     for name, title in _PHASES.items():
         value = getattr(phases, name)
         lines.append(f"{title}: {phases.reasons[name] if value is None else number(value, 5)}")
     lines += [f"event     {event}" for event in trajectory.events[:_MOST_EVENTS] if event.task is not None]
-    return [*lines, *caveats(trajectory)]
+    return lines
 
 
 def caveats(trajectory: Trajectory) -> list[str]:
@@ -64,6 +67,8 @@ def caveats(trajectory: Trajectory) -> list[str]:
 
 def allocation_summary(trajectory: Trajectory) -> list[str]:
     """What start and flow keep alike, which head ended with which task, and the loss that this allocation tends to."""
+    if not trajectory.reliable:
+        return []
     allocation, phases = trajectory.allocation, trajectory.phases
     whose = "this allocation" if phases.escape is None else "an allocation that the flow has left"
     return [
@@ -82,7 +87,9 @@ def answer(trajectory: Trajectory, comparison: Comparison, verification: Verific
         f"The loss falls from {number(float(trajectory.loss[0]), 4)} to {number(end)} "
         f"at t = {number(float(trajectory.t[-1]))}. "
     )
-    if phases.limit is None:
+    if trajectory.doubt is not None:
+        flow = f"{trajectory.doubt}. As computed, t{flow[1:].rstrip()}"
+    elif phases.limit is None:
         flow += "The flow has not settled on an allocation of tasks to heads."
     elif phases.escape is not None:
         flow += (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Namespace) -> int:
-    """Integrate the flow, compare, print; the exit code is 0, or 4 if the integration ended early."""
+    """Integrate the flow, compare, print; the exit code is 0, 4 if the integration ended early, 3 if not reliable."""
     from .numerics.compare import compare
 
     given, _ = problem_file(arguments)
@@ -29,9 +29,11 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         emit(json_text(comparison.to_json()))
     else:
-        emit("\n".join([comparison.text(), *allocation_summary(trajectory), *caveats(trajectory)]))
+        more = caveats(trajectory)[0 if trajectory.reliable else 1 :]  # the table begins with the first one
+        emit("\n".join([comparison.text(), *allocation_summary(trajectory), *more]))
     if stopped is not None:
         raise stopped
+    trajectory.ensure_reliable()
     return 0
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Namespace) -> int:
-    """Integrate, save, print; what was computed before a failure is saved and printed too."""
+    """Integrate, save, print; what was computed before a failure, or is not reliable, is saved and printed too."""
     from .numerics.stop import IntegrationInterrupted
     from .numerics.trajectory import Trajectory
 
@@ -32,6 +32,7 @@ def run(arguments: Namespace) -> int:
             _deliver(stopped.partial, arguments)
         raise
     _deliver(trajectory, arguments)
+    trajectory.ensure_reliable()
     return 0
 
 

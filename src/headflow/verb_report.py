@@ -12,9 +12,11 @@ from .problem_source import problem_file
 def run(arguments: Namespace) -> int:
     """Build the report, put its files in place, print the answer.
 
-    The exit code is that of ``verify``, or 4 if the integration ended early.
+    The exit code is that of ``verify``, or 4 if the integration ended early, or 3 if it is not reliable and no claim
+    fails.
     """
     from .numerics.cores import usable_cores
+    from .numerics.verify import EXIT_CODES
     from .report import build
 
     given, source = problem_file(arguments, default=True)
@@ -31,4 +33,7 @@ def run(arguments: Namespace) -> int:
         emit("\n".join([f"Problem: {source}", "", *report.answer, "", f"Report: {target / 'index.html'}"]))
     if report.stopped is not None:
         raise report.stopped
-    return report.verification.exit_code
+    code = report.verification.exit_code
+    if code != EXIT_CODES["fails"]:
+        report.trajectory.ensure_reliable()
+    return code

@@ -152,6 +152,7 @@ def _train(given: ProblemFile, start: InitialState | AttentionWeights, arguments
             _deliver(stopped.partial, begun, target, arguments)
         raise
     _deliver(simulation, begun, target, arguments)
+    simulation.flow.ensure_reliable()
     return 0
 
 
@@ -176,7 +177,9 @@ def _deliver(simulation: Simulation, begun: dict[str, Any], target: Path | None,
         f"{in_words(run.seconds, 3)} s\n{_where(run.backend, run.device, run.prompts_per_second)}"
     )
     saved = [f"saved {target}"] if target is not None else []
-    emit("\n".join([heading, "", simulation.text(), *(f"warning: {c}" for c in simulation.flow.caveats), *saved]))
+    doubt = [] if simulation.doubt is None else [simulation.doubt]
+    more = [f"warning: {caveat}" for caveat in simulation.flow.caveats if caveat != simulation.doubt]
+    emit("\n".join([*doubt, heading, "", simulation.text(), *more, *saved]))
 
 
 def _training(given: ProblemFile, arguments: Namespace) -> Training:
