@@ -14,12 +14,13 @@ from headflow.numerics.checks import valley as checks
 from headflow.numerics.checks.finding import Setting
 from headflow.numerics.merged_race import balance_threshold, race
 from headflow.numerics.valley import merged_outcome, valley_report
+from headflow.numerics.valley_start import on_axes, valley_start
 from headflow.theory.context.two_heads import pair_omega
 from headflow.theory.errors import HypothesisError, InputError
 from headflow.theory.phases.merged_start import merged_start
 from headflow.theory.phases.pair_valley import pair_valley
 from headflow.theory.phases.valley import pairs_valley, simplex_valley
-from headflow.theory.phases.valley_order import merged_valley_order, valley_order
+from headflow.theory.phases.valley_order import highest_order, merged_valley_order
 
 from .cases import REFERENCE
 from .oracles.valley_formulas import pair_gap, triangle_coefficient
@@ -53,9 +54,9 @@ def test_exponents_and_classes() -> None:
     assert order.exponents(1).omega == Rational(-1, 4)
     assert order.exponents(1).fastest == Rational(1, 2)
     # The cases of the notes: pairs at I=1, H=2,3 and I=2, H=2,4; none at I=2, H=3 and I=H=3.
-    assert [valley_order(*sizes) for sizes in ((1, 2), (1, 3), (2, 2), (2, 4), (2, 3), (3, 3))] == [2, 2, 2, 2, 1, 1]
+    assert [highest_order(*sizes) for sizes in ((1, 2), (1, 3), (2, 2), (2, 4), (2, 3), (3, 3))] == [2, 3, 2, 2, 1, 1]
     with pytest.raises(HypothesisError, match="H = 1"):
-        valley_order(2, 1)
+        highest_order(2, 1)
 
 
 @pytest.mark.parametrize("t", [1e4, 1e9])
@@ -117,13 +118,12 @@ def test_constants_of_equal_tasks(tasks: int, heads: int) -> None:
         assert law.constant == pytest.approx(law.predicted_constant, rel=0.005)
 
 
-def test_unequal_tasks_have_exponents_only() -> None:
+def test_unequal_tasks_have_the_constants_of_their_shape() -> None:
     report = valley_report(integrate(UNEQUAL, random_start(UNEQUAL, 1), "merged", t_final=1e7))
     assert report.outcome.order == 1
-    assert "no constant" in str(report)
     for law in report.laws:
-        assert law.predicted_constant is None
         assert law.exponent == pytest.approx(law.predicted_exponent, rel=0.02)
+        assert law.constant == pytest.approx(law.predicted_constant, rel=0.02)
     with pytest.raises(HypothesisError, match="equal tasks"):
         simplex_valley().gap.evaluate(UNEQUAL, 1e6)
 
@@ -206,3 +206,41 @@ def test_how_many_starts_end_identical(heads: int, least: int, most: int) -> Non
 def test_checks_hold_elsewhere(name: str) -> None:
     finding = getattr(checks, name)(Setting(UNEQUAL, 3, True))
     assert finding.measured + finding.error < finding.bound
+
+
+THREE_PLACES = InitialState(
+    mu=[[-0.9384384384384385, -5.067567567567567, 6.006006006006006]], omega=[[0.24, -0.08, 0.12]]
+)
+
+
+def test_a_valley_of_order_three() -> None:
+    """Three heads whose places cancel two Taylor terms: the gap falls like t^(−3/4), not t^(−2/3)."""
+    problem = equal(1, 3)
+    run = integrate(problem, THREE_PLACES, "merged", t_final=1e10)
+    report = valley_report(run)
+    assert (report.outcome.kind, report.outcome.order) == ("unpaired valley", 3)
+    laws = {law.quantity: law for law in report.laws}
+    assert laws["gap"].predicted_exponent == -0.75
+    assert laws["omega"].predicted_exponent == -0.125
+    for law in report.laws:
+        assert law.exponent == pytest.approx(law.predicted_exponent, abs=1e-3)
+        assert law.constant == pytest.approx(law.predicted_constant, rel=1e-3)
+    # By hand: the gap itself, in units of t^(−3/4).
+    c = 0.11
+    gap = run.loss_at(1e10) - c / (1 + c)
+    assert gap * 1e10**0.75 == pytest.approx(laws["gap"].predicted_constant, rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_heads", "order"), [(3, 2), (3, 3), (4, 2), (4, 3), (4, 4), (5, 3)])
+def test_every_order_of_one_task(n_heads: int, order: int) -> None:
+    """Started near the shape at rest of an order, a run keeps it and follows its laws."""
+    problem = equal(1, n_heads)
+    points, weights = on_axes(1, n_heads, order, np.random.default_rng(0))
+    run = integrate(problem, valley_start(problem, points, 1.2, weights), "merged", t_final=1e9)
+    report = valley_report(run)
+    assert report.outcome.order == order
+    gap = report.laws[0]
+    assert gap.predicted_exponent == pytest.approx(-order / (order + 1))
+    assert gap.exponent == pytest.approx(gap.predicted_exponent, abs=0.01)
+    assert gap.constant == pytest.approx(gap.predicted_constant, rel=0.03)

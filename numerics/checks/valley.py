@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
@@ -18,25 +19,39 @@ from ..integrate import integrate_reliably
 from ..merged_race import balance_threshold, race
 from ..problem import Problem
 from ..valley import valley_report
+from ..valley_start import on_axes, valley_start
 from .finding import NONE_FAILS, Finding, Setting, fitted
 
 # What an exponent (absolute) or a constant (relative) may be off by at the end of an integration.
 SAME = 0.005
 LOSS_ERROR = 1e-4
-# How long, in units of the slowest decay time d/(λc) of weights that do not creep.
-LONG = 1e6
+LONG = 1e6  # how long, in units of the slowest decay time of weights that do not creep
+_WIDE = 1.2  # √d ω of the largest head where a run starts near a valley: less takes it longer to be there
+_DRIFTS = 2.0  # how often what a law changes over a factor √10 of t fits into its error
 _STARTS = 12  # random starts tried until one comes to the valley
 _RTOL = 1e-8
 
 
+@dataclass(frozen=True)
+class Laws:
+    """The laws of one valley, and the most by which an exponent or a constant changes over the last factor √10 of t."""
+
+    laws: tuple[Fit, ...]
+    drift: float
+
+
 def order(setting: Setting) -> Finding:
-    """Powers of t for unequal tasks, in both orders: two tasks on three and on four heads, exponents only."""
-    problem = setting.problem
-    first, power = problem.dims[0], float(problem.signal_power[0])
-    two = problem.replace(dims=[first, first + 3], signal_power=[power, 0.6 * power], n_heads=3)
-    four = two.replace(n_heads=4)
-    valleys = [_laws_of(setting, two, "unpaired valley"), _laws_of(setting, four, "pairs")]
-    return _found(setting, valleys, (two, four))
+    """Powers of t where a random start of this problem leads; one task on three heads, in valleys of order 2 and 3."""
+    own = setting.small(3)
+    own = own if own.n_heads > 1 else own.replace(n_heads=2)
+    one = _equal(setting, 1, 3)
+    rng = np.random.default_rng(setting.seed)
+    valleys = [_laws_of(setting, own)]
+    for places in (2, 3):
+        points, weights = on_axes(1, 3, places, rng)
+        start = valley_start(one, points, _WIDE, weights)
+        valleys.append(_laws_from(one, start, places))
+    return _found(setting, valleys, (own, one))
 
 
 def pairs(setting: Setting) -> Finding:
@@ -122,31 +137,53 @@ def _equal(setting: Setting, tasks: int, heads: int) -> Problem:
     )
 
 
-def _with_constants(laws: Sequence[Fit]) -> Sequence[Fit]:
-    """The laws, or () if a constant that is due is not known: then there is nothing to compare."""
-    return laws if all(law.predicted_constant is not None for law in laws) else ()
+def _with_constants(found: Laws) -> Laws:
+    """The laws, or none if a constant that is due is not known: then there is nothing to compare."""
+    return found if all(law.predicted_constant is not None for law in found.laws) else Laws((), 0.0)
 
 
-def _found(setting: Setting, valleys: Iterable[Sequence[Fit]], problems: tuple[Problem, ...]) -> Finding:
-    """The laws of several valleys as a finding; one that no start came to leaves the claim open."""
-    each = [tuple(laws) for laws in valleys]
-    laws = [law for laws in each for law in laws] if all(each) else []
-    return fitted("float", laws, SAME, LOSS_ERROR, setting.seed, problems)
+def _found(setting: Setting, valleys: Iterable[Laws], problems: tuple[Problem, ...]) -> Finding:
+    """The laws of several valleys as a finding; one that no start came to leaves the claim open.
+
+    A law is reached as t → ∞.  What fits still change within their range tells how far off it is, and is an error: a
+    range that the valley has not come to, or that rounding ends too early, refutes nothing.
+    """
+    each = list(valleys)
+    laws = [law for valley in each for law in valley.laws] if all(valley.laws for valley in each) else []
+    error = LOSS_ERROR + max((_DRIFTS * valley.drift for valley in each), default=0.0)
+    return fitted("float", laws, SAME, error, setting.seed, problems)
 
 
-def _laws_of(setting: Setting, problem: Problem, kind: str) -> tuple[Fit, ...]:
-    """The laws of the first random start that comes to such a valley; () if none does."""
+def _laws_of(setting: Setting, problem: Problem, kind: str | None = None) -> Laws:
+    """The laws of the first random start that comes to a valley, of that kind if one is given; none if none does."""
     rng = np.random.default_rng(setting.seed)
-    values = parameters_of(problem)
-    unit = max(float(d / (power * c)) for d, power, c in zip(values["d"], values["lambda"], values["c"], strict=True))
     for _ in range(_STARTS):
         shape = (problem.n_tasks, problem.n_heads)
         initial = InitialState(mu=0.03 * rng.standard_normal(shape), omega=0.03 * rng.standard_normal(shape))
-        run = integrate_reliably(problem, initial, "merged", t_final=LONG * unit, rtol=_RTOL)
-        try:
-            report = valley_report(run)
-        except HypothesisError:  # identical heads: a minimum, not a valley
-            continue
-        if report.outcome.kind == kind:
-            return report.laws
-    return ()
+        found = _laws_from(problem, initial, kind)
+        if found.laws:
+            return found
+    return Laws((), 0.0)
+
+
+def _laws_from(problem: Problem, initial: InitialState, wanted: str | int | None) -> Laws:
+    """The laws of one start, where it comes to a valley of the wanted kind or order; none where it does not."""
+    values = parameters_of(problem)
+    # How long a valley takes to be reached, and for what is left of other powers of t to be small: longer, the farther
+    # c is from 1.
+    unit = max(
+        float(d / power * max(c, 1 / c)) for d, power, c in zip(values["d"], values["lambda"], values["c"], strict=True)
+    )
+    run = integrate_reliably(problem, initial, "merged", t_final=LONG * unit, rtol=_RTOL)
+    try:
+        report = valley_report(run)
+        before = valley_report(run, until=report.window[1] / math.sqrt(10))
+    except HypothesisError:  # identical heads, which are a minimum, or a valley that is not reached
+        return Laws((), 0.0)
+    if wanted not in (None, report.outcome.kind, report.outcome.order):
+        return Laws((), 0.0)
+    pairs = [(late, early) for late, early in zip(report.laws, before.laws, strict=True)]
+    drift = max(
+        max(abs(late.exponent - early.exponent), abs(late.constant / early.constant - 1)) for late, early in pairs
+    )
+    return Laws(report.laws, drift)

@@ -37,7 +37,7 @@ class ValleyLaws(Equations):
     Attributes
     ----------
     order
-        2 where heads pair as ±ω, else 1 (see `headflow.theory.phases.valley_order`).
+        p of the valley (see `headflow.theory.phases.valley_order`).
     gap
         The loss minus its infimum (leading closure, no ½).
     omega, mu

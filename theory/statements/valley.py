@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ..derivation import Derivation
 from ..hypothesis import ONE_TASK, SEVERAL_HEADS, Hypothesis, equal_tasks
+from ..phases.line_valley import line_valley
 from ..phases.merged_start import merged_start
 from ..phases.pair_valley import pair_valley
 from ..phases.power_law import ValleyLaws
 from ..phases.valley import PAIRED_HEADS, UNPAIRED_HEADS, pairs_valley, simplex_valley
 from ..phases.valley_order import merged_valley_order
+from ..printing import Equation
 from ..statement import DERIVED, LEADING, Statement
 
 MERGED = "U and W are trained themselves (merged flow)"
@@ -18,12 +21,12 @@ EQUAL = equal_tasks("equal tasks")
 
 def _order() -> Statement:
     valley = merged_valley_order()
-    labels = ("directions in use", "order of the valley", "powers of time")
+    labels = ("order of a state", "directions in use", "order of the valley", "powers of time")
     return Statement(
         "merged-valley",
         "No minimiser: the merged flow creeps down a valley",
         (LEADING, MERGED, SEVERAL_HEADS, "heads that differ", "the shape of the heads has come to rest, t → ∞"),
-        tuple(line for label in labels for line in valley.derivation[label].formula),
+        _formulas(valley.derivation, *labels),
         DERIVED,
         "derived",
         valley.derivation,
@@ -53,29 +56,33 @@ def _simplex() -> Statement:
 
 
 def _one_task() -> Statement:
-    pair = pair_valley()
-    labels = (
-        "opposite heads stay opposite",
-        "slow flow near zero",
-        "across the manifold",
-        "across the manifold, omega",
+    line, pair = line_valley(), pair_valley()
+    of_line = ("heads at rest on a line", "groups of heads rest")
+    of_shape = ("coefficient of a shape on a line", "laws of the valleys of one task")
+    of_pair = ("slow flow near zero", "across the manifold", "across the manifold, omega")
+    claim = (
+        *_formulas(line.derivation, *of_line, *of_shape),
+        *_formulas(pair.derivation, *of_pair),
     )
-    claim = tuple(line for label in labels for line in pair.derivation[label].formula)
     return Statement(
         "merged-valley-one-task",
-        "Valley of one task",
-        (LEADING, MERGED, ONE_TASK, SEVERAL_HEADS, "H_+ heads end alike at ω and H_- at −ω", "t → ∞"),
-        (*claim, *pair.general.lines),
+        "Valleys of one task",
+        (LEADING, MERGED, ONE_TASK, SEVERAL_HEADS, "heads end at p places, the μ of each of one sign", "t → ∞"),
+        claim,
         DERIVED,
         "derived",
-        pair.derivation,
+        pair.derivation + line.derivation,
     )
+
+
+def _formulas(derivation: Derivation, *labels: str) -> tuple[Equation, ...]:
+    return tuple(line for label in labels for line in derivation[label].formula)
 
 
 def _start() -> Statement:
     start = merged_start()
     labels = ("amplitude of a mode", "balance of the modes", "which mode leads")
-    claim = tuple(line for label in labels for line in start.derivation[label].formula)
+    claim = _formulas(start.derivation, *labels)
     return Statement(
         "merged-race",
         "Which mode leads the merged flow out of zero",
@@ -90,7 +97,7 @@ def _start() -> Statement:
 def _emergence() -> Statement:
     start = merged_start()
     labels = ("long context", "rising and falling halves", "progress", "emergence at long context")
-    claim = tuple(line for label in labels for line in start.derivation[label].formula)
+    claim = _formulas(start.derivation, *labels)
     return Statement(
         "merged-emergence",
         "Emergence time of the merged flow at long context",
