@@ -15,6 +15,7 @@ from scipy.optimize import brentq
 
 from ..theory.coordinates import to_log
 from ..theory.errors import InputError, IntegrationError
+from ..theory.limits import task_allocation_limit
 from ..theory.notation import over_heads
 from ..theory.optimum import multi_head_optimum
 from ..theory.phases.cascade import cascade_flow
@@ -231,6 +232,12 @@ def _blow_up(
     if blown_up(0.0, y) < 0:
         run = solve_ivp(slope, (0, _LONGEST), y, "LSODA", events=(blown_up, faded), rtol=_RTOL, atol=_RTOL)
         if run.status != 1:
+            if run.status == 0:  # the longest arc ended: rates neither grow without bound nor fade
+                raise IntegrationError(
+                    f"the small weights of task {' and task '.join(str(task + 1) for task in tasks)} neither grow to a "
+                    f"blow-up nor die out within {_LONGEST:g} e-foldings: the noise holds them where they are, and "
+                    "there is no emergence time to predict"
+                )
             raise IntegrationError(f"the truncated flow could not be followed to its blow-up: {run.message}")
         if run.t_events is not None and len(run.t_events[1]):
             return None
@@ -268,11 +275,19 @@ def _supported(problem: Problem, group: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(task for task, share in zip(group, shares, strict=True) if share > 0)
 
 
+def _taught(problem: Problem) -> FloatArray:
+    """Per task the output μ ω of a head that serves it alone, at its optimum in the leading closure."""
+    alone = [problem.subset([task], n_heads=1) for task in range(problem.n_tasks)]
+    limit = task_allocation_limit()
+    return np.array([float(limit.mu.at_tasks(one)[0] * limit.omega.at_tasks(one)[0]) for one in alone])
+
+
 def emergence_times(trajectory: Trajectory, until: float | None = None) -> tuple[float | None, ...]:
     """Per task the first t at which its output Σ_h μ_i^h ω_i^h passes half of its value at the end.
 
-    None for a task that does nothing at the end: less than 1 % of its target is learnt.  ``until`` takes an earlier
-    time for the end, for a flow that has left its allocation since.
+    None for a task that does nothing at the end: it learns less than 1 % of what one head alone would teach it, which
+    is little itself where the noise is strong.  ``until`` takes an earlier time for the end, for a flow that has left
+    its allocation since.
 
     Raises ``UnreliableError`` for a trajectory that is not reliable.
     """
@@ -283,9 +298,10 @@ def emergence_times(trajectory: Trajectory, until: float | None = None) -> tuple
         return learnt
 
     rows = np.stack([outputs(float(t)) for t in trajectory.t])
+    taught = _taught(trajectory.problem)
     found: list[float | None] = []
     for task, last in enumerate(rows[-1] if until is None else outputs(until)):
-        if not last >= IDLE:  # NaN too
+        if not last >= IDLE * taught[task]:  # NaN too
             found.append(None)
             continue
         row = int(np.flatnonzero(rows[:, task] >= last / 2)[0])

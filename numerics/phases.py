@@ -31,7 +31,8 @@ class Phases:
     Attributes
     ----------
     limit
-        The loss that the allocation at the end of the trajectory tends to; where there is none any more, that of the
+        The loss that the allocation at the end of the trajectory tends to; of a merged run the infimum of its valley,
+        or the minimum of identical heads; where there is none any more, that of the
         last allocation whose limit the loss came near (within 10 % of the drop to it), as the split flow does before
         it escapes.
     emergence
@@ -97,6 +98,8 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
     limit_of
         (problem, groups, closure) → the loss of that allocation; default `headflow.numerics.reference.realised_limit`.
     """
+    if trajectory.parametrisation == "merged":
+        return _of_merged(trajectory)
     if limit_of is None:
         from .reference import realised_limit
 
@@ -125,6 +128,25 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
         else:
             found[name] = result
     return Phases(**found, groups=groups, reasons=reasons)
+
+
+def _of_merged(trajectory: Trajectory) -> Phases:
+    """The phases of a merged run, whose end is an infimum that it creeps towards, or a minimum of identical heads."""
+    from .valley import merged_end
+
+    end = merged_end(trajectory)
+    if isinstance(end, str):
+        return Phases(reasons=dict.fromkeys(QUANTITIES, end))
+    limit, creeps = end
+    found: dict[str, float] = {"limit": limit}
+    reasons: dict[str, str] = {}
+    _emergence(trajectory, limit, found, reasons)
+    if creeps:
+        reasons["convergence_onset"] = "the flow creeps down a valley, and its gap falls like another power of t"
+    else:
+        reasons["convergence_onset"] = "the flow comes to a minimum of identical heads, whose gap is no power of t"
+    reasons["escape"] = "the limit is where this flow ends: it does not leave it"
+    return Phases(**found, reasons=reasons)
 
 
 def _station(trajectory: Trajectory, limit_of: Callable[..., float]) -> tuple[_Groups, float] | None:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..theory.closed_form import to_float
 from ..theory.errors import HypothesisError, InputError, IntegrationError
-from ..theory.phases.convergence import convergence_law
 from .cascade import Cascade, cascade, emergence_times
+from .convergence import late_constant
 from .escape import predicted_sign_changes, sign_changes
 from .initial import InitialState
 from .word_table import aligned
@@ -131,22 +130,26 @@ def _late(trajectory: Trajectory) -> Iterator[Prediction]:
     phases, groups = trajectory.phases, trajectory.allocation.limit_groups
     if phases.limit is None or phases.emergence is None or groups is None:
         return
+    gap = trajectory.loss - phases.limit
+    good = np.flatnonzero(gap > _BELIEVED * trajectory.loss_error * trajectory.loss)
+    row = int(good[-1]) if len(good) else 0
+    t = float(trajectory.t[row])
     try:
-        constant = to_float(convergence_law().of_groups(trajectory.problem, groups))
+        # The state's own: a task that several heads serve has the constant of the weakest of them.
+        constant = late_constant(trajectory.problem, trajectory.mu[row], trajectory.omega[row])
     except (HypothesisError, InputError) as excluded:
         yield Prediction("K of the gap K/t²", None, None, str(excluded))
         return
     if not constant:
         return
-    gap = trajectory.loss - phases.limit
-    good = np.flatnonzero(gap > _BELIEVED * trajectory.loss_error * trajectory.loss)
-    row = int(good[-1]) if len(good) else 0
-    t = float(trajectory.t[row])
     if t < _NEAR * phases.emergence:
         yield Prediction("K of the gap K/t²", constant, None, "the trajectory ends before the law sets in")
         return
-    # The law counts time from emergence: a shift of the origin is of relative order T/t.
-    yield Prediction("K of the gap K/t²", constant, float(gap[row]) * t**2, f"gap × t² at t = {t:.4g}")
+    # The law counts time from an origin of its own, after emergence, which the gap at a second time removes.
+    before = trajectory.loss_at(t / 2) - phases.limit
+    rise = float(gap[row]) ** -0.5 - before**-0.5
+    measured = (t / 2 / rise) ** 2
+    yield Prediction("K of the gap K/t²", constant, measured, f"from the gap at t = {t / 2:.4g} and {t:.4g}")
 
 
 def _escape(trajectory: Trajectory) -> Iterator[Prediction]:

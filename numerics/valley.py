@@ -22,6 +22,7 @@ from .allocation import IntArray
 from .codegen import compile_system
 from .fit import Fit, power_law
 from .problem import FloatArray, Problem
+from .reference import realised_limit
 from .trajectory import Trajectory
 from .valley_shape import ShapeConstants, resting_line, shape_constants, stretched
 
@@ -132,6 +133,18 @@ def merged_outcome(trajectory: Trajectory) -> MergedOutcome:
     """
     _require(trajectory, "an outcome of the merged flow", ("leading", "finite_d"))
     return _outcome_at(trajectory, float(trajectory.t[-1]))
+
+
+def merged_end(trajectory: Trajectory) -> tuple[float, bool] | str:
+    """The loss that a merged run tends to, and whether it is an infimum that it creeps towards; else why it is open."""
+    if trajectory.closure == "first_order":
+        return "in the closure first_order the merged flow has no end: its loss has no lower bound"
+    outcome = merged_outcome(trajectory)
+    if outcome.order is not None:
+        return _infimum(trajectory.problem, len(outcome.groups)), True
+    if outcome.kind == "identical heads":
+        return realised_limit(trajectory.problem, [[0]], trajectory.closure), False
+    return f"where this run ends is not decided: {outcome.reason}"
 
 
 def _require(trajectory: Trajectory, what: str, closures: tuple[str, ...]) -> None:
