@@ -200,7 +200,10 @@ def test_winners_of_the_reference_case():
 def test_outputs_that_are_not_numbers_have_no_emergence_time():
     outputs = np.array([[0.1, 0.1], [0.5, np.nan]])
     weights = [np.stack([rows[:, None], np.ones((2, 1))]) for rows in outputs]
-    run = SimpleNamespace(t=[0.0, 1.0], weights_at=lambda t: weights[int(t == 1)], ensure_reliable=lambda: None)
+    problem = UNEQUAL.subset([0, 1], n_heads=1)
+    run = SimpleNamespace(
+        problem=problem, t=[0.0, 1.0], weights_at=lambda t: weights[int(t == 1)], ensure_reliable=lambda: None
+    )
     first, second = emergence_times(run)
     assert first == pytest.approx(1.0)
     assert second is None

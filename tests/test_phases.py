@@ -13,7 +13,7 @@ from headflow.numerics.allocation import Allocation
 from headflow.numerics.phases import QUANTITIES, phases_of
 from headflow.numerics.reference import realised_limit
 from headflow.numerics.trajectory import Trajectory
-from headflow.theory import task_allocation_limit
+from headflow.theory import multi_head_optimum, task_allocation_limit
 from oracles import hand_formulas
 
 LIMIT = 0.6905507363762284
@@ -91,14 +91,30 @@ def test_one_head_takes_everything_or_drops_a_task() -> None:
 
 
 def test_no_allocation_means_no_limit_and_says_so() -> None:
-    merged = hf.integrate(REFERENCE, START, "merged", t_final=1e3)
-    early = hf.integrate(REFERENCE, START, t_final=1)
-    for run in (merged, early):
-        assert None in run.allocation.heads
-        phases = run.phases
-        assert all(getattr(phases, name) is None for name in QUANTITIES)
-        assert all("there is no allocation" in phases.reasons[name] for name in QUANTITIES)
-        assert "on no single head" in str(run.allocation)
+    run = hf.integrate(REFERENCE, START, t_final=1)
+    assert None in run.allocation.heads
+    phases = run.phases
+    assert all(getattr(phases, name) is None for name in QUANTITIES)
+    assert all("there is no allocation" in phases.reasons[name] for name in QUANTITIES)
+    assert "on no single head" in str(run.allocation)
+
+
+def test_a_merged_run_is_measured_against_where_it_ends() -> None:
+    """The infimum of its valley, below the task-allocation limit, or the minimum of identical heads."""
+    run = hf.integrate(REFERENCE, START, "merged", t_final=1e6)
+    assert run.phases.limit == pytest.approx(multi_head_optimum().evaluate(REFERENCE), rel=1e-12)
+    half = (run.loss[0] + run.phases.limit) / 2
+    assert run.loss_at(run.phases.emergence) == pytest.approx(half, rel=1e-6)
+    assert run.phases.escape is None
+    assert "valley" in run.phases.reasons["convergence_onset"]
+    alone = REFERENCE.subset([0], n_heads=2)
+    alike = hf.InitialState(mu=[[0.3, 0.31]], omega=[[0.1, 0.1]])
+    merged = hf.integrate(alone, alike, "merged", t_final=1e4)
+    assert merged.phases.limit == pytest.approx(task_allocation_limit().loss.evaluate(alone), rel=1e-12)
+    assert merged.phases.emergence is not None
+    early = hf.integrate(REFERENCE, START, "merged", t_final=1)
+    assert early.phases.limit is None
+    assert "not decided" in early.phases.reasons["limit"]
 
 
 def test_a_run_that_is_too_short_says_what_it_lacks() -> None:

@@ -10,6 +10,7 @@ import pytest
 from cases import REFERENCE
 from headflow import InitialState, Problem, compare, integrate
 from headflow.cli import main
+from headflow.numerics.cascade import emergence_times
 from headflow.numerics.predictions import Prediction, prediction_lines, predictions
 
 SINGLE = Problem(dims=[10], signal_power=[1], noise_variance="0.1", context_length=100, n_heads=2)
@@ -91,3 +92,25 @@ def test_labels_are_the_same_or_different():
     assert [row.comparison for row in rows] == ["different", "same", ""]
     assert [row.relative_difference for row in rows] == [None, None, None]
     assert "%" not in "".join(prediction_lines(rows))
+
+
+def test_the_late_constant_is_that_of_the_state():
+    """With more heads than tasks a task may stay on two heads, and K is that of the weaker one."""
+    problem = Problem(dims=[8, 1], signal_power=["0.542", "7.83"], noise_variance="0.321", context_length=89, n_heads=3)
+    late = by_quantity(integrate(problem, InitialState.random(problem, seed=28), t_final=1e7))["K of the gap K/t²"]
+    assert late.predicted == pytest.approx(842.6, rel=1e-3)
+    assert abs(late.relative_difference) < 0.02
+
+
+def test_weak_tasks_emerge_and_weak_weights_say_what_holds_them():
+    """Under strong noise the limit itself learns less than a hundredth; and some tasks neither emerge nor die."""
+    faint = Problem(dims=[10, 10], signal_power=[1, 1], noise_variance=2000, context_length=100, n_heads=2)
+    run = integrate(faint, InitialState.random(faint, scale=0.1, jitter=3), t_final=1e7)
+    assert run.loss[-1] == pytest.approx(run.phases.limit, rel=1e-6)
+    assert all(time is not None for time in emergence_times(run))
+    held = Problem(dims=[10, 10], signal_power=[1, 1], noise_variance=50, context_length=10, n_heads=2)
+    (row,) = [
+        r for r in predictions(integrate(held, InitialState.random(held), t_final=1e4)) if r.quantity == "emergence"
+    ]
+    assert "neither grow to a blow-up nor die out" in row.note
+    assert "successfully" not in row.note
