@@ -17,7 +17,9 @@ def factored(expression: Expr) -> Expr:
         return normalise(expression)
     common, rest = common_factor(parts)
     inner = name_bounds(to_expression(rest), {symbol.name for symbol in free_symbols(common)})
-    return common if inner == 1 else Mul(common, inner, evaluate=not common.is_Number)
+    if 1 in (common, inner):
+        return inner if common == 1 else common
+    return Mul(common, inner, evaluate=not common.is_Number)
 
 
 def common_factor(parts: tuple[Term, ...]) -> tuple[Expr, list[Term]]:
