@@ -287,6 +287,11 @@ NODES = {
         r"\frac{\partial\mathcal{L}}{\partial\mu_i^h}",
         "∂𝓛/∂μ_i^h",
     ),
+    "partial of a sum": (
+        Function("partial")(x - y, y),
+        r"\frac{\partial\left(x - y\right)}{\partial y}",
+        "∂(x − y)/∂y",
+    ),
     "derivative": (
         Derivative(x * mu[i, h], x),
         r"\frac{\partial}{\partial x} \left(x \mu_i^h\right)",

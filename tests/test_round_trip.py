@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from mpmath import mp
+from sympy.core.function import AppliedUndef
 from sympy.core.relational import Relational
 
 import any_formula as drawn
@@ -27,7 +28,7 @@ from index_expressions import DEFINITIONS, B, Q, R, X, numbers
 from oracles import bruteforce
 from reading.grammar import HOLES, Grammar, Lexicon, scope_of
 from reading.latex import read_latex
-from reading.marks import Letter, Row, Scripts, Sign, Unreadable
+from reading.marks import Fence, Letter, Row, Scripts, Sign, Unreadable
 from reading.mathml import read_mathml
 from reading.text import read_text
 
@@ -340,11 +341,11 @@ LARGEST = 5
 
 
 class Beyond(Exception):
-    """A formula has parts that are no numbers: expectations, derivatives, conditions."""
+    """A formula has parts that are no numbers: derivatives, conditions, roots of what may be negative."""
 
 
 def own_values(names: Iterable[sp.Basic], uppers: set[str], random: Random, low: float) -> dict[str, Any]:
-    """A number above ``low`` for each name, a whole one where sums run to it, arrays of them for indexed names."""
+    """A number above ``low`` for each name, a whole one where sums run to it, an array for an indexed name."""
 
     def number() -> Any:
         return mp.mpf(random.uniform(low, 2.5 * low))
@@ -356,9 +357,16 @@ def own_values(names: Iterable[sp.Basic], uppers: set[str], random: Random, low:
             table = np.array([number() for _ in range(LARGEST ** len(shape))], dtype=object).reshape(shape)
             symmetric = isinstance(name.base, n.SymmetricBase)
             values[str(name.base.label)] = (table + table.T) / 2 if symmetric else table
+        elif isinstance(name, AppliedUndef):
+            values[name.func.__name__] = own_function(number())
         elif name.name not in values:
             values[name.name] = random.randint(2, 3) if name.name in uppers else number()
     return values
+
+
+def own_function(shift: Any) -> Callable[..., Any]:
+    """A function that is no simpler than it must be: its value tells its arguments and their order."""
+    return lambda *places: 1 / (shift + sum((2 + order) * (1 + order + x) ** 2 for order, x in enumerate(places)))
 
 
 def names_of(sides: Sequence[sp.Expr]) -> tuple[set[sp.Basic], set[str], set[sp.Symbol]]:
@@ -370,7 +378,8 @@ def names_of(sides: Sequence[sp.Expr]) -> tuple[set[sp.Basic], set[str], set[sp.
     bound = {index for big in bigs for index in big.variables}
     scalars = {symbol for side in sides for symbol in side.atoms(sp.Symbol)} - bound - labels - free
     uppers = {str(part) for big in bigs for *_, upper in big.limits for part in upper.free_symbols}
-    return {*entries.values(), *scalars}, uppers, free
+    functions = {applied.func: applied for side in sides for applied in side.atoms(AppliedUndef)}
+    return {*entries.values(), *scalars, *functions.values()}, uppers, free
 
 
 def sides_of(equation: Any) -> tuple[sp.Expr, ...]:
@@ -389,6 +398,12 @@ def own_lexicon(names: Iterable[sp.Basic], values: dict[str, Any], back_end: str
         if isinstance(name, sp.Indexed):
             holes = tuple(map(sp.Symbol, HOLES[: len(name.indices)]))
             words.add_array(read(printed(name.base[holes], limits=True)), values[str(name.base.label)])
+        elif isinstance(name, AppliedUndef):
+            match read(printed(name.func(*map(sp.Symbol, HOLES[: len(name.args)])), limits=True)):
+                case (mark, Fence()):
+                    words.functions[mark] = values[name.func.__name__]
+                case _:
+                    raise Beyond  # a notation of its own, such as ⟨a, b⟩
         elif name.name not in SIZES:
             words.add(read(printed(name, limits=True)), lambda value=values[name.name]: value)
     return words

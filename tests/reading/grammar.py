@@ -46,6 +46,7 @@ class Lexicon:
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self.sizes = sizes
         self.names: list[tuple[Row, Callable[..., Any]]] = []
+        self.functions: dict[Mark, Callable[..., Any]] = {}
         for name, size in sizes.items():
             self.add(read_text(name), lambda size=size: size)
 
@@ -54,7 +55,7 @@ class Lexicon:
         match row:
             case (Scripts(base=Letter() | Fence("|"), sub=None, sup=(Digits("2"),)),):
                 # The name is that of a square, σ²: other powers of it are powers of its root.
-                self.names.append(((row[0].base,), lambda: mp.sqrt(value())))
+                self.names.append(((row[0].base,), lambda *indices: mp.sqrt(value(*indices))))
             case _:
                 self.names.append((row, value))
 
@@ -222,7 +223,8 @@ class Grammar:
         return factors[0] if len(factors) == 1 else lambda scope: mp.fprod(factor(scope) for factor in factors)
 
     def quotient(self, factors: Sequence[Value], row: Row) -> Value:
-        if not row or isinstance(row[0], Big) or self.is_function(row[0]):
+        known = row and self.is_function(row[0]) and row[0] not in self.lexicon.functions
+        if not row or isinstance(row[0], Big) or known:
             raise Unreadable("what does the slash divide by?")
         below, end = self.factor(row, 0)
         if end != len(row):
@@ -288,23 +290,29 @@ class Grammar:
 
     def is_function(self, mark: Mark) -> bool:
         match mark:
-            case Letter(name) | Scripts(base=Letter(name), sub=None):
-                return name in _FUNCTIONS
-        return False
+            case Letter(name) | Scripts(base=Letter(name), sub=None) if name in _FUNCTIONS:
+                return True
+        return mark in self.lexicon.functions
 
     def application(self, row: Row, place: int) -> tuple[Value, int]:
+        """A function and what it is taken of; f(x)² is the square of f(x), but log(x)² might be that of either."""
         mark, rest = row[place], row[place + 1 :]
-        name, exponent = (mark.base.text, mark.sup) if isinstance(mark, Scripts) else (mark.text, None)
-        function = _FUNCTIONS[name]
+        exponent: Row | None = None
+        function = self.lexicon.functions.get(mark)
+        if function is None:
+            name, exponent = (mark.base.text, mark.sup) if isinstance(mark, Scripts) else (mark.text, None)
+            function = _FUNCTIONS[name]
+        elif rest and isinstance(rest[0], Scripts) and rest[0].sub is None:
+            rest, exponent = (rest[0].base, *rest[1:]), rest[0].sup
         match rest:
-            case (Fence("(", inside), *_):
+            case (Fence("(" | "[" as opening, inside), *_) if opening == "(" or mark in self.lexicon.functions:
                 taken = 1
                 arguments = [self.total(part) for part in _split(inside, ",")]
             case (Digits(), Letter() | Scripts(base=Letter())) | (Digits() | Letter() | Scripts(base=Letter()),):
                 taken = len(rest)
                 arguments = [self.product(tuple(rest))]
             case _:
-                raise Unreadable(f"what is {name} taken of?")
+                raise Unreadable(f"what is {mark} taken of?")
 
         def value(scope: Scope) -> Any:
             return function(*(argument(scope) for argument in arguments))

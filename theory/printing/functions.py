@@ -11,6 +11,7 @@ from .names import MINUS_ONE, add_scripts, name
 from .nodes import (
     Accent,
     Apply,
+    Fenced,
     Fraction,
     Listing,
     Name,
@@ -87,7 +88,8 @@ def differential(mark: Node, variable: Node) -> Node:
 
 
 def _partial(function: Node, variable: Node) -> Node:
-    return Fraction(differential(PARTIAL, function), differential(PARTIAL, variable))
+    whole = function if isinstance(function, Name | Accent | Scripts | Apply | Fenced) else grouped(function)
+    return Fraction(differential(PARTIAL, whole), differential(PARTIAL, variable))
 
 
 def _inverse(matrix: Node) -> Node:
