@@ -7,6 +7,7 @@ and logarithm is real.  Bound indices take the names of others on purpose.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from random import Random
 
 import sympy as sp
@@ -80,7 +81,7 @@ class Drawing:
     def exponent(self, scope: Scope) -> sp.Expr:
         """What an exponential is taken of: bounded, for towers of them."""
         self.exponentials += 1
-        inner = self.signed(scope) if self.exponentials < 3 else self.atom(scope, False)
+        inner = self.signed(scope) if self.exponentials < 2 else self.atom(scope, False)
         self.exponentials -= 1
         return inner / self.random.choice([-3, 2, 1])
 
@@ -150,3 +151,17 @@ class Drawing:
             case "abs":
                 return sp.Abs(self.signed(scope), evaluate=False) + 1
         raise AssertionError(kind)
+
+
+def terms_when_expanded(formula: sp.Expr) -> int:
+    """About how many terms the normal form of a formula has."""
+    match formula:
+        case sp.Add():
+            return sum(map(terms_when_expanded, formula.args))
+        case sp.Mul():
+            return prod(map(terms_when_expanded, formula.args))
+        case sp.Pow() if formula.exp.is_Integer and formula.exp > 0:
+            return int(terms_when_expanded(formula.base) ** min(int(formula.exp), 20))
+        case sp.Sum():
+            return terms_when_expanded(formula.function)
+    return max(map(terms_when_expanded, formula.args), default=1)
