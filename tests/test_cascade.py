@@ -9,10 +9,11 @@ from scipy.integrate import solve_ivp
 from sympy import Integer
 
 import headflow as hf
+from headflow.numerics import cascade as module
 from headflow.numerics.cascade import cascade, emergence_times
 from headflow.numerics.codegen import compile_system
 from headflow.theory import notation as n
-from headflow.theory.errors import InputError
+from headflow.theory.errors import InputError, IntegrationError
 from headflow.theory.indexed import substitute, unroll
 from headflow.theory.loss import PARAMETERS
 from headflow.theory.optimum import multi_head_optimum
@@ -207,3 +208,11 @@ def test_outputs_that_are_not_numbers_have_no_emergence_time():
     first, second = emergence_times(run)
     assert first == pytest.approx(1.0)
     assert second is None
+
+
+def test_a_flow_that_no_step_can_follow_ends_with_a_sentence(monkeypatch):
+    """μ relaxes 10⁹ times as fast as ω grows: rounding hides which way the weights go."""
+    monkeypatch.setattr(module, "_MOST_EVALUATIONS", 2000)
+    problem = hf.Problem(dims=[10**6], signal_power=[1], noise_variance=0.1, context_length=100, n_heads=1)
+    with pytest.raises(IntegrationError, match="could not be followed to its blow-up within 2000 evaluations"):
+        cascade(problem, hf.InitialState.random(problem, scale=1e-3))

@@ -34,10 +34,7 @@ def drop_time(setting: Setting) -> Finding:
     """The drop of linear attention on one coordinate from small aligned weights: 1/(γ ε), next order smaller by ε."""
     problem = covariates(setting, 1)
     scales = np.geomspace(1e-4, 1e-2, 5)
-    times = [
-        compare_staircase(problem, float(scale), "aligned", rtol=1e-6 if setting.quick else 1e-8).measured[0].time
-        for scale in scales
-    ]
+    times = [compare_staircase(problem, float(scale), "aligned", rtol=1e-8).measured[0].time for scale in scales]
     constant = 1 / max(linear_staircase().drives(problem))
     law = power_law("time of a drop", "ε", scales, times, exponent=-1.0, constant=constant, correction=1.0)
     return fitted("float", [law], 1e-3, 1e-6, setting.seed, problem)

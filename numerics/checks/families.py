@@ -62,7 +62,7 @@ def split_flow(setting: Setting) -> Finding:
 
 def _rtol(setting: Setting) -> float:
     """Of runs whose deviations are bounded by 1e-4 at least."""
-    return 1e-6 if setting.quick else 1e-8
+    return 1e-8 if setting.quick else 1e-9
 
 
 @cache
