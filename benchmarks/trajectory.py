@@ -29,7 +29,7 @@ import headflow as hf
 from headflow.numerics.codegen.native import native_system
 from headflow.numerics.compiler import Program, compiler_installed
 from headflow.numerics.dynamics import Dynamics
-from headflow.numerics.engine.stepping import CompiledSteps
+from headflow.numerics.engine.stepping import NO_CODES, CompiledSteps
 from headflow.numerics.solvers import GROWTH, Stepper, choose_method
 
 T_FINAL, ROUNDS = 1e4, 9
@@ -125,7 +125,7 @@ def by_rodas() -> Callable[..., np.ndarray]:
 
     def run(rtol: float, path: bool = False) -> np.ndarray:
         if path:
-            steps = CompiledSteps(made, values, start, rtol, rtol, unit, end, GROWTH)
+            steps = CompiledSteps(made, values, start, rtol, rtol, unit, end, GROWTH, True, np.zeros(len(start)))
             found, ahead = [], list(on_the_way)
             for reached, dense in steps.until_evaluations(10**6):
                 while ahead and ahead[0] <= reached:
@@ -134,7 +134,8 @@ def by_rodas() -> Callable[..., np.ndarray]:
         y = start.copy()
         position = np.array([0.0, made.first_step(rtol, end), np.nan, np.inf])
         counts, records = np.zeros(5, np.int64), made.empty_records(0)
-        advance(values, unit, end, rtol, rtol, np.nan, 10**6, GROWTH, y, y.copy(), position, counts, *records)
+        how = (unit, end, rtol, rtol, np.nan, 10**6, GROWTH, True, np.zeros(len(y)))
+        advance(values, NO_CODES, *how, y, y.copy(), position, counts, *records)
         return y
 
     return run

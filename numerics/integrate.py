@@ -24,7 +24,7 @@ from .panels import nodes
 from .problem import FloatArray, Problem
 from .recorder import Comparison, Recorder
 from .reliability import LARGEST_ERROR
-from .solvers import CAREFUL_GROWTH, GROWTH, Method, Stepper, Stopped, choose_method, on_cells
+from .solvers import Method, Stepper, Stopped, choose_method, on_cells
 from .stop import DISAGREEMENT, IntegrationInterrupted, StopReason
 from .trajectory import Stats as Stats
 from .trajectory import Trajectory as Trajectory
@@ -233,12 +233,12 @@ class _Run:
         rows: _Rows | None = None
         try:
             with self._bar() as bar:
-                self._integrate(max(self.rtol / TIGHTER, TIGHTEST), self.start, recorder, bar, CAREFUL_GROWTH)
+                self._integrate(max(self.rtol / TIGHTER, TIGHTEST), self.start, recorder, bar)
                 recorder.finish()
                 rows = _Rows(self, recorder)
                 for start in self.compared_starts:
                     comparisons.append(Comparison(self.dynamics, rows.s, rows.states))
-                    self._integrate(self.rtol, start, comparisons[-1], bar, GROWTH)
+                    self._integrate(self.rtol, start, comparisons[-1], bar)
         except Stopped as stopped:
             stop, detail = stopped.reason, stopped.detail
         except KeyboardInterrupt as interrupt:
@@ -271,10 +271,9 @@ class _Run:
             self._finished(rows, recorder, errors, stop, detail, began),
         )
 
-    def _integrate(
-        self, rtol: float, start: FloatArray, keeper: Recorder | Comparison, bar: _Bar | None, growth: float
-    ) -> None:
-        stepper = Stepper(self.dynamics, self.method, rtol, start, self.unit, self.end, growth)
+    def _integrate(self, rtol: float, start: FloatArray, keeper: Recorder | Comparison, bar: _Bar | None) -> None:
+        checking = isinstance(keeper, Comparison)
+        stepper = Stepper(self.dynamics, self.method, rtol, start, self.unit, self.end, checking)
         self.steppers.append(stepper)
         for segment in stepper.segments():
             keeper.add(segment)

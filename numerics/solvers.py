@@ -17,6 +17,7 @@ from ..theory.choices import unknown
 from ..theory.errors import InputError, InputTypeError
 from .codegen import JacobianProduct
 from .compiler import compiler_installed
+from .disturbance import disturbance
 from .krylov_steps import krylov_steps, sundials_installed
 from .problem import FloatArray
 from .stop import StopReason
@@ -212,8 +213,9 @@ class Stepper:
         t_unit, in units of time (learning rate × steps).
     end
         log(1 + t_final/t_unit).
-    growth
-        By how much a compiled step may be longer than the one before.
+    checking
+        Whether this is the second integration, which only shows how far the first is from the truth: its compiled steps
+        may grow faster, and it is disturbed.
     """
 
     def __init__(
@@ -224,7 +226,7 @@ class Stepper:
         start: FloatArray,
         unit: float,
         end: float,
-        growth: float = GROWTH,
+        checking: bool = False,
     ) -> None:
         self.dynamics = dynamics
         self.method = method
@@ -232,7 +234,9 @@ class Stepper:
         self.atol = absolute_tolerance(rtol, dynamics.log, start)
         self.unit = unit
         self.end = end
-        self.growth = growth
+        self.growth = GROWTH if checking else CAREFUL_GROWTH
+        self._checking = checking
+        self._pushes = disturbance(start) if checking else np.zeros(len(start))
         self.counter = Counter()
         self._s = 0.0
         self._y = start
@@ -314,7 +318,8 @@ class Stepper:
         from .engine.stepping import CompiledSteps  # here, so that the others need no compiler
 
         made, values, codes = cast(CompiledFlow, self.dynamics).integrator()  # `choose_method` sees to it
-        steps = CompiledSteps(made, values, self._y, self.rtol, self.atol, self.unit, self.end, self.growth, codes)
+        ways = self.growth, self.dynamics.log, self._pushes, codes
+        steps = CompiledSteps(made, values, self._y, self.rtol, self.atol, self.unit, self.end, *ways)
         for end, dense in steps.until_evaluations(allowance):
             self.counter.evaluations, self.counter.jacobians = steps.evaluations, steps.jacobians
             segment = Segment(self._s, end, dense)
@@ -360,6 +365,8 @@ class Stepper:
     def _velocity(self, s: float, y: FloatArray) -> FloatArray:
         self.counter.evaluations += 1
         result = self.dynamics.velocity.evaluate(y, self.unit * math.exp(s))
+        if self._checking:
+            result += self._pushes * (1.0 + np.abs(y) if self.dynamics.log else y)
         if not _is_finite(result):
             self._trouble = np.array(y)
         return result

@@ -290,7 +290,8 @@ def _integrated(
     unit = min(float(np.abs(flat).max()) / moving, last) if moving > 0 and flat.any() else last
     paths, evaluations = [], 0
     for rtol_of_run in (tolerance, tolerance / _TIGHTER):
-        stepper = Stepper(dynamics, chosen, rtol_of_run, flat, unit, math.log1p(last / unit))
+        checking = rtol_of_run == tolerance
+        stepper = Stepper(dynamics, chosen, rtol_of_run, flat, unit, math.log1p(last / unit), checking)
         try:
             with np.errstate(all="ignore"):
                 segments = list(stepper.segments())

@@ -115,7 +115,18 @@ def steps(compiled: bool, rtol: float = 1e-4, t_final: float = 100.0) -> Compile
     chart = Chart.of(REFERENCE, START, "balanced", "leading")
     own, unit = native_system(chart.system, I=3, H=3), 15.0
     made = integrator(own, compiled=compiled)
-    return CompiledSteps(made, own.bound(chart.values), chart.start, rtol, rtol, unit, math.log1p(t_final / unit), 6.0)
+    return CompiledSteps(
+        made,
+        own.bound(chart.values),
+        chart.start,
+        rtol,
+        rtol,
+        unit,
+        math.log1p(t_final / unit),
+        6.0,
+        True,
+        np.zeros(len(chart.start)),
+    )
 
 
 def walk(run: CompiledSteps, most: int = 10**6) -> tuple[list[float], np.ndarray]:

@@ -21,6 +21,7 @@ from headflow.numerics.allocation import Allocation
 from headflow.numerics.checks import dynamics, flow, valley
 from headflow.numerics.checks.finding import Setting, carried_out
 from headflow.numerics.compiler import compiler_installed
+from headflow.numerics.disturbance import disturbance
 from headflow.numerics.integrate import integrate_reliably, integrate_silently
 from headflow.numerics.phases import QUANTITIES
 from headflow.numerics.predictions import predictions
@@ -220,6 +221,32 @@ def test_near_ties_and_loose_tolerances_are_loud(parametrisation: str, rtol: flo
             best = integrate_silently(problem, start, parametrisation, t_final=300.0, rtol=1e-12)
             assert run.final.loss == pytest.approx(best.final.loss, rel=10 * run.error_estimate)
     assert rtol == 1e-8 or quiet < 4
+
+
+@pytest.mark.parametrize("ulps", [2, 4, 64])
+@pytest.mark.parametrize("size", [0.3, 0.55, 0.9])
+def test_heads_that_float64_takes_for_one_are_no_result(size: float, ulps: int) -> None:
+    """From these sizes the weights first shrink together, to less than their rounding errors apart."""
+    problem = hf.Problem(dims=[10, 10], signal_power=[1, 1], noise_variance=0.1, context_length=100, n_heads=2)
+    mu = np.full((2, 2), size)
+    mu[0, 1] += ulps * np.spacing(size)
+    for method in ("auto", "LSODA"):
+        try:
+            run = integrate_silently(problem, hf.InitialState(mu, np.full((2, 2), size)), t_final=1e4, method=method)
+        except IntegrationError:
+            continue
+        assert not run.reliable
+
+
+def test_the_disturbance_keeps_what_the_start_has_alike() -> None:
+    start = np.array([0.1, -0.1, 0.0, 0.1, 0.2, np.nextafter(0.1, 1), 1e-300, -np.inf])
+    pushes = disturbance(start)
+    assert pushes[0] == pushes[1] == pushes[3] != pushes[5]
+    assert pushes[2] == 0
+    assert (np.abs(pushes) <= 1e-14).all()
+    many = disturbance(np.random.default_rng(0).normal(size=4000)) / 1e-14
+    assert abs(many.mean()) < 0.05
+    assert np.quantile(many, [0.25, 0.75]) == pytest.approx([-0.5, 0.5], abs=0.05)
 
 
 def test_a_loose_run_warns() -> None:

@@ -179,7 +179,7 @@ def test_runs(method: str) -> None:
     starts = [hf.InitialState.random(REFERENCE, scale=0.1, seed=seed) for seed in range(4)]
 
     def end(start: hf.InitialState) -> Any:
-        run = hf.integrate(REFERENCE, start, t_final=50.0, rtol=1e-4, method=method)
+        run = hf.integrate(REFERENCE, start, t_final=50.0, rtol=1e-7, method=method)
         return [run.final.loss, run.error_estimate, run.phases.limit]
 
     same_from_threads(end, starts, rounds=2)

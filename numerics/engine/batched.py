@@ -35,13 +35,16 @@ def follow(
     levels: FloatArray,
     most: int,
     growth: float,
+    pushes: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     """Integrate members of equal shape; see `loops.follow`, also for the ``codes`` of ties.
 
     Returns μ and ω at the ends and beside them, shape (2, members, 2IH), and the reports, shape (members, 6).
     """
     stepped = _compiled(chart.system, shape, chart.log, bool(np.isfinite(levels).any()), codes.size > 0)
-    ends, beside, *reports = stepped(chart.values, codes, chart.start, atols, levels, rtol, t_final, most, growth)
+    ends, beside, *reports = stepped(
+        chart.values, codes, chart.start, pushes, atols, levels, rtol, t_final, most, growth
+    )
     return np.stack([np.asarray(ends), np.asarray(beside)]), np.stack(
         [np.asarray(one, dtype=np.float64) for one in reports], axis=1
     )
@@ -89,6 +92,7 @@ def _compiled(
         values: Mapping[str, Array],
         codes: Array,
         start: Array,
+        pushes: Array,
         atol: Array,
         level: Array,
         rtol: Array,
@@ -130,7 +134,7 @@ def _compiled(
                 **now,
                 "s": jnp.where(accepted, reached, s),
                 "h": factor * h,
-                "y": jnp.where(accepted, trial, y),
+                "y": jnp.where(accepted, trial + h * pushes * (1 + jnp.abs(trial) if log else trial), y),
                 "missed": jnp.where(accepted, missed, now["missed"]),
                 "count": count,
                 "rejected": ~accepted,

@@ -300,6 +300,8 @@ def advance(
     level: float,
     most: int,
     growth: float,
+    logarithms: bool,
+    pushes: Vector,
     y: Vector,
     missed: Vector,
     position: Vector,
@@ -323,6 +325,10 @@ def advance(
         Evaluations of the velocity after which it gives up.
     growth
         By how much a step may be longer than the one before.
+    logarithms
+        Whether the state holds logarithms.
+    pushes
+        What the state is pushed by, relative to itself (a logarithm: to 1 and itself), per unit of log time.
     y
         The state; overwritten.
     missed
@@ -458,7 +464,7 @@ def advance(
                     records[kept, 2 + row, entry] = dense[row, entry]
             kept += 1
         for entry in range(N):
-            y[entry] = trial[entry]
+            y[entry] = trial[entry] + step * pushes[entry] * (1.0 + abs(trial[entry]) if logarithms else trial[entry])
         if implicit:
             fresh = True
         else:
@@ -483,6 +489,7 @@ def follow(
     levels: Vector,
     most: int,
     growth: float,
+    pushes: Matrix,
     states: Matrix,
     ends: Matrix,
     beside: Matrix,
@@ -492,9 +499,9 @@ def follow(
 
     Parameters
     ----------
-    values, codes, atols, levels
+    values, codes, atols, levels, pushes
         Per member its parameters with constants, codes of its ties (none if no member has any), absolute tolerance,
-        and the loss whose crossing is located or NaN.
+        the loss whose crossing is located or NaN, and what its state is pushed by.
     t_final
         In units of time; ``logarithms`` says that the state holds logarithms.
     states
@@ -541,6 +548,8 @@ def follow(
                 levels[member],
                 most,
                 growth,
+                logarithms,
+                pushes[member],
                 y,
                 missed,
                 position,

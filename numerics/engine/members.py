@@ -13,6 +13,7 @@ import numpy as np
 from ...theory.errors import InputError, IntegrationError
 from ..allocation import CLEAR, Allocation, busiest
 from ..codegen.native import native_system
+from ..disturbance import disturbance
 from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
 from ..integrate import ROUNDING, TIGHTER, TIGHTEST, integrate_silently
@@ -149,10 +150,10 @@ class Task:
     def _together(self, members: Sequence[Member]) -> list[Outcome]:
         flows = _Flows(members, self)
         unwatched = np.full(len(members), np.nan)
-        coarse, *others = (flows.run(self.rtol, unwatched, GROWTH, starts) for starts in flows.compared_starts)
+        coarse, *others = (flows.run(self.rtol, unwatched, starts, checking=True) for starts in flows.compared_starts)
         aims = flows.groups(coarse)
         careful = max(self.rtol / TIGHTER, TIGHTEST)
-        tight = flows.run(careful, flows.levels(coarse, aims), CAREFUL_GROWTH, flows.start)
+        tight = flows.run(careful, flows.levels(coarse, aims), flows.start)
         came = [aim == groups for aim, groups in zip(aims, flows.groups(tight), strict=True)]
         runs = (coarse, *others)
         errors = np.max([tight.errors(run) for run in runs], axis=0)
@@ -251,26 +252,25 @@ class _Flows:
                 for starts, side in zip(self.compared_starts, sides, strict=True):
                     starts[place] = side
 
-    def run(self, rtol: float, levels: FloatArray, growth: float, starts: FloatArray) -> _Ends:
-        chart = replace(self._chart, start=starts)
+    def run(self, rtol: float, levels: FloatArray, starts: FloatArray, checking: bool = False) -> _Ends:
+        chart, growth, pushes = replace(self._chart, start=starts), CAREFUL_GROWTH, np.zeros(starts.shape)
+        if checking:
+            growth, pushes = GROWTH, disturbance(starts)
         atols = np.array([absolute_tolerance(rtol, chart.log, start) for start in starts])
+        tolerances, ways = (rtol, atols, levels, MAX_EVALUATIONS), (growth, pushes)
         if self._task.backend == "jax":
-            weights, reports = batched.follow(
-                chart, self._codes, self._shape, self._task.t_final, rtol, atols, levels, MAX_EVALUATIONS, growth
-            )
+            weights, reports = batched.follow(chart, self._codes, self._shape, self._task.t_final, *tolerances, *ways)
         else:
-            weights, reports = self._by_loops(rtol, atols, levels, growth, starts)
+            weights, reports = self._by_loops(starts, (*tolerances, *ways))
         status, t, loss, start_loss, emergence, beside_loss = reports.T
         ends, beside = weights.reshape(2, len(status), 2, *self._shape)
         return _Ends([int(one) for one in status], t, loss, start_loss, emergence, ends, beside_loss, beside)
 
-    def _by_loops(
-        self, rtol: float, atols: FloatArray, levels: FloatArray, growth: float, starts: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
+    def _by_loops(self, starts: FloatArray, how: tuple[Any, ...]) -> tuple[FloatArray, FloatArray]:
         made, values = self._bound
         states, weights, reports = starts.copy(), np.empty((2, *starts.shape)), np.empty((len(starts), 6))
         made.follow(
-            *(values, self._codes, self._task.t_final, self._chart.log, rtol, atols, levels, MAX_EVALUATIONS, growth),
+            *(values, self._codes, self._task.t_final, self._chart.log, *how),
             *(states, *weights, reports),
         )
         return weights, reports

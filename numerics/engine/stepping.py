@@ -34,6 +34,10 @@ class CompiledSteps:
         t_unit, and the log time of the end.
     growth
         By how much a step may be longer than the one before.
+    logarithms
+        Whether the state holds logarithms.
+    pushes
+        See `headflow.numerics.disturbance`; zeros for none.
     codes
         Of `headflow.numerics.ties.Ties`; empty if nothing is tied.
     """
@@ -48,12 +52,14 @@ class CompiledSteps:
         unit: float,
         end: float,
         growth: float,
+        logarithms: bool,
+        pushes: FloatArray,
         codes: IntArray = NO_CODES,
     ) -> None:
         self._integrator = integrator
         self._values = values
         self._codes = codes
-        self._tolerances, self._growth = (unit, end, rtol, atol), growth
+        self._tolerances, self._ways = (unit, end, rtol, atol), (growth, logarithms, pushes)
         self._y = start.copy()
         self.missed = np.zeros(len(start))
         self._position = np.array([0.0, self._integrator.first_step(rtol, end), np.nan, np.inf])
@@ -83,7 +89,7 @@ class CompiledSteps:
             before, taken = float(self._position[0]), int(self._counts[2])
             with np.errstate(all="ignore"):
                 status = self._integrator.advance(
-                    *(self._values, self._codes, *self._tolerances, np.nan, most, self._growth),
+                    *(self._values, self._codes, *self._tolerances, np.nan, most, *self._ways),
                     *(self._y, self.missed, self._position, self._counts, ends, records),
                 )
             for end, record in zip(ends[: int(self._counts[2]) - taken], records, strict=False):
