@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sympy import Expr, IndexedBase, S, Sum, Symbol
+from sympy import Expr, Indexed, IndexedBase, S, Sum, Symbol
 
 from . import notation as n
 from .indexed import gradient, replace_indexed
@@ -48,8 +48,14 @@ def in_task_coordinates(expression: Expr) -> Expr:
     )
 
 
-def mean_over_regressor(expression: Expr) -> Expr:
-    """E over β_i ~ N(0, (λ_i/D) Id) of a quadratic in its coordinates: the value at 0 and half the Laplacian's."""
-    entry, zero = regressor[coordinate, n.i], {regressor: lambda *_: S.Zero}
+def mean_over(expression: Expr, entry: Indexed, variance: Expr, upper: Expr) -> Expr:
+    """E over independent centred normal entries of a quadratic: its value at 0 and half of Σ variance · ∂²."""
+    (index, *_) = entry.indices
+    zero = {entry.base: lambda *_: S.Zero}
     curvature = replace_indexed(gradient(gradient(expression, entry), entry), zero)
-    return replace_indexed(expression, zero) + n.signal_power[n.i] / dimension * over_coordinates(curvature) / 2
+    return replace_indexed(expression, zero) + Sum(variance * curvature / 2, (index, 1, upper))
+
+
+def mean_over_regressor(expression: Expr) -> Expr:
+    """E over β_i ~ N(0, (λ_i/D) Id) of a quadratic in its coordinates."""
+    return mean_over(expression, regressor[coordinate, n.i], n.signal_power[n.i] / dimension, dimension)

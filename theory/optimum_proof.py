@@ -17,15 +17,12 @@ from sympy import (
     Le,
     Lt,
     Matrix,
-    Poly,
     S,
     Symbol,
     cancel,
-    combsimp,
     diff,
     exp,
     expand,
-    factorial,
     limit,
     ones,
     simplify,
@@ -37,6 +34,7 @@ from . import notation as n
 from .derivation import Derivation, Recorder
 from .indexed import contract_inverse, difference_is_zero, replace_indexed, rule, substitute
 from .loss import population_loss
+from .series import has_nonnegative_coefficients, sinh_over_argument_rises
 
 # How much of task i's regressor the heads can express: x_i = d_i ω_iᵀ C⁻¹ ω_i.
 expressed = IndexedBase("x", nonnegative=True)
@@ -105,24 +103,9 @@ def _linear_part(record: Recorder) -> None:
 
 
 def _is_positive_series(relation: Ge) -> bool:
-    """Whether e^g less a polynomial, in C_hk and G_hk, has non-negative Taylor coefficients, of every order.
-
-    Those of e^g are a_n = 1/n!, the solution of (n + 1) a_{n+1} = a_n with a_0 = 1 (the function is its own slope).
-    """
-    order = Symbol("n", integer=True, nonnegative=True)
-    coefficient = 1 / factorial(order)
-    recursion = combsimp((order + 1) * coefficient.subs(order, order + 1) - coefficient)
+    """Whether e^g less a polynomial, in C_hk and G_hk, has non-negative Taylor coefficients, of every order."""
     series = relation.lhs.xreplace({n.interaction[n.h, n.k]: exp(_g), gram[n.h, n.k]: _g})
-    taken = Poly(expand(exp(_g) - series), _g)
-    rest = [coefficient.subs(order, place) - taken.coeff_monomial(_g**place) for place in range(taken.degree() + 1)]
-    return (
-        isinstance(relation, Ge)
-        and relation.rhs == 0
-        and recursion == 0
-        and coefficient.subs(order, 0) == 1
-        and bool(coefficient.is_positive)
-        and all(entry >= 0 for entry in rest)
-    )
+    return isinstance(relation, Ge) and relation.rhs == 0 and has_nonnegative_coefficients(series, _g)
 
 
 def _is_bound_of_share(relation: Le) -> bool:
@@ -284,7 +267,7 @@ def _tightness(record: Recorder) -> None:
         "lengths 1 and 0, rotations of two orthogonal rows, of squared lengths a ≥ x_i ≥ b, fix one length after the "
         "other; the rest of the two stays orthogonal to the rows that are left.",
         check=lambda *lines: (
-            all(cancel(told - rotated) == 0 for told, rotated in lines) and _is_rotation(along, longer, shorter)
+            all(cancel(told - rotated) == 0 for told, rotated in lines) and is_rotation(along, longer, shorter)
         ),
         theorem=SCHUR_HORN,
     )
@@ -332,7 +315,7 @@ def _is_rank_of_limit(rank: Expr) -> bool:
     )
 
 
-def _is_rotation(cosine: Expr, longer: Symbol, shorter: Symbol) -> bool:
+def is_rotation(cosine: Expr, longer: Symbol, shorter: Symbol) -> bool:
     """Whether cos² lies in [0, 1] for a > x ≥ b: at x = b + t, a = b + t + u it and its rest are not negative."""
     over, under = Symbol("over", positive=True), Symbol("under", nonnegative=True)
     inside = cosine.subs({longer: shorter + over + under, expressed[n.i]: shorter + under}, simultaneous=True)
@@ -340,18 +323,11 @@ def _is_rotation(cosine: Expr, longer: Symbol, shorter: Symbol) -> bool:
 
 
 def _is_strict(relation: Lt) -> bool:
-    """At s = −p, q = p the trace of two heads is p/sinh p, and sinh p/p = Σ p^2n/(2n + 1)! > 1."""
-    order = Symbol("n", integer=True, positive=True)
-    opposite = exp(_g) - exp(-_g)
-    odd = [diff(opposite, _g, place).subs(_g, 0) / 2 for place in range(4)]
+    """At s = −p, q = p the trace of two heads is p/sinh p, below 1."""
     gram2 = Matrix([[_p, -_p], [-_p, _p]])
-    inner = gram2.applyfunc(exp)
-    trace = simplify((inner.inv() * gram2).trace() * (exp(_p) - exp(-_p)) / (2 * _p))
-    return (
-        isinstance(relation, Lt)
-        and relation == Lt(n.over_tasks(expressed[n.i]), n.n_heads - 1)
-        and simplify(diff(opposite, _g, 2) - opposite) == 0
-        and odd == [0, 1, 0, 1]
-        and bool((1 / factorial(2 * order + 1)).is_positive)
-        and trace == 1
+    trace = (gram2.applyfunc(exp).inv() * gram2).trace()
+    return bool(
+        relation == Lt(n.over_tasks(expressed[n.i]), n.n_heads - 1)
+        and simplify(trace * (exp(_p) - exp(-_p)) / (2 * _p)) == 1
+        and sinh_over_argument_rises()
     )

@@ -13,6 +13,7 @@ from sympy import (
     Dummy,
     Expr,
     Indexed,
+    KroneckerDelta,
     Poly,
     S,
     Sum,
@@ -32,6 +33,7 @@ from sympy import (
 
 from . import notation as n
 from .indexed import substitute
+from .indexed.nodes import bounds, close_sum, rebuild
 from .indexed.normal import terms
 
 
@@ -130,3 +132,15 @@ def summand(total: Expr) -> Expr:
         body = substitute(term.body(), {index: n.i})
         parts.append(term.coefficient * (Sum(body, *((b, 1, upper) for b, upper in rest)) if rest else body))
     return sum(parts, S.Zero)
+
+
+def of_one_task(expression: Expr) -> Expr:
+    """The expression for I = 1: sums over tasks are their one term."""
+    if isinstance(expression, Sum):
+        pairs = bounds(expression)
+        first = {index: S.One for index, upper in pairs if upper == n.n_tasks}
+        body = of_one_task(substitute(expression.function, first))
+        return close_sum(body, tuple(pair for pair in pairs if pair[1] != n.n_tasks))
+    if isinstance(expression, Indexed | KroneckerDelta) or not expression.args:
+        return expression
+    return rebuild(expression, [of_one_task(argument) for argument in expression.args])

@@ -13,7 +13,7 @@ from sympy import IndexedBase, exp
 
 from . import notation as n
 from .derivation import Derivation, Recorder
-from .indexed import Definition, difference_is_zero, inline, replace_indexed
+from .indexed import Definition, difference_is_zero, replace_indexed, rule
 from .loss import population_loss
 
 head_scale = IndexedBase("D", positive=True)
@@ -48,16 +48,18 @@ def shift_covariance() -> ShiftCovariance:
         "scale and difference of heads",
         ((interaction.head, factors), *((item.head, item.body) for item in (scale, difference))),
         "2 ω^h ω^k = (ω^h)² + (ω^k)² − (ω^h − ω^k)² in the exponent.",
-        check=lambda: difference_is_zero(inline(factors, (scale, difference)), interaction.body),
+        check=lambda whole, *parts: difference_is_zero(
+            replace_indexed(whole[1], {told[0].base: rule(*told) for told in parts}), interaction.body
+        ),
     )
     variance = n.over_heads(scaled_mu[i, h] * head_difference[h, k] * scaled_mu[i, k], h, k)
     record(
         "variance in scaled weights",
         (n.over_heads(n.mu[i, h] * n.interaction[h, k] * n.mu[i, k], h, k), variance),
         "ν_i^h = D_h μ_i^h: the variance of the output is a form in differences of heads.",
-        check=lambda: difference_is_zero(
-            replace_indexed(variance, {scaled_mu: lambda task, head: head_scale[head] * n.mu[task, head]}),
-            n.over_heads(n.mu[i, h] * factors * n.mu[i, k], h, k),
+        check=lambda line: difference_is_zero(
+            replace_indexed(line[1], {scaled_mu: lambda task, head: head_scale[head] * n.mu[task, head]}),
+            replace_indexed(line[0], {n.interaction: rule(interaction.head, factors)}),
         ),
     )
     moved = {n.omega: lambda task, head: n.omega[task, head] + shift[task]}
@@ -67,9 +69,12 @@ def shift_covariance() -> ShiftCovariance:
         "common shift of all heads",
         (_shifted[h, k], gain * interaction.head * gain_k),
         "ω_j^h + s_j for every head: E stays, and each head gets a factor.",
-        check=lambda: (
+        check=lambda line: (
             difference_is_zero(replace_indexed(difference.body, moved), difference.body)
-            and difference_is_zero(replace_indexed(interaction.body, moved), gain * interaction.body * gain_k)
+            and difference_is_zero(
+                replace_indexed(interaction.body, moved),
+                replace_indexed(line[1], {n.interaction: rule(interaction.head, interaction.body)}),
+            )
         ),
     )
     return ShiftCovariance(scale, difference, record.freeze())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Expr, IndexedBase, KroneckerDelta, Symbol, exp, sympify
+from sympy import Expr, IndexedBase, KroneckerDelta, Symbol, exp, limit, oo, sympify
 
 from .. import notation as n
 from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, require, to_float
@@ -68,37 +68,43 @@ class ContextShift:
 def context_shift() -> ContextShift:
     """``Σ_i λ_i [(1 − s_i)² + e (φ_i d_i/L′) s_i²]`` with ``s_i = 1/(1 + e c_i)``, c_i at the training length L."""
     i = n.i
-    limit = task_allocation_limit()
+    allocation = task_allocation_limit()
     record = Recorder("Context-length shift")
-    record.include(limit.derivation)
-    gain = plain_symbols(limit.mu.expression * limit.omega.expression).factored()
-    record("trained gain", (own_gain[i], gain), "s_i = μ_i ω_i of the limit at the training length L.")
+    record.include(allocation.derivation)
+    gain = plain_symbols(allocation.mu.expression * allocation.omega.expression).factored()
+    record(
+        "trained gain",
+        (own_gain[i], gain),
+        "s_i = μ_i ω_i of the limit at the training length L; where μ is stationary, the loss is Σ_i λ_i (1 − s_i).",
+        check=lambda line: difference_is_zero(n.signal_power[i] * (1 - line[1]), summand(allocation.loss.expression)),
+    )
     at_used = _loss_at_weights(used_length)
     task, in_gain = _task_in_gain(gain), n.over_tasks(_task_in_gain(own_gain[i]))
     record(
         "shifted loss",
         (shifted_loss, in_gain),
         "The leading loss at L′ with the weights of L: only the variance φ_i/L′ knows the new length.",
-        check=lambda: difference_is_zero(plain_symbols(at_used).factored(), task),
+        check=lambda line: difference_is_zero(
+            _open_c(at_used), _open_c(summand(line[1]).xreplace({own_gain[i]: gain}))
+        ),
     )
     record(
         "no shift",
-        (shifted_loss, limit.loss.expression),
+        (shifted_loss, allocation.loss.expression),
         "At L′ = L it is the limit's own loss.",
-        check=lambda: difference_is_zero(_with_length(task), summand(limit.loss.expression)),
+        check=lambda line: difference_is_zero(_with_length(task), summand(line[1])),
     )
     length = n.context_length
     cost = exp(1) * n.noise_factor[i] * n.dims[i]
-    retrained = cost / (used_length + cost)
     best = used_length / (used_length + cost)
     excess = n.signal_power[i] * (1 + cost / used_length) * (length / (length + cost) - best) ** 2
     record(
         "excess of the shift",
         (shifted_loss - retrained_loss, n.over_tasks(excess)),
         "Above the limit of weights trained at L′: squares, zero only at L′ = L.",
-        check=lambda: difference_is_zero(
-            plain_symbols(_open_c(task)).factored(),
-            plain_symbols(n.signal_power[i] * retrained + excess).factored(),
+        check=lambda line: (
+            line[0] == shifted_loss - retrained_loss
+            and difference_is_zero(_open_c(task) - _retrained(), summand(line[1]))
         ),
     )
     plateau = plain_symbols(_for_long_contexts(task)).factored()
@@ -107,6 +113,7 @@ def context_shift() -> ContextShift:
         "plateau of the shift",
         (plateau_symbol, total),
         "L′ → ∞: the variance is gone, the shrinkage learned at L stays.",
+        check=lambda line: difference_is_zero(summand(line[1]), _limit_of(task)),
     )
     derivation = record.freeze()
     form = ClosedForm("the plateau at long contexts", plateau_symbol, total, derivation, (ENOUGH_HEADS,))
@@ -133,6 +140,18 @@ def _loss_at_weights(length: Symbol) -> Expr:
 def _open_c(expression: Expr) -> Expr:
     """c_i = φ_i d_i/L, at the training length."""
     return expression.xreplace({n.noise_to_context[n.i]: n.noise_factor[n.i] * n.dims[n.i] / n.context_length})
+
+
+def _retrained() -> Expr:
+    """Task i's loss at the limit of weights trained at L′."""
+    trained = _open_c(summand(task_allocation_limit().loss.expression))
+    return substitute(trained, {n.context_length: used_length})
+
+
+def _limit_of(task: Expr) -> Expr:
+    """What a task's loss tends to as L′ → ∞, by SymPy."""
+    plain = plain_symbols(task)
+    return plain.restored(limit(plain.expression, used_length, oo))
 
 
 def _with_length(expression: Expr) -> Expr:

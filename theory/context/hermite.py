@@ -19,6 +19,7 @@ from sympy import (
     S,
     Symbol,
     cancel,
+    combsimp,
     diff,
     exp,
     expand,
@@ -26,6 +27,7 @@ from sympy import (
     factorial2,
     hermite_prob,
     log,
+    simplify,
     solve,
 )
 
@@ -98,17 +100,25 @@ def hermite_transfer() -> HermiteTransfer:
         "transfer loss",
         (transfer_loss, shown.xreplace({strength: gain})),
         "E(He_k(t) − S_k t^k)²/k!: heads give Σ_h μ_h ω_h^k t^k = S_k t^k, t = ⟨β, x_q⟩ standard normal.",
-        check=lambda: cancel(loss - shown) == 0,
+        check=lambda line: cancel(loss - line[1].xreplace({gain: strength})) == 0,
     )
     _antipodal(record)
     best = only(solve(diff(shown, strength), strength), gain)
-    record("best gain", (gain, best), "The minimum of that quadratic.")
+    record(
+        "best gain",
+        (gain, best),
+        "The minimum of that quadratic.",
+        check=lambda line: (
+            cancel(diff(shown, strength).subs(strength, line[1])) == 0
+            and cancel(diff(shown, strength, 2) / 2 - power / square) == 0
+        ),
+    )
     least = cancel(shown.xreplace({strength: best}))
     record(
         "transfer bound",
         (transfer_infimum, least),
         "Positive for k ≥ 2, as (2k−1)!! > k! (1/3 at k = 2, 3/5 at k = 3): no number of heads removes it.",
-        check=lambda: all(least.xreplace({degree: Integer(k)}).doit() > 0 for k in range(2, DEGREES + 1)),
+        check=lambda line: cancel(line[1] - shown.subs(strength, best)) == 0 and _is_below_one(1 - line[1]),
     )
     return HermiteTransfer(shown.xreplace({strength: gain}), best, least, record.freeze())
 
@@ -119,10 +129,11 @@ def _tilted_hermite(record: Recorder) -> None:
     record(
         "Hermite generating function",
         generating,
-        "He_k(t) is its coefficient of u^k/k!.",
-        check=lambda: all(
-            expand(diff(generating, argument, k).subs(argument, 0) - hermite_prob(k, projection)) == 0
-            for k in range(DEGREES)
+        "He_k(t) is its coefficient of u^k/k!: they are 1 at k = 0, and He_{k+1} = t He_k − k He_{k−1}.",
+        check=lambda line: (
+            line.subs(argument, 0) == hermite_prob(0, projection)
+            and expand(diff(line, argument).subs(argument, 0)) == hermite_prob(1, projection)
+            and simplify(diff(line, argument) - (projection - argument) * line) == 0
         ),
     )
     products = {("a", "a"): Symbol("A", positive=True), ("a", "beta"): tilt_overlap, ("beta", "beta"): S.One}
@@ -135,13 +146,40 @@ def _tilted_hermite(record: Recorder) -> None:
         "tilted generating function",
         (expectation(generating), exp(exponent)),
         "Under N(a, Id), with m = ⟨β, a⟩ and |β| = 1: the tilted moment generating function of ⟨β, x⟩.",
-        check=lambda: exponent.coeff(argument, 2) == 0,
+        check=lambda line: (
+            line[0] == expectation(generating)
+            and expand(log(line[1]).expand(force=True) - _cumulants(log_moment(argument)) + argument**2 / 2) == 0
+        ),
     )
     tilted = _coefficient(exponent.coeff(argument, 1), 1, degree)
     record(
         "tilted Hermite polynomial",
         (expectation(hermite_target), tilted),
         "Its coefficient of u^k/k!: a head sees the bare power, so Σ_h μ_h ⟨β, a_h⟩^k = S_k t^k with a_h = ω_h x_q.",
+        # e^{um} solves ∂_u f = m f, f = 1 at u = 0: its coefficients c_k solve c_{k+1} = m c_k, c_0 = 1.
+        check=lambda line: (
+            simplify(line[1].subs(degree, degree + 1) - exponent.coeff(argument, 1) * line[1]) == 0
+            and line[1].subs(degree, 0) == 1
+            and expand(exponent - argument * exponent.coeff(argument, 1)) == 0
+        ),
+    )
+
+
+def _cumulants(log_moment: Expr) -> Expr:
+    """A normal variable's: the mean and half the variance are the slopes of the logarithm at zero."""
+    mean, spread = (diff(log_moment, argument, order).subs(argument, 0) for order in (1, 2))
+    return argument * mean + argument**2 * spread / 2
+
+
+def _is_below_one(ratio: Expr) -> bool:
+    """k!/(2k − 1)!! is 1 at k = 1, and each further k multiplies it by (k + 1)/(2k + 1) < 1."""
+    k = Symbol("k", integer=True, positive=True)
+    growth = (k + 1) / (2 * k + 1)
+    return bool(
+        all(ratio.subs(degree, order).doit() == factorial(order) / factorial2(2 * order - 1) for order in _TRIED)
+        and ratio.has(factorial(degree), factorial2(2 * degree - 1))
+        and cancel(1 - growth - k / (2 * k + 1)) == 0
+        and (k / (2 * k + 1)).is_positive
     )
 
 
@@ -162,7 +200,8 @@ def _second_moments(record: Recorder) -> tuple[Expr, Expr, Expr]:
         "Hermite norm",
         (expectation(hermite_target**2), square),
         "E e^{ut − u²/2} e^{vt − v²/2} = e^{uv}: the coefficient of u^k v^k/(k!)².",
-        check=lambda: both == argument * other,
+        # e^{uv} solves ∂_u f = v f: with N_k the coefficient of (uv)^k/(k!)², N_{k+1} = (k + 1) N_k and N_0 = 1.
+        check=lambda line: both == argument * other and _is_factorial(line[1]),
     )
     # e^{uv + v²/2}: the coefficient of u^k/k! is v^k e^{v²/2}, and of that the one of v^k/k!.
     by_power = _coefficient(mixed.coeff(argument, 1), 1, degree)
@@ -171,7 +210,11 @@ def _second_moments(record: Recorder) -> tuple[Expr, Expr, Expr]:
         "Hermite and power",
         (expectation(hermite_target * projection**degree), cross),
         "E e^{ut − u²/2} e^{vt} = e^{uv + v²/2}: of u^k/k! the coefficient is v^k e^{v²/2}, whose first power is v^k.",
-        check=lambda: all(_normal_mean(hermite_prob(k, projection) * projection**k) == factorial(k) for k in _TRIED),
+        check=lambda line: (
+            expand(mixed - argument * other - other**2 / 2) == 0
+            and _is_factorial(line[1])
+            and all(_normal_mean(hermite_prob(k, projection) * projection**k) == factorial(k) for k in _TRIED)
+        ),
     )
     power = _coefficient(mixed.coeff(other, 2), 2, degree)
     double = factorial2(2 * degree - 1)
@@ -179,12 +222,23 @@ def _second_moments(record: Recorder) -> tuple[Expr, Expr, Expr]:
         "Gaussian moment",
         (expectation(projection ** (2 * degree)), double),
         "The coefficient of v^{2k}/(2k)! in e^{v²/2}, (2k)!/(2^k k!) = (2k−1)!!.",
-        check=lambda: all((power / double).xreplace({degree: Integer(k)}).doit() == 1 for k in _TRIED),
+        # By parts M_{k+1} = (2k + 1) M_k, M_0 = 1, which is what (2k − 1)!! says.
+        check=lambda line: (
+            combsimp(power.subs(degree, degree + 1) / power) == 2 * degree + 1
+            and power.subs(degree, 0) == 1
+            and line[1].has(factorial2(2 * degree - 1))
+            and all((power / line[1]).xreplace({degree: Integer(k)}).doit() == 1 for k in _TRIED)
+        ),
     )
     return cross, square, double
 
 
 _TRIED = range(1, DEGREES + 1)
+
+
+def _is_factorial(sequence: Expr) -> bool:
+    """Whether a sequence in k is 1 at 0 and multiplies by k + 1."""
+    return bool(combsimp(sequence.subs(degree, degree + 1) / sequence) == degree + 1 and sequence.subs(degree, 0) == 1)
 
 
 def _normal_mean(polynomial: Expr) -> Expr:
@@ -212,5 +266,8 @@ def _antipodal(record: Recorder) -> None:
         "antipodal pair",
         Eq(IndexedBase("S", real=True)[2 * half], 0),
         "Heads at ±ω with ±μ: S_k = μ ω^k − μ (−ω)^k vanishes for even k = 2n, so the loss stays at 1.",
-        check=lambda: expand(mu * omega ** (2 * half) - mu * (-omega) ** (2 * half)) == 0,
+        check=lambda relation: (
+            relation == Eq(IndexedBase("S", real=True)[2 * half], 0)
+            and expand(mu * omega ** (2 * half) - mu * (-omega) ** (2 * half)) == 0
+        ),
     )

@@ -14,6 +14,7 @@ from sympy import (
     Expr,
     Function,
     IndexedBase,
+    KroneckerDelta,
     S,
     Sum,
     Symbol,
@@ -25,16 +26,28 @@ from .. import notation as n
 from ..attention import expectation, score, token_output
 from ..derivation import Derivation, Recorder
 from ..gaussian import moment_generating_function
+from ..grounds import DEFINITION
 from ..indexed import (
     Definition,
     difference_is_zero,
     inline,
     normalise,
     replace_indexed,
+    rule,
     substitute,
 )
 from ..indexed.monomial import Term, to_expression
 from ..indexed.normal import terms
+from ..inner_products import (
+    coordinate,
+    dimension,
+    mean_over,
+    mean_over_regressor,
+    over_coordinates,
+    query,
+    regressor,
+)
+from ..loss import PARAMETERS
 
 variance = Function("Var")
 effective = IndexedBase("A", real=True)
@@ -69,6 +82,7 @@ def linear_attention_loss() -> LinearAttentionLoss:
         "linear risk given query and regressor",
         risk,
         "Squared error of the mean, and the variance of an average of L independent tokens: nothing is left out.",
+        check=lambda line: difference_is_zero(line, _error_of_an_average(mean, spread, n.beta_query[i])),
     )
     opened = replace_indexed(
         risk,
@@ -83,6 +97,7 @@ def linear_attention_loss() -> LinearAttentionLoss:
         "average over regressor and query",
         in_noise,
         "a_i = Σ_j A_ij x_q^{(j)}; E⟨β_i, x_q⟩² = E|β_i|² = λ_i and E|x_q^{(j)}|² = d_j; σ² = λ_i (φ_i − 1).",
+        check=lambda line: difference_is_zero(inline(line, PARAMETERS[:1]), _mean_over_regressor_and_query(risk)),
     )
     own = effective[i, i]
     task = n.signal_power[i] * (
@@ -93,9 +108,33 @@ def linear_attention_loss() -> LinearAttentionLoss:
         "linear loss",
         (linear_loss_symbol, total),
         "Summed over tasks; exact for every d and L.",
-        check=lambda: difference_is_zero(task, in_noise),
+        check=lambda line: difference_is_zero(line[1], n.over_tasks(in_noise)),
     )
     return LinearAttentionLoss(total, task, (EFFECTIVE,), record.freeze())
+
+
+def _error_of_an_average(mean: Expr, spread: Expr, target: Expr) -> Expr:
+    """E of the squared distance of an average of L independent numbers to a target: written out in pairs of tokens."""
+    l, m, length = n.index("l"), n.index("m"), n.context_length
+    pairs = Sum(mean**2 + KroneckerDelta(l, m) * spread, (l, 1, length), (m, 1, length)) / length**2
+    return pairs - 2 * target * Sum(mean, (l, 1, length)) / length + target**2
+
+
+def _mean_over_regressor_and_query(risk: Expr) -> Expr:
+    """The risk of task i in the coordinates of β_i and x_q, averaged by its curvature in them."""
+    i, j, e = n.i, n.j, coordinate
+    written = replace_indexed(
+        risk,
+        {
+            n.beta_head: lambda task, _: over_coordinates(regressor[e, task] * effective[task, task] * query[e, task]),
+            n.beta_query: lambda task: over_coordinates(regressor[e, task] * query[e, task]),
+            n.beta_beta: lambda task: over_coordinates(regressor[e, task] ** 2),
+            # E|x_q^{(j)}|² is d_j, as the average over the coordinates of task i shows below.
+            effective_norm: lambda task: n.over_tasks(effective[task, j] ** 2 * n.dims[j], j),
+        },
+    )
+    averaged = mean_over(mean_over_regressor(written), query[e, i], S.One, dimension)
+    return substitute(normalise(averaged), {dimension: n.dims[i]})
 
 
 def _only_the_product(record: Recorder) -> None:
@@ -103,14 +142,21 @@ def _only_the_product(record: Recorder) -> None:
     i, j, h, length = n.i, n.j, n.h, n.context_length
     l = n.index("l")
     output = n.over_heads(n.mu[i, h] * Sum(score[l, h] * token_output[l, i], (l, 1, length)) / length)
-    record("linear head", (prediction[i], output), "The model: each head averages score times label over the context.")
+    record(
+        "linear head",
+        (prediction[i], output),
+        "The model: each head averages score times label over the context.",
+        scope=DEFINITION,
+    )
     scores = n.over_tasks(n.omega[j, h] * overlap[l, j], j)
     through = n.over_tasks(effective[i, j] * overlap[l, j], j)
     record(
         "effective matrix",
         (EFFECTIVE.head, EFFECTIVE.body),
         "s_l^h = Σ_j ω_j^h X_lj, X_lj the overlap of token and query in task j: heads enter by A alone, of rank ≤ H.",
-        check=lambda: difference_is_zero(n.over_heads(n.mu[i, h] * scores), inline(through, (EFFECTIVE,))),
+        check=lambda line: difference_is_zero(
+            n.over_heads(n.mu[i, h] * scores), replace_indexed(through, {effective: rule(*line)})
+        ),
     )
 
 
@@ -133,8 +179,13 @@ def output_moments_of_a_token(record: Recorder) -> tuple[Expr, Expr]:
     record(
         "moments of one token",
         ((expectation(one), mean), (variance(one), spread)),
-        "Derivatives of E e^{t s + u y}, s = ⟨a_i, x⟩ and y = ⟨β_i, x⟩ + ε (Isserlis).",
-        check=lambda: difference_is_zero(spread, _by_pairings(products)),
+        "Derivatives of E e^{t s + u y}, s = ⟨a_i, x⟩ and y = ⟨β_i, x⟩ + ε; the same by pairings.",
+        check=lambda first, second: (
+            difference_is_zero(first[1], products["a", "beta"])
+            and difference_is_zero(second[1], _by_pairings(products))
+            and (first[0], second[0]) == (expectation(one), variance(one))
+        ),
+        theorem="Isserlis' theorem",
     )
     return mean, spread
 

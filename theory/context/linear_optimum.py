@@ -19,7 +19,6 @@ from sympy import (
     Le,
     Min,
     Poly,
-    Rational,
     S,
     Symbol,
     cancel,
@@ -27,11 +26,12 @@ from sympy import (
     factor,
     limit,
     oo,
-    simplify,
+    sqrt,
+    symbols,
 )
+from sympy.core.relational import Relational
 
 from .. import notation as n
-from ..approaching_weights import projector_frame
 from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, parameters_of, to_float
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
@@ -44,11 +44,12 @@ from ..indexed import (
     inline,
     normalise,
     replace_indexed,
+    rule,
     substitute,
     unroll,
 )
-from ..optimum import eliminate_mu, head_budget
-from ..optimum_proof import expressed, gram
+from ..optimum import eliminate_mu, multi_head_optimum
+from ..optimum_proof import SCHUR_HORN, expressed, gram, is_rotation
 from ..printing import aligned_latex, aligned_text
 from ..scalars import plain_symbols, positive_solution, summand
 from ..water_filling import WaterFilling, water_filling
@@ -126,7 +127,12 @@ def linear_attention_optimum() -> LinearAttentionOptimum:
         "linear optimum",
         ((linear_infimum, objective), (n.over_tasks(expressed[n.i]), Min(n.n_heads, n.n_tasks))),
         "Each term decreases and is convex in x_i; attained at ω = D^{−1/2}V with V the frame of the projector.",
-        check=lambda: _decreasing_and_convex(objective),
+        check=lambda whole, used: (
+            whole[1] == objective
+            and _decreasing_and_convex(objective)
+            and used == (n.over_tasks(expressed[n.i]), Min(n.n_heads, n.n_tasks))
+        ),
+        theorem="the conditions of Karush, Kuhn and Tucker",
     )
     filling = _as_water_filling(record, objective)
     full = n.over_tasks(_task_at(objective, S.One))
@@ -135,7 +141,7 @@ def linear_attention_optimum() -> LinearAttentionOptimum:
         "enough linear heads",
         (linear_infimum, full),
         "H ≥ I: every share is 1. For one task this is its optimum with any number of heads.",
-        check=lambda: difference_is_zero(full, _least_separate(separate)),
+        check=lambda line: difference_is_zero(line[1], _least_separate(separate)),
     )
     leading = n.over_tasks(_limit(summand(objective), n.context_length))
     record(
@@ -143,26 +149,31 @@ def linear_attention_optimum() -> LinearAttentionOptimum:
         ((linear_infimum, leading), (n.over_tasks(expressed[n.i]), Min(n.n_heads, n.n_tasks))),
         "L → ∞ at fixed c_i: the softmax objective with R = min(H, I), which is R_{H+1} of softmax attention. H linear "
         "heads equal H + 1 softmax heads: normalisation costs one head.",
-        check=lambda: (
-            difference_is_zero(leading, eliminate_mu().loss)
-            and all(head_budget(heads + 1) == heads for heads in range(1, 9))
+        check=lambda whole, used: (
+            difference_is_zero(whole[1], eliminate_mu().loss)
+            and used == (n.over_tasks(expressed[n.i]), Min(n.n_heads, n.n_tasks))
+            and multi_head_optimum().budget.args[1][0].subs(n.n_heads, n.n_heads + 1) == n.n_heads
         ),
     )
     share = Min(1, n.n_heads / n.n_tasks)
     power, cost = Symbol("lambda", positive=True), Symbol("c", positive=True)
     per_task = plain_symbols(summand(leading))
-    equal = per_task.expression.xreplace(
-        {
-            per_task.symbol(expressed[n.i]): share,
-            per_task.symbol(n.signal_power[n.i]): power,
-            per_task.symbol(n.noise_to_context[n.i]): cost,
-        }
-    )
-    homogeneous = n.n_tasks * equal
+
+    def at_equal(own_share: Expr) -> Expr:
+        """A task's part of the loss at common λ and c."""
+        values = {expressed: own_share, n.signal_power: power, n.noise_to_context: cost}
+        return per_task.expression.xreplace({per_task.symbol(base[n.i]): value for base, value in values.items()})
+
+    homogeneous = n.n_tasks * at_equal(share)
     record(
         "equal tasks",
         (linear_infimum, homogeneous),
         "Equal λ and c: by convexity and symmetry all shares are min(1, H/I).",
+        check=lambda line: (
+            difference_is_zero(line[1].xreplace({share: expressed[n.i]}), n.n_tasks * at_equal(expressed[n.i]))
+            and n.n_tasks * share.subs(n.n_heads, n.n_tasks / 2) == n.n_tasks / 2
+            and share.subs(n.n_heads, 2 * n.n_tasks) == 1
+        ),
     )
     derivation = record.freeze()
     enough = ClosedForm("the optimum of linear attention", linear_infimum, full, derivation, (ENOUGH_HEADS,))
@@ -181,7 +192,7 @@ def _separate_tasks(record: Recorder) -> Expr:
         "separate tasks",
         (linear_loss_symbol, n.over_tasks(shrink)),
         "A_ij = s_i δ_ij: each task on its own (always so for one task).",
-        check=lambda: difference_is_zero(task, shrink),
+        check=lambda line: difference_is_zero(line[1], n.over_tasks(task)),
     )
     return n.over_tasks(shrink)
 
@@ -203,15 +214,22 @@ def _without_mu(record: Recorder) -> Expr:
         "linear loss in the gram matrix",
         task,
         "A put in; Σ_j d_j ω_j^h ω_j^k = G_hk, r_i = 1 − A_ii: a positive definite quadratic in μ_i.",
-        check=lambda: difference_is_zero(
-            inline(task, (_RESIDUAL, GRAM)), inline(linear_attention_loss().task, (EFFECTIVE,))
+        check=lambda line: difference_is_zero(
+            inline(line, (_RESIDUAL, GRAM)), inline(linear_attention_loss().task, (EFFECTIVE,))
         ),
     )
     by_mu = gradient(task, n.mu[i, h], (_RESIDUAL,))
     aim = n.index("l")
     resolved = contract_inverse(n.over_heads(gram_inverse[aim, h] * by_mu), gram, gram_inverse)
     best = normalise(substitute(positive_solution(resolved, n.mu[i, aim]), {aim: h}))
-    record("best mu of linear heads", (n.mu[i, h], best), "Stationarity in μ times G⁻¹, solved for μ_i^h.")
+    record(
+        "best mu of linear heads",
+        (n.mu[i, h], best),
+        "Stationarity in μ times G⁻¹, solved for μ_i^h.",
+        check=lambda line: difference_is_zero(
+            contract_inverse(replace_indexed(by_mu, {n.mu: rule(*line)}), gram, gram_inverse), S.Zero
+        ),
+    )
     quadratic = IndexedBase("quadratic", nonnegative=True)
     body = n.over_heads(n.omega[i, h] * gram_inverse[h, k] * n.omega[i, k], h, k)
 
@@ -229,7 +247,7 @@ def _without_mu(record: Recorder) -> Expr:
         "linear loss without mu",
         (linear_loss_symbol, n.over_tasks(shown)),
         "Inserted, with x_i = d_i ω_iᵀ G⁻¹ ω_i and c_i = φ_i d_i/L.",
-        check=lambda: difference_is_zero(least, shown),
+        check=lambda line: difference_is_zero(least, summand(line[1])),
     )
     return n.over_tasks(shown)
 
@@ -254,58 +272,65 @@ def _shares(record: Recorder) -> None:
     i, j, h, k = n.i, n.j, n.h, n.k
     m = n.index("m")
 
-    def entry(first: Symbol, second: Symbol, a: Symbol, b: Symbol) -> Expr:
-        """P_ij √(d_j/d_i), similar to the projector: its diagonal is x."""
-        return n.dims[second] * n.over_heads(n.omega[first, a] * gram_inverse[a, b] * n.omega[second, b], a, b)
+    def entry(first: Expr, second: Expr) -> Expr:
+        form = n.over_heads(n.omega[first, h] * gram_inverse[h, k] * n.omega[second, k], h, k)
+        return sqrt(n.dims[first]) * sqrt(n.dims[second]) * form
 
-    a, b = n.index("p"), n.index("h1")
-    squared = n.over_tasks(entry(i, j, h, k) * entry(j, m, a, b), j)
+    share_body = n.dims[i] * n.over_heads(n.omega[i, h] * gram_inverse[h, k] * n.omega[i, k], h, k)
+
+    def put_in(expression: Expr) -> Expr:
+        """P by its entries, Σ_j d_j ω_j ω_jᵀ folded into G and G⁻¹G into deltas."""
+        return _contracted(replace_indexed(expression, {projector: entry}))
+
     record(
         "projector",
         ((expressed[i], projector[i, i]), (n.over_tasks(projector[i, j] * projector[j, m], j), projector[i, m])),
         "P_ij = √(d_i d_j) ω_iᵀ G⁻¹ ω_j is symmetric and P² = P, since Σ_j d_j ω_j ω_jᵀ = G.",
-        check=lambda: difference_is_zero(_contracted(squared), entry(i, m, h, k)),
+        check=lambda share, idempotent: (
+            difference_is_zero(put_in(idempotent[0]), put_in(idempotent[1]))
+            and difference_is_zero(put_in(share[1]), share_body)
+        ),
     )
+    squared_share = expressed[i] - expressed[i] ** 2  # Σ_j P_ij² − P_ii²
     record(
         "linear share at most one",
         (Ge(expressed[i] - expressed[i] ** 2, 0), Le(expressed[i], 1)),
         "P_ii = Σ_j P_ij² ≥ P_ii².",
+        check=lambda power, bound: (
+            (power.lhs, power.rhs, bound.rhs) == (expressed[i] - expressed[i] ** 2, 0, 1)
+            and _says(Ge(squared_share, 0), power)
+            and _says(power, bound)
+        ),
     )
-    trace = n.over_tasks(entry(i, i, h, k))
+    trace = n.over_tasks(entry(i, i))
     record(
         "linear budget",
         (n.over_tasks(expressed[i]), n.n_heads),
         "tr P = tr(G⁻¹G) = H for independent heads (H ≤ I); heads beyond that change nothing: R = min(H, I).",
-        check=lambda: difference_is_zero(_contracted(trace), n.n_heads),
+        check=lambda line: line[0] == n.over_tasks(expressed[i]) and difference_is_zero(_contracted(trace), line[1]),
     )
+    longer, shorter = symbols("a b", nonnegative=True)
+    along = (expressed[i] - shorter) / (longer - shorter)
     record(
         "every split is attained",
-        Le(expressed[i], 1),
-        "Schur–Horn: every x in [0, 1]^I with Σ_i x_i = min(H, I) is the diagonal of such a projector, P = VVᵀ, "
-        "ω = D^{−1/2}V: the optimum is attained at any scale of ω.",
-        check=_frames_give_their_shares,
+        ((expressed[i], along * longer + (1 - along) * shorter),),
+        "Every x in [0, 1]^I with Σ_i x_i = min(H, I) is the diagonal of such a projector, P = VVᵀ, ω = D^{−1/2}V, by "
+        "rotations of two rows of V, of squared lengths a ≥ x_i ≥ b: the optimum is attained at any scale of ω.",
+        check=lambda line: cancel(line[0] - line[1]) == 0 and is_rotation(along, longer, shorter),
+        theorem=SCHUR_HORN,
     )
+
+
+def _says(known: Relational, claimed: Relational) -> bool:
+    """Whether one inequality in x_i implies another."""
+    x = Symbol("x", real=True)
+    ours, theirs = (relation.subs(expressed[n.i], x).as_set() for relation in (known, claimed))
+    return ours.is_subset(theirs) is True
 
 
 def _contracted(expression: Expr) -> Expr:
     """Σ_j d_j ω_j^h ω_j^k folded into G, and G⁻¹ G into deltas."""
     return normalise(contract_inverse(fold(expression, GRAM), gram, gram_inverse))
-
-
-def _frames_give_their_shares() -> bool:
-    """diag(V (VᵀV)⁻¹ Vᵀ) for some shares with an integer sum."""
-    examples = (
-        (S.One, S.One),
-        (Rational(1, 2), Rational(3, 4), Rational(3, 4)),
-        (Rational(1, 3),) * 3,
-        (S.Zero, S.One, Rational(2, 5), Rational(3, 5)),
-    )
-    for shares in examples:
-        frame = projector_frame(shares)
-        found = frame * (frame.T * frame).inv() * frame.T
-        if any(simplify(found[row, row] - share) != 0 for row, share in enumerate(shares)):
-            return False
-    return True
 
 
 def _task_at(objective: Expr, share: Expr) -> Expr:
@@ -344,6 +369,6 @@ def _as_water_filling(record: Recorder, objective: Expr) -> tuple[Expr, Expr, Ex
         "water-filling of linear heads",
         (linear_infimum, n.over_tasks(form)),
         "The same sum as water-filling solves it.",
-        check=lambda: difference_is_zero(form, summand(objective)),
+        check=lambda line: difference_is_zero(summand(line[1]), summand(objective)),
     )
     return parts[0], parts[1], parts[2]

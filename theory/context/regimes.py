@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Expr, Function, Le, Lt, Piecewise, S, Symbol, cancel, diff, expand, powdenest, solve, sqrt
+from sympy import Expr, Function, Le, Lt, Piecewise, S, Symbol, cancel, diff, expand, powdenest, simplify, solve, sqrt
 
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
+from ..grounds import FORMAL
 from ..printing import aligned_latex, aligned_text
 from ..scalars import only
 
@@ -83,9 +84,12 @@ def softmax_regimes() -> SoftmaxRegimes:
         "regimes",
         ((typical_symbol, typical), (expected_symbol, expected)),
         "Both start as e^{|a|²}/L; from r = 2 on the largest score takes a finite share (condensation).",
-        check=lambda: (
-            _continuous(typical, (typical_edge, condensation)) and _continuous(expected, (expected_edge, condensation))
+        check=lambda first, second: (
+            (first[1], second[1]) == (typical, expected)
+            and _continuous(typical, (typical_edge, condensation))
+            and _continuous(expected, (expected_edge, condensation))
         ),
+        scope=FORMAL,
     )
     return SoftmaxRegimes(typical, expected, typical_edge, expected_edge, condensation, record.freeze())
 
@@ -99,9 +103,17 @@ def _levels(record: Recorder) -> tuple[Expr, Expr]:
         (number_exponent(level), numbers),
         "L tokens times the Gaussian density e^{−s²/(2|a|²)} at s = x log L: L^{n(x)} scores where n ≥ 0, one with "
         "probability L^{n(x)} where n < 0.",
+        check=lambda line: line[0] == number_exponent(level) and cancel(line[1] - _exponent_of_density()) == 0,
+        scope=FORMAL,
     )
     largest = only(solve(numbers, level), level)
-    record("largest score", (level, largest), "The level at which one score is left, n(x) = 0.")
+    record(
+        "largest score",
+        (level, largest),
+        "The level at which one score is left, n(x) = 0.",
+        check=lambda line: cancel(numbers.subs(level, line[1])) == 0 and bool(line[1].is_positive),
+        scope=FORMAL,
+    )
     return numbers, largest
 
 
@@ -116,7 +128,15 @@ def _sums(record: Recorder, numbers: Expr, largest: Expr) -> tuple[Expr, Expr, E
         "sum of exponentials",
         (sum_exponent(b), Piecewise((free, Le(ratio, edge)), (frozen, True))),
         "Σ_l e^{b s_l}: the largest n(x) + b x up to the largest score; the maximiser x = b r passes it at r = 2/b².",
-        check=lambda: diff(total, level, 2).is_negative and cancel(numbers.subs(level, largest)) == 0,
+        check=lambda line: (
+            line[0] == sum_exponent(b)
+            and bool(diff(total, level, 2).is_negative)
+            and cancel(diff(total, level).subs(level, best)) == 0
+            and cancel(numbers.subs(level, largest)) == 0
+            and _is_piecewise(line[1], (total.subs(level, best), total.subs(level, largest)), (edge,))
+            and simplify((best - largest).subs(ratio, edge)) == 0
+        ),
+        scope=FORMAL,
     )
     return free, frozen, edge
 
@@ -133,7 +153,8 @@ def _typical(record: Recorder, free: Expr, frozen: Expr, early: Expr, late: Expr
         "typical sum of squares",
         (typical_symbol, typical),
         "ζ(2) − 2 ζ(1): Σ e^{2s} freezes at r = 1/2, Σ e^s at r = 2.",
-        check=lambda: powdenest(expand(middle - square), force=True) == 0 and last == 0,
+        check=lambda line: _is_piecewise(line[1], (first, middle, last), (early, late)),
+        scope=FORMAL,
     )
     return typical
 
@@ -153,9 +174,33 @@ def _expected(record: Recorder, numbers: Expr, free: Expr, late: Expr) -> tuple[
         (expected_symbol, expected),
         "max over x of n(x) + 2 min(0, x − ζ(1)), for r < 2: the maximiser x = 2r passes ζ(1) = 1 + r/2 at r = 2/3; "
         "then one rare token that outweighs all others counts most.",
-        check=lambda: cancel(middle - square) == 0 and diff(below, level, 2).is_negative,
+        check=lambda line: (
+            bool(diff(below, level, 2).is_negative)
+            and cancel(diff(below, level).subs(level, best)) == 0
+            and cancel((best - others).subs(ratio, edge)) == 0
+            and _is_piecewise(line[1], (below.subs(level, best), middle, S.Zero), (edge, late))
+        ),
+        scope=FORMAL,
     )
     return expected, edge
+
+
+def _exponent_of_density() -> Expr:
+    """log(L e^{−s²/(2|a|²)})/log L at s = x log L and |a|² = r log L."""
+    logarithm = Symbol("log_L", positive=True)
+    return 1 - (level * logarithm) ** 2 / (2 * ratio * logarithm) / logarithm
+
+
+def _is_piecewise(told: Expr, pieces: tuple[Expr, ...], edges: tuple[Expr, ...]) -> bool:
+    """Whether an exponent has these pieces, one after the other, with these edges in r between them."""
+    if not isinstance(told, Piecewise) or len(told.args) != len(pieces):
+        return False
+    conditions = [condition for _, condition in told.args]
+    return all(
+        powdenest(expand(own - piece), force=True) == 0 for (own, _), piece in zip(told.args, pieces, strict=True)
+    ) and all(
+        condition.lhs == ratio and condition.rhs == edge for condition, edge in zip(conditions, edges, strict=False)
+    )
 
 
 def _continuous(exponent: Expr, edges: tuple[Expr, ...]) -> bool:

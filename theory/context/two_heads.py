@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sympy import Add, Eq, Expr, IndexedBase, S, Sum, Symbol, cancel, cosh, diff, exp, expand, limit, sinh, solve
+from sympy import Eq, Expr, IndexedBase, S, Sum, Symbol, cancel, cosh, diff, exp, expand, limit, sinh, solve
 
 from .. import notation as n
 from ..bounds import universal_lower_bound
@@ -21,6 +21,7 @@ from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
 from ..loss import population_loss
 from ..printing import aligned_latex, aligned_text
 from ..scalars import only, plain_symbols, positive_solution
+from ..series import sinh_over_argument_rises
 
 # The pair: key-query eigenvalues ω and −ω, output-value eigenvalues μ and −μ.
 pair_omega = Symbol("omega", positive=True)
@@ -97,7 +98,12 @@ def zero_sum_pair() -> ZeroSumPair:
     record.include(population_loss().derivation, given=True)
     first, second = n.mu[1, 1], n.mu[1, 2]
     pair_loss = _pair_loss()
-    record("loss of a pair", (n.loss, pair_loss), "The leading loss at ω_1^1 = ω, ω_1^2 = −ω.")
+    record(
+        "loss of a pair",
+        (n.loss, pair_loss),
+        "The leading loss at ω_1^1 = ω, ω_1^2 = −ω.",
+        check=lambda line: expand(line[1] - _pair_loss(opened=False)) == 0,
+    )
     plain = plain_symbols(pair_loss)
     slopes = [diff(plain.expression, plain.symbol(atom)) for atom in (first, second)]
     growth = Symbol("E", positive=True)
@@ -107,12 +113,11 @@ def zero_sum_pair() -> ZeroSumPair:
         dict=True,
     )
     best = only(solution, first)
-    by_head = [cancel(best[plain.symbol(atom)]) for atom in (first, second)]
     record(
         "zero sum",
         Eq(first + second, 0),
         "Stationarity in both μ has one solution: equal and opposite.",
-        check=lambda: cancel(Add(*by_head)) == 0,
+        check=lambda relation: relation.rhs == 0 and cancel(plain.plain(relation.lhs).subs(best)) == 0,
     )
     power, factor, dim = (plain.symbol(base[1]) for base in (n.signal_power, n.noise_factor, n.dims))
     zero_sum = plain.expression.xreplace({plain.symbol(first): pair_mu, plain.symbol(second): -pair_mu})
@@ -124,10 +129,19 @@ def zero_sum_pair() -> ZeroSumPair:
         "loss of a zero-sum pair",
         (n.loss, plain.restored(squared)),
         "μ and −μ put in; e^u − e^{−u} = 2 sinh u.",
-        check=lambda: expand(opposite - squared) == 0,
+        check=lambda line: expand(opposite - plain.plain(line[1])) == 0,
     )
     mu = positive_solution(diff(opposite, pair_mu), pair_mu)
-    record("best mu of the pair", (pair_mu, plain.restored(mu)), "The minimum of that quadratic.")
+    slope = diff(opposite, pair_mu)
+    record(
+        "best mu of the pair",
+        (pair_mu, plain.restored(mu)),
+        "The minimum of that quadratic.",
+        check=lambda line: bool(
+            cancel(slope.xreplace({pair_mu: plain.plain(line[1])})) == 0
+            and cancel(diff(slope, pair_mu) - 8 * power * pair_omega**2).is_positive
+        ),
+    )
     profile = cancel(opposite.xreplace({pair_mu: mu}))
     variance = factor * sinh(dim * pair_omega**2) / length
     shown = power * (1 - pair_omega**2 / (pair_omega**2 + variance))
@@ -135,7 +149,7 @@ def zero_sum_pair() -> ZeroSumPair:
         "profile of the pair",
         (profile_symbol, plain.restored(shown)),
         "Inserted; it increases with ω, as (sinh u)/u does.",
-        check=lambda: cancel(profile - shown) == 0 and _increasing(),
+        check=lambda line: cancel(profile - plain.plain(line[1])) == 0 and sinh_over_argument_rises(),
     )
 
     def in_noise_to_context(expression: Expr) -> Expr:
@@ -146,17 +160,23 @@ def zero_sum_pair() -> ZeroSumPair:
         "infimum of the pair",
         (profile_limit_symbol, in_c),
         "ω → 0, with c_1 = φ_1 d_1/L: the universal bound of one task.",
-        check=lambda: difference_is_zero(in_c, unroll(universal_lower_bound().expression, {"I": 1})),
+        check=lambda line: (
+            difference_is_zero(line[1], in_c)
+            and difference_is_zero(in_c, unroll(universal_lower_bound().expression, {"I": 1}))
+        ),
     )
     gain = in_noise_to_context(limit(2 * pair_omega * mu, pair_omega, 0))
     predictor = _predictor(record, gain)
     return ZeroSumPair(plain.restored(mu), plain.restored(shown), in_c, predictor, record.freeze())
 
 
-def _pair_loss() -> Expr:
+def _pair_loss(opened: bool = True) -> Expr:
+    """The loss written out; its definitions are opened before, or entry by entry."""
     loss = population_loss()
     sizes = {"I": 1, "H": 2, "omega": [[pair_omega, -pair_omega]]}
-    return unroll(inline(loss.expression, loss.definitions), sizes)
+    if opened:
+        return unroll(inline(loss.expression, loss.definitions), sizes)
+    return unroll(loss.expression, sizes, loss.definitions)
 
 
 def _in_growth(expression: Expr, dim: Expr, growth: Symbol) -> Expr:
@@ -171,13 +191,6 @@ def _with_sinh(expression: Expr, dim: Expr) -> Expr:
     return expand(expand(expression).xreplace({exp(u): cosh(u) + sinh(u), exp(-u): cosh(u) - sinh(u)}))
 
 
-def _increasing() -> bool:
-    """(sinh u)/u has a positive Taylor coefficient at every even order (tried to order 12), and no odd ones."""
-    u = Symbol("u", positive=True)
-    coefficients = [limit(diff(sinh(u), u, order), u, 0) for order in range(1, 14)]
-    return all(value == (place + 1) % 2 for place, value in enumerate(coefficients))
-
-
 def _predictor(record: Recorder, gain: Expr) -> Expr:
     """The limit of μ Σ_l (p_l(ω) − p_l(−ω)) y_l as ω → 0, with 2 ω μ → ``gain``."""
     length = n.context_length
@@ -190,7 +203,9 @@ def _predictor(record: Recorder, gain: Expr) -> Expr:
         "softmax near zero",
         (IndexedBase("p", positive=True)[l], at_rest + pair_omega * centred),
         "Weights of the head at ω to first order in ω: scores enter centred. The head at −ω has the opposite sign.",
-        check=lambda: difference_is_zero(slope, centred) and difference_is_zero(at_rest, 1 / length),
+        check=lambda line: (
+            difference_is_zero(slope, diff(line[1], pair_omega)) and difference_is_zero(at_rest, _at_zero(line[1]))
+        ),
     )
     # p_l(ω) − p_l(−ω) = 2 ω (slope) + O(ω³), times μ.
     output = gain * Sum(token_label[l] * centred * length, (l, 1, length)) / length
@@ -199,7 +214,7 @@ def _predictor(record: Recorder, gain: Expr) -> Expr:
         (prediction, output),
         "2 ω μ → 1/(1 + c_1), s_l = ⟨x_q, x_l⟩: ŷ = ⟨(1/L) Σ_l y_l (x_l − m), x_q⟩/(1 + c_1) with m the mean of "
         "the x_l: a step of gradient descent on centred tokens.",
-        check=lambda: difference_is_zero(gain * Sum(token_label[l] * slope, (l, 1, length)), output),
+        check=lambda line: difference_is_zero(gain * Sum(token_label[l] * slope, (l, 1, length)), line[1]),
     )
     return output
 

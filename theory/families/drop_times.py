@@ -12,13 +12,13 @@ from sympy import (
     Expr,
     Function,
     IndexedBase,
-    N,
     Rational,
     S,
     Symbol,
     atan,
     cancel,
     exp,
+    expand,
     limit,
     log,
     simplify,
@@ -29,7 +29,7 @@ from sympy import (
 from .. import notation as n
 from ..derivation import Recorder
 from ..indexed import difference_is_zero, directional_derivative, inline, replace_indexed, rule, substitute
-from ..indexed.asymptotics import leading_order
+from ..indexed.asymptotics import leading_order, scaled_limit
 from ..system import ReducedSystem
 from .covariates import a, context_noise, direction_power, n_coordinates, over_coordinates, variance
 from .linear import key_query, linear_attention_flow, output_value
@@ -56,8 +56,8 @@ def split_time(record: Recorder) -> tuple[Expr, Expr, Expr]:
         "one coordinate",
         (n.time_derivative(size[a]), shown),
         "v_a = k_a = q_a = y_a stays so (all three move alike): y_a³ = A_a rises from ε³ to A*_a.",
-        check=lambda: all(
-            difference_is_zero(replace_indexed(inline(rhs, flow.definitions), on_set), replace_indexed(shown, known))
+        check=lambda line: all(
+            difference_is_zero(replace_indexed(inline(rhs, flow.definitions), on_set), replace_indexed(line[1], known))
             for rhs in flow.velocity
         ),
     )
@@ -67,8 +67,10 @@ def split_time(record: Recorder) -> tuple[Expr, Expr, Expr]:
     record(
         "clock",
         (Symbol("F"), clock),
-        "z = y/A*^{1/3}: γ A*^{1/3} dt = dz/(z² (1 − z³)) = dF.",
-        check=lambda: cancel(clock.diff(_z) - 1 / (_z**2 * (1 - _z**3))) == 0,
+        "z = y/A*^{1/3}: γ A*^{1/3} dt = dz/(z² (1 − z³)) = dF, and F + 1/z vanishes with z.",
+        check=lambda line: (
+            cancel(line[1].diff(_z) - 1 / (_z**2 * (1 - _z**3))) == 0 and limit(line[1] + 1 / _z, _z, 0) == 0
+        ),
     )
     (half,) = (root for root in solve((1 - w) ** 2 - Rational(1, 2), w) if root < 1)
     unit = own_level ** Rational(1, 3)
@@ -76,32 +78,33 @@ def split_time(record: Recorder) -> tuple[Expr, Expr, Expr]:
     record(
         "drop time",
         (drop_time, exact),
-        "The loss gap of the coordinate goes like (1 − z³)²: half of the fall is made at z³ = 1 − 1/√2.",
-        check=lambda: bool(abs(N((1 - half) ** 2 - Rational(1, 2))) < S(10) ** -12),
+        "The loss gap of the coordinate goes like (1 − z³)²: half of the fall is made at z³ = 1 − 1/√2. A start there "
+        "needs no time, and one at ε needs dε/ẏ more than one further on.",
+        check=lambda line: (
+            expand((1 - half) ** 2) == Rational(1, 2)
+            and simplify(line[1].diff(start) + 1 / (own_drive * start**2 * (1 - start**3 / own_level))) == 0
+            and simplify(line[1].xreplace({start: unit * half ** Rational(1, 3)})) == 0
+        ),
     )
     leading = 1 / (own_drive * start)
     record(
         "drop time for small weights",
         (drop_time, leading),
         "ε → 0: three factors grow by a power law and blow up after 1/(γ ε); the rest stays bounded.",
-        check=lambda: limit((exact / leading).xreplace({own_level: S.One, own_drive: S.One}), start, 0) == 1,
+        check=lambda line: limit((exact / line[1]).xreplace({own_level: S.One}), start, 0) == 1,
     )
     after = clock.xreplace({_z: half ** Rational(1, 3)}) / (own_drive * unit)
     record(
         "half after blow-up",
         (drop_time - leading, after),
         "The next order: F(z) + 1/z vanishes with z.",
-        check=lambda: (
-            limit(rest, _z, 0) == 0
-            and _is_small(exact - leading - after, {start: Rational(1, 10**4), own_level: S(2), own_drive: S(3)})
+        check=lambda line: (
+            line[0] == drop_time - leading
+            and limit(rest, _z, 0) == 0
+            and simplify((exact - leading - line[1]) * own_drive * unit + rest.xreplace({_z: start / unit})) == 0
         ),
     )
     return exact, leading, after
-
-
-def _is_small(difference: Expr, values: dict[Symbol, Expr]) -> bool:
-    """Below the square of ε."""
-    return bool(abs(N(difference.xreplace(values))) < values[start] ** 2)
 
 
 def merged_time(record: Recorder) -> tuple[Expr, Expr]:
@@ -115,6 +118,10 @@ def merged_time(record: Recorder) -> tuple[Expr, Expr]:
         "merged flow at zero",
         tuple((n.time_derivative(state), rhs) for state, rhs in zip(flow.state, linear, strict=True)),
         "First order in the weights: heads decouple.",
+        check=lambda *lines: all(
+            difference_is_zero(line[1], scaled_limit(inline(rhs, flow.definitions), small, 1))
+            for line, rhs in zip(lines, flow.velocity, strict=True)
+        ),
     )
     rate = sqrt(rate_squared)
     record(
@@ -122,18 +129,22 @@ def merged_time(record: Recorder) -> tuple[Expr, Expr]:
         (merged_rate, rate),
         "The second derivative of v_h is Γ² v_h: heads grow at Γ along u_a ∝ γ_a, so one drop comes after "
         "ln(1/ε)/Γ + O(1).",
-        check=lambda: difference_is_zero(
-            directional_derivative(linear[0], direction), rate_squared * output_value[n.h]
+        check=lambda line: difference_is_zero(
+            directional_derivative(linear[0], direction), line[1] ** 2 * output_value[n.h]
         ),
     )
     time, end = Symbol("t", positive=True), merged_end
     total = Function("p")(time)
+    power = Symbol("p", positive=True)
     logistic = 2 * merged_rate * total * (1 - total / end)
     record(
         "merged flow of equal coordinates",
         (total.diff(time), logistic),
         "u_a^h = v_h/√D stays so: p = Σ_h v_h² obeys the logistic equation, p* = √D A*.",
-        check=lambda: _equal_coordinates_are_logistic(flow),
+        check=lambda line: (
+            line[0] == total.diff(time)
+            and _equal_coordinates_are_logistic(flow, line[1].xreplace({total: power}), power)
+        ),
     )
     curve = merged_start * end / (merged_start + (end - merged_start) * exp(-2 * merged_rate * time))
     exact = log((end / merged_start - 1) / (1 + sqrt(2))) / (2 * merged_rate)
@@ -141,16 +152,17 @@ def merged_time(record: Recorder) -> tuple[Expr, Expr]:
         "time of the merged drop",
         (drop_time, exact),
         "p = p_0 p*/(p_0 + (p* − p_0) e^{−2Γt}); half of the fall is made where (1 − p/p*)² = ½.",
-        check=lambda: (
+        check=lambda line: (
             simplify(curve.diff(time) - logistic.xreplace({total: curve})) == 0
-            and simplify(1 - curve.xreplace({time: exact}) / end - 1 / sqrt(2)) == 0
+            and simplify(curve.xreplace({time: S.Zero}) - merged_start) == 0
+            and simplify(1 - curve.xreplace({time: line[1]}) / end - 1 / sqrt(2)) == 0
         ),
     )
     return rate, exact
 
 
-def _equal_coordinates_are_logistic(flow: ReducedSystem) -> bool:
-    """Both velocities at u_a^h = v_h/√D and equal coordinates: Γ (1 − p/p*) times the weight."""
+def _equal_coordinates_are_logistic(flow: ReducedSystem, logistic: Expr, total: Symbol) -> bool:
+    """Whether u_a^h = v_h/√D stays so at equal coordinates, and Σ_h v_h² moves as is said, with Γ and p* there."""
     power, width, noise = (Symbol(name, positive=True) for name in ("w", "Lambda", "rho"))
     root = sqrt(n_coordinates)
     equal: dict[IndexedBase, Callable[..., Expr]] = {
@@ -159,8 +171,10 @@ def _equal_coordinates_are_logistic(flow: ReducedSystem) -> bool:
         context_noise: lambda _: noise,
         key_query: lambda _, head: output_value[head] / root,
     }
-    total = n.over_heads(output_value[n.k] ** 2, n.k)
-    rate, end = 2 * root * power * width, root / (width * (1 + noise))
-    growth = rate * output_value[n.h] * (1 - total / end)
     by_v, by_u = (replace_indexed(inline(rhs, flow.definitions), equal) for rhs in flow.velocity)
-    return difference_is_zero(by_v, growth) and difference_is_zero(by_u, growth / root)
+    squares = n.over_heads(output_value[n.h] ** 2)
+    own = {merged_rate: 2 * root * power * width, merged_end: root * replace_indexed(LEVEL, equal)}
+    claimed = substitute(logistic.xreplace(own), {total: squares})
+    return difference_is_zero(by_u, by_v / root) and difference_is_zero(
+        2 * n.over_heads(output_value[n.h] * by_v), claimed
+    )

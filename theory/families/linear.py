@@ -26,8 +26,10 @@ from ..indexed import (
     inline,
     normalise,
     replace_indexed,
+    rule,
     substitute,
 )
+from ..inner_products import mean_over
 from ..invariants import is_invariant
 from ..system import ReducedSystem
 from .covariates import (
@@ -93,6 +95,7 @@ def linear_covariate_loss() -> LinearCovariateLoss:
         "linear risk in coordinates",
         written,
         "x = Λ^{1/2} z with z standard: the inner products of the moments are ⟨u, w⟩ = Σ_a Λ_a u_a w_a; a = A x_q.",
+        check=lambda line: difference_is_zero(line, _risk_of_token()),
     )
     moved = {regressor: lambda at: regressor_variance[at], query: lambda at: variance[at]}
     averaged = average(written, lambda _: moved)
@@ -100,6 +103,7 @@ def linear_covariate_loss() -> LinearCovariateLoss:
         "average over regressor and query, in coordinates",
         averaged,
         "E β_a β_b = δ_ab τ_a and E x_a x_b = δ_ab Λ_a, independent of each other.",
+        check=lambda line: difference_is_zero(line, _mean_of(written)),
     )
     full = over_coordinates(direction_power[a] * (1 - 2 * variance[a] * effective[a, a])) + over_coordinates(
         direction_power[a] * variance[a] * variance[b] * (1 + context_noise[a]) * effective[a, b] ** 2, a, b
@@ -108,7 +112,7 @@ def linear_covariate_loss() -> LinearCovariateLoss:
         "linear covariate loss",
         (linear_loss_symbol, full),
         "w_a = τ_a Λ_a, P = σ² + Σ_a w_a, ρ_a = (1 + P/w_a)/L; exact for every D and L.",
-        check=lambda: difference_is_zero(inline(full, COVARIATES), averaged),
+        check=lambda line: difference_is_zero(inline(line[1], COVARIATES), averaged),
     )
     diagonal_set = {effective: lambda first, second: effective[first] * KroneckerDelta(first, second)}
     gain = variance[a] * effective[a]
@@ -117,15 +121,15 @@ def linear_covariate_loss() -> LinearCovariateLoss:
         "diagonal weights",
         (linear_loss_symbol, diagonal),
         "A_ab = A_a δ_ab: the coordinates decouple.",
-        check=lambda: difference_is_zero(replace_indexed(full, diagonal_set), diagonal),
+        check=lambda line: difference_is_zero(replace_indexed(full, diagonal_set), line[1]),
     )
     at_diagonal = normalise(replace_indexed(gradient(full, effective[a, b]), diagonal_set))
-    own = gradient(diagonal, effective[a])
+    own, slope = gradient(diagonal, effective[a]), n.partial_derivative(effective[a])
     record(
         "diagonal weights stay diagonal",
         (n.partial_derivative(effective[a, b]), KroneckerDelta(a, b) * n.partial_derivative(effective[a])),
         "The gradient in A is diagonal there, so it moves no other entry of U_h = diag(u_h).",
-        check=lambda: difference_is_zero(at_diagonal, KroneckerDelta(a, b) * own),
+        check=lambda line: difference_is_zero(at_diagonal, replace_indexed(line[1], {slope.base: rule(slope, own)})),
     )
     return LinearCovariateLoss(full, diagonal, COVARIATES, record.freeze())
 
@@ -176,25 +180,26 @@ def _finished(
     name: str,
     system: ReducedSystem,
     invariants: tuple[Expr, ...],
-    reduces: Callable[[ReducedSystem], bool] | None = None,
+    reduces: Callable[[ReducedSystem, tuple[Expr, Expr]], bool] | None = None,
 ) -> ReducedSystem:
     """The system with its parameters, its invariants and the whole derivation."""
     record = Recorder(f"Linear attention, {name} flow")
     record.include(linear_covariate_loss().derivation)
     for step in system.derivation:  # the flows share their labels, and may be used in one derivation
-        record(f"{step.label}, linear {name}", step.formula, step.why, step.check)
+        record(f"{step.label}, linear {name}", step.formula, step.why, step.check, step.scope, step.theorem)
+    constant = Symbol("constant")
     if reduces is not None:
         record(
             "aligned set",
             (key[a, _h], KroneckerDelta(a, _h) * key[_h]),
             "One head per coordinate: the split velocity keeps that form, and there it is this one.",
-            check=lambda: reduces(system),
+            check=lambda line: reduces(system, line),
         )
     record(
         f"invariants of the {name} flow",
-        tuple((form, Symbol("constant")) for form in invariants),
+        tuple((form, constant) for form in invariants),
         "The factors of a product gain equally, whatever the loss.",
-        check=lambda: all(is_invariant(system, form) for form in invariants),
+        check=lambda *lines: all(value == constant and is_invariant(system, form) for form, value in lines),
     )
     return replace(
         system,
@@ -207,12 +212,29 @@ def _finished(
     )
 
 
-def _aligned_set_is_invariant(system: ReducedSystem) -> bool:
+def _risk_of_token() -> Expr:
+    """The risk in coordinates, by pairings in a token: E s y = ⟨β, a⟩, Var(s y) = |a|² E y² + ⟨β, a⟩²."""
+    c, f = n.index("c"), n.index("f")
+    tilt = over_coordinates(effective[c, f] * query[f], f)
+    overlap = over_coordinates(variance[c] * regressor[c] * tilt, c)
+    label_power = over_coordinates(variance[c] * regressor[c] ** 2, c) + n.noise_variance
+    spread = over_coordinates(variance[c] * tilt**2, c) * label_power + overlap**2
+    return (overlap - over_coordinates(regressor[c] * query[c], c)) ** 2 + spread / n.context_length
+
+
+def _mean_of(risk: Expr) -> Expr:
+    """E over regressor and query, by the curvature of the risk in their coordinates."""
+    e = n.index("e")
+    over_regressor = mean_over(risk, regressor[e], regressor_variance[e], n_coordinates)
+    return mean_over(over_regressor, query[e], variance[e], n_coordinates)
+
+
+def _aligned_set_is_invariant(system: ReducedSystem, line: tuple[Expr, Expr]) -> bool:
     """The split velocity at one head per coordinate, against the aligned one."""
     split = linear_attention_flow("split")
     alike = {n.n_heads: n_coordinates}
     on_set = {
-        key: lambda at, head: KroneckerDelta(at, head) * key[head],
+        key: rule(*line),
         query_weight: lambda at, head: KroneckerDelta(at, head) * query_weight[head],
     }
     at_set = [

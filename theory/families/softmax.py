@@ -9,19 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
-from sympy import Expr, IndexedBase, Lt, Rational, S, Symbol, exp, log, simplify, symbols
+from sympy import Expr, IndexedBase, Lt, Rational, S, Symbol, exp, limit, log, symbols
 
 from .. import notation as n
 from ..attention import output_moments
 from ..choices import checked_closure
 from ..derivation import Derivation, Recorder
 from ..flow import gradient_flow
-from ..gaussian import chi_square_generating_function
-from ..indexed import Definition, difference_is_zero, inline, normalise, unroll
+from ..gaussian import chi_square_generating_function, is_gaussian_integral
+from ..grounds import FORMAL
+from ..indexed import Definition, difference_is_zero, gradient, inline, normalise, replace_indexed, substitute
 from ..indexed.asymptotics import leading_order
 from ..indexed.monomial import Term, to_expression
 from ..indexed.normal import terms
+from ..inner_products import mean_over
 from ..loss import PARAMETERS, population_loss, tilted_second_moment
+from ..scalars import of_one_task
 from ..system import ReducedSystem
 from .covariates import (
     COVARIATES,
@@ -89,13 +92,14 @@ def softmax_covariate_loss(closure: str = "leading") -> SoftmaxCovariateLoss:
         f"softmax covariate loss, {closure}",
         (softmax_loss_symbol, expression),
         "w_a = τ_a Λ_a, P = σ² + Σ_a w_a, r_a = 1 − Λ_a Σ_h μ_h ω_a^h.",
-        check=lambda: difference_is_zero(inline(expression, opening), inline(expected, COVARIATES)),
+        check=lambda line: difference_is_zero(inline(line[1], opening), inline(expected, COVARIATES)),
+        scope=FORMAL,
     )
     record(
         "equal coordinates",
         (softmax_loss_symbol, n.loss),
         "Λ_a = 1, τ_a = λ/d, one ω per head: the loss of one isotropic task.",
-        check=lambda: _is_isotropic(expression, definitions, closure),
+        check=lambda line: line == (softmax_loss_symbol, n.loss) and _is_isotropic(expression, definitions, closure),
     )
     return SoftmaxCovariateLoss(expression, definitions, closure, record.freeze())
 
@@ -113,7 +117,7 @@ def softmax_covariate_flow(closure: str = "leading") -> ReducedSystem:
     record = Recorder("Softmax attention on coordinates of any variances, flow")
     record.include(loss.derivation)
     for step in system.derivation:
-        record(f"{step.label}, softmax", step.formula, step.why, step.check)
+        record(f"{step.label}, softmax", step.formula, step.why, step.check, step.scope, step.theorem)
     overlap = 2 * variance[a] ** 2 * key_query[a, _h] * key_query[a, _k]
     return replace(
         system,
@@ -139,8 +143,15 @@ def _averaged_risk(record: Recorder) -> tuple[Expr, Definition]:
 
     error = at_head(moments.mean) - n.beta_query[n.i]
     pairs = n.over_heads(output_value[_h] * output_value[_k] * moments.covariance, _h, _k)
-    risk = error**2 + 2 * error * at_head(moments.bias) + pairs
-    record("softmax risk given query and regressor", risk, "Squared mean error, bias and variance, to order 1/L.")
+    bias = at_head(moments.bias)
+    risk = error**2 + 2 * error * bias + pairs
+    record(
+        "softmax risk given query and regressor",
+        risk,
+        "Squared mean error, bias and variance, to order 1/L.",
+        check=lambda line: difference_is_zero((error + bias) ** 2 + pairs - line, bias**2),
+        scope=FORMAL,
+    )
     # E e^{⟨a_h, a_k⟩} is named C_hk before the inner products are written out; the tilt changes the law of x_q.
     closed = to_expression(map(_named_tilt, terms(risk)))
     over_beta = {regressor: lambda at: regressor_variance[at]}
@@ -149,6 +160,7 @@ def _averaged_risk(record: Recorder) -> tuple[Expr, Definition]:
         "average over regressor and query, softmax",
         averaged,
         "C_hk = E e^{⟨a_h, a_k⟩}; under that tilt E x_a² = Λ_a/(1 − 2Λ_a² ω_a^h ω_a^k), and E β_a² = τ_a.",
+        check=lambda line: difference_is_zero(line, _mean_of(risk)),
     )
     weight = variance[a] ** 2 * key_query[a, _h] * key_query[a, _k]
     exponent = normalise(over_coordinates(log(chi_square_generating_function(weight))))
@@ -157,6 +169,9 @@ def _averaged_risk(record: Recorder) -> tuple[Expr, Definition]:
         "expectation over the query, softmax",
         (n.interaction[_h, _k], interaction.body),
         "⟨a_h, a_k⟩ = Σ_a Λ_a ω_a^h ω_a^k x_a² with x_a² = Λ_a z_a²: independent chi-square factors.",
+        check=lambda line: (
+            difference_is_zero(line[1], exp(-over_coordinates(log(1 - 2 * weight)) / 2)) and is_gaussian_integral()
+        ),
     )
     return averaged, interaction
 
@@ -200,6 +215,7 @@ def _leading_interaction(record: Recorder, interaction: Definition) -> Definitio
         "leading interaction, softmax",
         (leading.head, leading.body),
         "−½ log(1 − 2Λ_a² ω_a^h ω_a^k) → Λ_a² ω_a^h ω_a^k.",
+        check=lambda line: difference_is_zero(line[1], exp(over_coordinates(_limit_of_summand()))),
     )
     return leading
 
@@ -229,21 +245,58 @@ def _first_order(interaction: Definition) -> tuple[Expr, tuple[Definition, ...]]
     return mean + (2 * drift + pairs) / length, (_RESIDUAL, interaction)
 
 
+def _mean_of(risk: Expr) -> Expr:
+    """E over regressor and query by the curvature in their coordinates; that in the query differs under a tilt.
+
+    ``growth`` stands for e^{⟨a_h, a_k⟩}, of which E is C_hk, and E x_a² e^{…} is C_hk Λ_a/(1 − 2Λ_a² ω_a^h ω_a^k).
+    """
+    growth, e, f = n.SymmetricBase("growth", positive=True), n.index("e"), n.index("f")
+
+    def paired(first: Expr, second: Expr) -> Expr:
+        return over_coordinates(variance[f] * first * second, f)
+
+    written = replace_indexed(
+        replace_indexed(risk, {n.head_head: lambda h, k: log(growth[h, k])}),
+        {
+            n.beta_head: lambda _, h: paired(regressor[f], key_query[f, h] * query[f]),
+            n.beta_query: lambda _: over_coordinates(regressor[f] * query[f], f),
+            n.beta_beta: lambda _: paired(regressor[f], regressor[f]),
+        },
+    )
+    over_regressor = mean_over(written, regressor[e], regressor_variance[e], n_coordinates)
+    zero = {query: lambda _: S.Zero}
+    curvature = replace_indexed(gradient(gradient(over_regressor, query[e]), query[e]), zero)
+
+    def tilted(h: Expr, k: Expr) -> Expr:
+        return n.interaction[h, k] / (1 - 2 * variance[e] ** 2 * key_query[e, h] * key_query[e, k])
+
+    at_zero = replace_indexed(over_regressor, {**zero, growth: lambda h, k: n.interaction[h, k]})
+    return at_zero + over_coordinates(variance[e] * replace_indexed(curvature, {growth: tilted}) / 2, e)
+
+
+def _limit_of_summand() -> Expr:
+    """What D times a summand of the exponent tends to, over D: at ω² = ε w as ε → 0, by SymPy."""
+    w, e = symbols("w e", positive=True)
+    summand = limit(-log(1 - 2 * e * w) / (2 * e), e, 0)
+    return substitute(summand, {w: variance[a] ** 2 * key_query[a, _h] * key_query[a, _k]})
+
+
 def _is_isotropic(expression: Expr, definitions: tuple[Definition, ...], closure: str) -> bool:
-    """At d = 2 and two heads, written out, against the isotropic loss of one task."""
-    known = population_loss(closure)
-    mu, omega = symbols("mu1:3", real=True), symbols("omega1:3", real=True)
-    power = Symbol("lambda", positive=True)
-    size = 2
+    """For any D and H, against the isotropic loss of one task with d = D."""
+    known, power, size = population_loss(closure), Symbol("lambda", positive=True), n_coordinates
+    own_omega, own_mu = IndexedBase("own_omega", real=True), IndexedBase("own_mu", real=True)
     equal = {
-        "D": size,
-        "H": 2,
-        "Lambda": [1] * size,
-        "tau": [power / size] * size,
-        "mu": mu,
-        "omega": [omega] * size,
+        variance: lambda _: S.One,
+        regressor_variance: lambda _: power / size,
+        output_value: lambda head: own_mu[head],
+        key_query: lambda _, head: own_omega[head],
     }
-    alone = {"I": 1, "H": 2, "d": [size], "lambda": [power], "mu": [mu], "omega": [omega]}
-    found = unroll(expression, equal, (*COVARIATES, *definitions))
-    wanted = unroll(known.expression, alone, (*PARAMETERS, *known.definitions))
-    return bool(simplify(found - wanted) == 0)
+    alone = {
+        n.dims: lambda _: size,
+        n.signal_power: lambda _: power,
+        n.mu: lambda _, head: own_mu[head],
+        n.omega: lambda _, head: own_omega[head],
+    }
+    found = replace_indexed(inline(expression, (*COVARIATES, *definitions)), equal)
+    wanted = replace_indexed(of_one_task(inline(known.expression, (*PARAMETERS, *known.definitions))), alone)
+    return difference_is_zero(found, wanted)

@@ -16,6 +16,7 @@ from sympy import (
     Expr,
     IndexedBase,
     Integer,
+    KroneckerDelta,
     Rational,
     S,
     Symbol,
@@ -34,15 +35,18 @@ from ..indexed import (
     inline,
     normalise,
     replace_indexed,
+    rule,
     substitute,
     unroll,
 )
-from ..scalars import plain_symbols, positive_solution
+from ..loss import PARAMETERS
+from ..scalars import of_one_task, plain_symbols, positive_solution
 from .covariates import (
     COVARIATES,
     a,
     context_noise,
     direction_power,
+    n_coordinates,
     over_coordinates,
     regressor_variance,
     variance,
@@ -212,20 +216,24 @@ def linear_staircase() -> Staircase:
 
 def _plateaus(record: Recorder) -> tuple[Expr, Expr]:
     diagonal = linear_covariate_loss().diagonal
-    best = positive_solution(gradient(diagonal, effective[a]), effective[a])
+    slope = gradient(diagonal, effective[a])
+    best = positive_solution(slope, effective[a])
     record(
         "learned coordinate",
         (level[a], best),
         "Stationary: v_a = k_a = q_a = 0, or ∂𝓛/∂A_a = 0.",
-        check=lambda: difference_is_zero(best, LEVEL),
+        check=lambda line: (
+            difference_is_zero(line[1], LEVEL)
+            and difference_is_zero(replace_indexed(slope, {effective: rule(effective[a], line[1])}), S.Zero)
+        ),
     )
     at_level = normalise(replace_indexed(diagonal, {effective: lambda at: learned[at] * substitute(best, {a: at})}))
     flat = over_coordinates(direction_power[a] * (1 - learned[a] / (1 + context_noise[a])))
 
-    def on_indicators() -> bool:
+    def on_indicators(line: tuple[Expr, Expr]) -> bool:
         """ℓ² = ℓ: compared at both values of ℓ."""
         return all(
-            difference_is_zero(replace_indexed(at_level - flat, {learned: lambda _, put=value: put}), S.Zero)
+            difference_is_zero(replace_indexed(at_level - line[1], {learned: lambda _, put=value: put}), S.Zero)
             for value in (S.Zero, S.One)
         )
 
@@ -240,25 +248,21 @@ def _plateaus(record: Recorder) -> tuple[Expr, Expr]:
         "final loss",
         (final_symbol, final),
         "All learned. For equal coordinates it is the optimum of linear attention with one task.",
-        check=lambda: (
-            difference_is_zero(replace_indexed(flat, {learned: lambda _: S.One}), final) and _is_known_optimum(final)
+        check=lambda line: (
+            difference_is_zero(replace_indexed(flat, {learned: lambda _: S.One}), line[1])
+            and _is_known_optimum(line[1])
         ),
     )
     return flat, final
 
 
 def _is_known_optimum(final: Expr) -> bool:
-    """Λ_a = 1, τ_a = λ/d against the optimum derived for isotropic tasks, at I = 1 and several d."""
-    known = linear_attention_optimum().enough_heads.expression
-    power = Symbol("lambda", positive=True)
-    for size in (1, 2, 5):
-        equal = {"D": size, "Lambda": [1] * size, "tau": [power / size] * size}
-        alone = {"I": 1, "d": [size], "lambda": [power]}
-        phi = 1 + n.noise_variance / power
-        other = unroll(known, {**alone, "phi": [phi]})
-        if cancel(unroll(final, equal, COVARIATES) - other) != 0:
-            return False
-    return True
+    """Λ_a = 1, τ_a = λ/D, for any D, against the optimum derived for one isotropic task of d = D."""
+    power, size = Symbol("lambda", positive=True), n_coordinates
+    equal = {variance: lambda _: S.One, regressor_variance: lambda _: power / size}
+    alone = {n.dims: lambda _: size, n.signal_power: lambda _: power}
+    known = of_one_task(inline(linear_attention_optimum().enough_heads.expression, PARAMETERS[:1]))
+    return difference_is_zero(replace_indexed(inline(final, COVARIATES), equal), replace_indexed(known, alone))
 
 
 def _drive(record: Recorder) -> Expr:
@@ -269,10 +273,22 @@ def _drive(record: Recorder) -> Expr:
         "drive",
         ((drive[a], at_zero), (drive[a], inline(at_zero, COVARIATES))),
         "−∂𝓛/∂A_a at zero weights. At equal τ it rises with Λ_a: coordinates of large variance come first.",
-        check=lambda: bool(
-            cancel(
-                opened.expression.diff(opened.symbol(variance[a])) / opened.symbol(regressor_variance[a])
-            ).is_positive
+        check=lambda closed, written: (
+            difference_is_zero(closed[1], _pull_at_zero())
+            and difference_is_zero(written[1], inline(closed[1], COVARIATES))
+            and bool(
+                cancel(
+                    opened.expression.diff(opened.symbol(variance[a])) / opened.symbol(regressor_variance[a])
+                ).is_positive
+            )
         ),
     )
     return at_zero
+
+
+def _pull_at_zero() -> Expr:
+    """What the loss falls by at first order in A_a, one coordinate at a time: the part of the loss linear in A_a."""
+    diagonal, step = linear_covariate_loss().diagonal, Symbol("step", positive=True)
+    moved = replace_indexed(diagonal, {effective: lambda at: step * KroneckerDelta(at, a)})
+    parts = normalise(moved)
+    return -substitute(normalise((parts - substitute(parts, {step: S.Zero})) / step), {step: S.Zero})

@@ -9,10 +9,10 @@ from functools import cache
 from sympy import Add, Expr, ImmutableMatrix, IndexedBase, KroneckerDelta, S, log
 
 from .. import notation as n
-from ..ansatz import allocation, on_mu, on_omega
+from ..ansatz import Ansatz, allocation, on_mu, on_omega
 from ..derivation import Recorder
 from ..flow import gradient_flow
-from ..indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, substitute
+from ..indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, rule, substitute
 from ..indexed.calculus import Direction
 from ..limits import in_noise_to_context, task_allocation_limit, where_distinct
 from ..scalars import positive_solution
@@ -126,7 +126,7 @@ def record_blocks(record: Recorder, flow: ReducedSystem) -> AllocationBlocks:
         f"{name} flow at rest",
         point.lines(i, h),
         "m_i and w_i are μ_i^i and ω_i^i at the allocation limit; every velocity vanishes there.",
-        check=lambda: all(_at_rest(point(rhs), closure) for rhs in flow.velocity),
+        check=lambda *lines: _is_at_rest(flow, lines),
     )
     on_task, off_task = block_equations(state, blocks.on_task, i), block_equations(state, blocks.off_task, h)
     record(
@@ -134,13 +134,13 @@ def record_blocks(record: Recorder, flow: ReducedSystem) -> AllocationBlocks:
         on_task,
         "The velocity differentiated in a perturbation of the pairs (i, i), φ_i and w_i from stationarity: other tasks "
         "drop out.",
-        check=_same(found["on", "on"], on_task),
+        check=lambda *lines: _same(found["on", "on"], lines),
     )
     record(
         f"{name} flow linearised off task",
         off_task,
         "The same for the pairs (i, h) with h ≠ i: other pairs drop out.",
-        check=_same(found["off", "off"], off_task),
+        check=lambda *lines: _same(found["off", "off"], lines),
     )
     moved = [perturbation(base) for base in state]
     others = [n.over_heads(own[i, k], k) - own[i, i] for own in moved]
@@ -153,20 +153,25 @@ def record_blocks(record: Recorder, flow: ReducedSystem) -> AllocationBlocks:
         coupled,
         "What (i, i) gains from the pairs off task. They gain nothing from the pairs (i, i): the eigenvalues are those "
         "of the two blocks.",
-        check=lambda: all(rhs == 0 for rhs in found["off", "on"]) and _same(found["on", "off"], coupled)(),
+        check=lambda *lines: all(rhs == 0 for rhs in found["off", "on"]) and _same(found["on", "off"], lines),
     )
     return blocks
 
 
-def _at_rest(velocity: Expr, closure: str) -> bool:
-    on_task = at_equilibrium(substitute(velocity, {n.h: n.i}), closure)
-    return difference_is_zero(on_task, S.Zero) and where_distinct(velocity) == 0
+def _is_at_rest(flow: ReducedSystem, lines: tuple[tuple[Expr, Expr], ...]) -> bool:
+    """Whether every velocity vanishes where the state is as the lines say, at the values of the limit."""
+    point = Ansatz(flow, {told[0].base: rule(*told) for told in lines}, {n.n_heads: n.n_tasks})
+    at_rest = (point(velocity) for velocity in flow.velocity)
+    return all(
+        difference_is_zero(at_equilibrium(substitute(velocity, {n.h: n.i}), flow.closure), S.Zero)
+        and where_distinct(velocity) == 0
+        for velocity in at_rest
+    )
 
 
-def _same(found: tuple[Expr, ...], lines: tuple[tuple[Expr, Expr], ...]) -> Callable[[], bool]:
+def _same(found: tuple[Expr, ...], lines: tuple[tuple[Expr, Expr], ...]) -> bool:
     shown = (substitute(rhs, {n.n_heads: n.n_tasks}) for _, rhs in lines)
-    pairs = tuple(zip(found, shown, strict=True))
-    return lambda: all(difference_is_zero(own, other) for own, other in pairs)
+    return all(difference_is_zero(own, other) for own, other in zip(found, shown, strict=True))
 
 
 def _on_task_only(base: IndexedBase) -> Callable[..., Expr]:

@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, S, Symbol, exp, expand, simplify, sqrt
+from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, S, Symbol, cancel, exp, expand, simplify, sqrt
 
 from .. import notation as n
 from ..ansatz import on_mu, on_omega
 from ..closed_form import ClosedForm
 from ..derivation import Derivation, Recorder
 from ..flow import gradient_flow
-from ..indexed import Definition, difference_is_zero, factored, inline, normalise, replace_indexed, substitute
-from ..indexed.asymptotics import leading_order
+from ..grounds import DEFINITION, FORMAL
+from ..indexed import Definition, difference_is_zero, factored, inline, normalise, replace_indexed, rule, substitute
+from ..indexed.asymptotics import leading_order, scaled_limit
 from ..indexed.monomial import Term, to_expression
 from ..indexed.nodes import delta
 from ..indexed.normal import terms
@@ -83,9 +84,10 @@ def cascade_flow() -> Cascade:
         "occupied heads",
         tuple((variable, _SEATED[variable.base](i, h)) for variable in flow.state),
         "s is 1 where the head hosts the task, else 0; what is left is of scale ε.",
+        scope=DEFINITION,
     )
     residual, *pairs = flow.definitions
-    kept = {item.base: _of_one_host(item) for item in pairs}
+    kept = {item.base: _ofone_host(item) for item in pairs}
     names = {n.interaction: own_interaction, n.head_power: own_power}
     own = [Definition(names[item.base][h], _tidy(substitute(kept[item.base], {k: h}))) for item in pairs]
     record(
@@ -93,9 +95,9 @@ def cascade_flow() -> Cascade:
         tuple((item.head, _WEAKLY_TIED[item.base](h, k)) for item in pairs)
         + tuple((item.head, item.body) for item in own),
         "To leading order two heads have nothing in common: no task is on both.",
-        check=lambda: all(
-            difference_is_zero(replace_indexed(_WEAKLY_TIED[item.base](h, k), {one.base: one.at}), kept[item.base])
-            for item, one in zip(pairs, own, strict=True)
+        check=lambda *lines: all(
+            difference_is_zero(replace_indexed(tied[1], {own[0].base: rule(*own)}), kept[item.base])
+            for item, tied, own in zip(pairs, lines[: len(pairs)], lines[len(pairs) :], strict=True)
         ),
     )
 
@@ -110,9 +112,12 @@ def cascade_flow() -> Cascade:
         tuple((n.time_derivative(variable), rhs) for variable, rhs in zip(flow.state, velocity, strict=True)),
         "Second order in ε, r_i → 1: an occupied head drags itself more and loses ω in proportion to its power. "
         "Free heads have E_h = 1, P_h = 0, which is the warm-up.",
-        check=lambda: all(
-            difference_is_zero(replace_indexed(rhs, bare), start)
-            for rhs, start in zip(velocity, warm_up.velocity, strict=True)
+        check=lambda *lines: all(
+            difference_is_zero(
+                line[1], scaled_limit(replace_indexed(inline(rhs, (residual,)), _WEAKLY_TIED), _SMALL, 2)
+            )
+            and difference_is_zero(replace_indexed(line[1], bare), start)
+            for line, rhs, start in zip(lines, flow.velocity, warm_up.velocity, strict=True)
         ),
     )
     _hosted_tasks(record, flow)
@@ -139,12 +144,12 @@ def cascade_flow() -> Cascade:
     return Cascade(system, form, exponent, derivation)
 
 
-def _of_one_host(item: Definition) -> Expr:
+def _ofone_host(item: Definition) -> Expr:
     """The body with hosted tasks on their heads, to leading order in ε."""
-    return normalise(leading_order(_one_host(replace_indexed(item.body, _SEATED)), _SMALL))
+    return normalise(leading_order(one_host(replace_indexed(item.body, _SEATED)), _SMALL))
 
 
-def _one_host(expression: Expr) -> Expr:
+def one_host(expression: Expr) -> Expr:
     """Products of indicators of one task: ``s_j^h s_j^k = δ_hk s_j^h``, ``s² = s``."""
     return to_expression(_one_host_term(term) for term in terms(expression))
 
@@ -161,11 +166,11 @@ def _one_host_term(term: Term) -> Term:
             rest.append((delta(kept[task], head), S.One))
         kept.setdefault(task, head)
     factors = (*rest, *((host[task, head], S.One) for task, head in kept.items()))
-    return Term(term.coefficient, term.bounds, factors, _one_host(term.exponent))
+    return Term(term.coefficient, term.bounds, factors, one_host(term.exponent))
 
 
 def _tidy(expression: Expr) -> Expr:
-    return normalise(_one_host(expression))
+    return normalise(one_host(expression))
 
 
 def off_host(expression: Expr, silent: bool) -> Expr:
@@ -173,6 +178,10 @@ def off_host(expression: Expr, silent: bool) -> Expr:
 
     ``silent`` says that all μ of that task but its host's have died out.
     """
+    return factored(leading_order(_off_host(expression, silent), _SMALL))
+
+
+def _off_host(expression: Expr, silent: bool) -> Expr:
     i, h = n.i, n.h
     opened = inline(expression, gradient_flow("balanced").definitions[:1])
     opened = normalise(replace_indexed(replace_indexed(opened, _WEAKLY_TIED), _SEATED))
@@ -180,7 +189,12 @@ def off_host(expression: Expr, silent: bool) -> Expr:
         host: lambda task, head: S.Zero if (task, head) == (i, h) else host[task, head],
         n.mu: lambda task, head: S.Zero if silent and task == i else n.mu[task, head],
     }
-    return factored(leading_order(_one_host(normalise(replace_indexed(opened, away))), _SMALL))
+    return one_host(normalise(replace_indexed(opened, away)))
+
+
+def off_host_by_scaling(expression: Expr, silent: bool, order: int) -> Expr:
+    """`off_host` of what is of that order in ε, its leading order taken as a limit."""
+    return scaled_limit(_off_host(expression, silent), _SMALL, order)
 
 
 def _hosted_tasks(record: Recorder, flow: ReducedSystem) -> None:
@@ -193,6 +207,11 @@ def _hosted_tasks(record: Recorder, flow: ReducedSystem) -> None:
         "For a hosted task on a head h that is not its host: μ decays exponentially within a time of order one, and "
         "with μ gone ω creeps like the waiting ones; both touch the waiting tasks through C and M at relative order ε "
         "only.",
+        check=lambda *lines: all(
+            difference_is_zero(line[1], off_host_by_scaling(velocity, silent, order))
+            for line, velocity, silent, order in zip(lines, flow.velocity, (False, True), (1, 2), strict=True)
+        ),
+        scope=FORMAL,
     )
 
 
@@ -217,6 +236,10 @@ def _power_of_a_group(record: Recorder, flow: ReducedSystem) -> tuple[Expr, Expr
         "a hosted task at rest",
         ((S.Zero, by_mu), (S.Zero, by_omega)),
         "Stationarity of a hosted task i on its head h, on which the other hosted tasks act through E_h and P_h.",
+        check=lambda *lines: all(
+            difference_is_zero(line[1] - line[0], _on_own_head(flow, partial))
+            for line, partial in zip(lines, flow.gradient, strict=True)
+        ),
     )
     balance = factored(by_mu * on_mu[i] - by_omega * on_omega[i])
     share = n.signal_power[i] * n.noise_factor[i] * on_mu[i] ** 2 / n.context_length
@@ -225,9 +248,7 @@ def _power_of_a_group(record: Recorder, flow: ReducedSystem) -> tuple[Expr, Expr
         (n.dims[i] * on_omega[i] ** 2, share / own_power[h]),
         "m times the first less w times the second: the residual drops out. Over the hosted tasks the right sides sum "
         "to one by the definition of P_h, so the exponent is 1 and E_h = e.",
-        check=lambda: difference_is_zero(
-            balance, 2 * own_interaction[h] * (share - own_power[h] * n.dims[i] * on_omega[i] ** 2)
-        ),
+        check=lambda line: difference_is_zero(balance, 2 * own_interaction[h] * own_power[h] * (line[1] - line[0])),
     )
     root = Symbol("p", positive=True)  # √P_h
     mu = positive_solution(share / root**2 - n.dims[i] * on_omega[i] ** 2, on_mu[i])
@@ -239,6 +260,10 @@ def _power_of_a_group(record: Recorder, flow: ReducedSystem) -> tuple[Expr, Expr
         "exponent of a hosted task",
         (n.dims[i] * on_omega[i] ** 2, plain.restored(own_share)),
         "Both equations solved for m and w at E_h = e, with p² = P_h; a task stays on the head while this is positive.",
+        check=lambda line: (
+            line[0] == n.dims[i] * on_omega[i] ** 2
+            and _solves_at_e(by_mu.xreplace({own_interaction[h]: exp(1), on_mu[i]: mu}).xreplace(in_c), line[1])
+        ),
     )
     # The shares sum to one, which is linear in 1/p.
     falling, fixed = (
@@ -250,6 +275,7 @@ def _power_of_a_group(record: Recorder, flow: ReducedSystem) -> tuple[Expr, Expr
         "power of an occupied head",
         (own_power[h], power),
         "The shares of the hosted tasks sum to one.",
+        check=lambda line: _is_zero_at(falling / root + fixed - 1, root, sqrt(line[1])),
     )
     return power, plain.restored(own_share).xreplace({root: sqrt(own_power[h])})
 
@@ -264,7 +290,6 @@ def _ordering(record: Recorder, velocity: tuple[Expr, ...]) -> None:
         return factored(normalise(free - substitute(free, {h: k})))
 
     by_mu, by_omega = lead(velocity[0], first), lead(velocity[1], second)
-    weight = 4 * n.signal_power[i]
     record(
         "who wins",
         (
@@ -274,9 +299,10 @@ def _ordering(record: Recorder, velocity: tuple[Expr, ...]) -> None:
         "Between free heads the drag is common. A head ahead of another in μ, and not behind in ω, gains on it in "
         "both for ever; at blow-up the integral of μ diverges, so the other falls behind without bound: from a "
         "common ω(0) the head with the largest μ(0) wins.",
-        check=lambda: (
-            difference_is_zero(by_mu, weight * (second - n.omega[i, k]))
-            and difference_is_zero(by_omega, weight / (n.dims[i] * sqrt(n.embedding_dim)) * (first - n.mu[i, k]))
+        check=lambda *lines: all(
+            difference_is_zero(_between_free_heads(line[0], velocity), line[1])
+            and bool(cancel(plain_symbols(line[1] / (own - substitute(own, {h: k}))).expression).is_positive)
+            for line, own in zip(lines, (second, first), strict=True)
         ),
     )
 
@@ -292,5 +318,41 @@ def _rescaling(record: Recorder, velocity: tuple[Expr, ...]) -> None:
         (scale * emergence, tau),
         "Homogeneous of degree two: a start of scale ε follows the start of scale 1, slower by ε, to its blow-up at τ. "
         "What is left out grows to order one only when a time of order one remains: T_0 = τ/ε + O(1).",
-        check=lambda: all(difference_is_zero(replace_indexed(rhs, larger), scale**2 * rhs) for rhs in velocity),
+        check=lambda line: (
+            line == (scale * emergence, tau)
+            and all(difference_is_zero(replace_indexed(rhs, larger), scale**2 * rhs) for rhs in velocity)
+        ),
+        scope=FORMAL,
     )
+
+
+def _on_own_head(flow: ReducedSystem, partial: Expr) -> Expr:
+    """A gradient where head h has E_h and P_h, nothing in common with others, and the task i no weight elsewhere."""
+    h = n.h
+    seated: dict[IndexedBase, Callable[..., Expr]] = {
+        n.mu: lambda task, head: on_mu[task] * KroneckerDelta(head, h),
+        n.omega: lambda task, head: on_omega[task] * KroneckerDelta(head, h),
+    }
+    opened = replace_indexed(inline(partial, flow.definitions[:1]), _WEAKLY_TIED)
+    return normalise(replace_indexed(opened, seated))
+
+
+def _solves_at_e(equation: Expr, share: Expr) -> bool:
+    """Whether an equation in w, m being a multiple of w, holds at d_i w² = ``share``."""
+    plain = plain_symbols(equation)
+    w, dim = plain.symbol(on_omega[n.i]), plain.symbol(n.dims[n.i])
+    return bool(simplify(expand(plain.expression / w).subs(w, sqrt(plain.plain(share) / dim))) == 0)
+
+
+def _is_zero_at(equation: Expr, unknown: Symbol, value: Expr) -> bool:
+    plain = plain_symbols(equation)
+    return bool(simplify(plain.expression.subs(unknown, plain.plain(value))) == 0)
+
+
+def _between_free_heads(rates: Expr, velocity: tuple[Expr, ...]) -> Expr:
+    """Time derivatives put in, for heads that host nothing."""
+    state = (n.mu[n.i, n.h], n.omega[n.i, n.h])
+    names = [n.time_derivative(variable) for variable in state]
+    moving = {name.base: rule(name, rhs) for name, rhs in zip(names, velocity, strict=True)}
+    free = {own_interaction: lambda _: S.One, own_power: lambda _: S.Zero}
+    return normalise(replace_indexed(replace_indexed(rates, moving), free))

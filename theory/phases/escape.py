@@ -22,6 +22,7 @@ from ..derivation import Derivation, Recorder
 from ..errors import HypothesisError, InputError
 from ..factors import ABSOLUTE_IMBALANCES, ANGLES
 from ..flow import gradient_flow, split_flow
+from ..grounds import FORMAL
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
 from ..limits import task_allocation_limit
 from ..loss import PARAMETERS
@@ -152,18 +153,28 @@ def escape_from_allocation() -> Escape:
         (n.time_derivative(theta), speed),
         "The angle moves at minus the pull on its product, which for an off-task entry at the limit depends on "
         "nothing that moves.",
-        check=lambda: difference_is_zero(
-            inline(flow.velocity[0], rest), inline(-gradient_flow("merged").gradient[0], rest)
+        check=lambda line: (
+            difference_is_zero(inline(flow.velocity[0], rest), inline(-gradient_flow("merged").gradient[0], rest))
+            and difference_is_zero(line[1], -pull)
         ),
     )
     rate = plain_symbols((-speed).xreplace({on_mu[i]: allocation.mu.expression})).factored()
-    record("escape rate", (escape_rate[i], normalise(-speed), rate), "On-task μ of the limit inserted.")
+    record(
+        "escape rate",
+        (escape_rate[i], normalise(-speed), rate),
+        "On-task μ of the limit inserted.",
+        check=lambda line: (
+            difference_is_zero(line[1], -speed)
+            and difference_is_zero(line[2], -speed.xreplace({on_mu[i]: allocation.mu.expression}))
+        ),
+    )
     law = angle_start - own_rate * time
     record(
         "linear angle",
         (own_angle, law),
         "For one off-task entry, t counted from any time near the limit.",
-        check=lambda: law.diff(time) == -own_rate and law.subs(time, 0) == angle_start,
+        check=lambda line: line[1].diff(time) == -own_rate and line[1].subs(time, 0) == angle_start,
+        scope=FORMAL,
     )
     product = next(item.body for item in flow.definitions if item.head == n.mu[i, h])
     of_angle = product.xreplace({theta: own_angle, size: own_imbalance})
@@ -172,15 +183,16 @@ def escape_from_allocation() -> Escape:
         "starting angle",
         (angle_start, angle),
         "Half the inverse hyperbolic sine of 2μ(0)/|Δ|.",
-        check=lambda: simplify(of_angle.xreplace({own_angle: angle}) - mu_start) == 0,
+        check=lambda line: simplify(of_angle.xreplace({own_angle: line[1]}) - mu_start) == 0,
     )
     crosses = angle / own_rate
     record(
         "sign change",
         (crossing, angle_start / own_rate, crosses),
         "μ vanishes with the angle and goes on: it changes sign.",
-        check=lambda: (
-            simplify(of_angle.xreplace({own_angle: law.xreplace({time: angle_start / own_rate})})) == 0
+        check=lambda line: (
+            simplify(of_angle.xreplace({own_angle: law.xreplace({time: line[1]})})) == 0
+            and simplify(line[2] - line[1].xreplace({angle_start: angle})) == 0
             and simplify(of_angle.diff(own_angle).subs(own_angle, 0) - own_imbalance) == 0
         ),
     )
@@ -190,16 +202,19 @@ def escape_from_allocation() -> Escape:
         "growth",
         ((own_mu, moving), (own_mu, grown)),
         "The first term dies out: after the sign change −μ grows at the rate 2 g.",
-        check=lambda: limit(simplify((moving / grown).xreplace({angle_start: own_rate * crossing})), time, oo) == 1,
+        check=lambda whole, late: (
+            simplify(whole[1] - moving) == 0
+            and limit(simplify((whole[1] / late[1]).xreplace({angle_start: own_rate * crossing})), time, oo) == 1
+        ),
     )
     back = (angle + angle.xreplace({mu_start: mu_end})) / own_rate
     record(
         "escape time",
         (escape_time, back),
         "The sine is odd: the angle falls as far below zero as μ_* > 0 is high.",
-        check=lambda: (
+        check=lambda line: (
             simplify(of_angle.xreplace({own_angle: -angle.xreplace({mu_start: mu_end})}) + mu_end) == 0
-            and simplify(law.xreplace({angle_start: angle, time: back}) + angle.xreplace({mu_start: mu_end})) == 0
+            and simplify(law.xreplace({angle_start: angle, time: line[1]}) + angle.xreplace({mu_start: mu_end})) == 0
         ),
     )
     leading = log(4 * sqrt(mu_start * mu_end) / own_imbalance) / own_rate
@@ -207,9 +222,9 @@ def escape_from_allocation() -> Escape:
         "escape time for small imbalance",
         (escape_time, leading),
         "Each angle tends to half of log(4μ/|Δ|). The time rises by 1/g per unit of log(1/|Δ|).",
-        check=lambda: (
-            limit(expand_log((back - leading) * own_rate, force=True), own_imbalance, 0) == 0
-            and simplify(-own_imbalance * leading.diff(own_imbalance) - 1 / own_rate) == 0
+        check=lambda line: (
+            limit(expand_log((back - line[1]) * own_rate, force=True), own_imbalance, 0) == 0
+            and simplify(-own_imbalance * line[1].diff(own_imbalance) - 1 / own_rate) == 0
         ),
     )
     form = ClosedForm("the escape rate", escape_rate[i], rate, record.freeze(), (ENOUGH_HEADS,))

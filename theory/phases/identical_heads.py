@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from sympy import Add, Expr, Ge, ImmutableMatrix, Indexed, KroneckerDelta, S, Sum, Symbol, diff
+from sympy import Add, Expr, Ge, ImmutableMatrix, KroneckerDelta, S, Sum, Symbol, diff
 
 from .. import notation as n
+from ..ansatz import Ansatz
 from ..closed_form import ClosedForm
 from ..context.two_heads import ONE_TASK
 from ..derivation import Derivation, Recorder
 from ..flow import gradient_flow
-from ..indexed import difference_is_zero, directional_derivative, factored, normalise, replace_indexed, substitute
-from ..indexed.nodes import bounds, close_sum, free_indices, rebuild
+from ..grounds import DEFINITION
+from ..indexed import difference_is_zero, directional_derivative, factored, normalise, replace_indexed, rule, substitute
+from ..indexed.nodes import free_indices
 from ..limits import task_allocation_limit
 from ..printing import Equations
-from ..scalars import plain_symbols, positive_solution
+from ..scalars import of_one_task, plain_symbols, positive_solution
+from ..system import ReducedSystem
 from .linearised import perturbation
 
 # Identical heads: their common ω, and the sum of their μ.
@@ -89,6 +92,7 @@ def merged_minimum() -> MergedMinimum:
         "identical heads",
         ((n.omega[1, n.h], common_omega), (SUMS[total_mu], total_mu)),
         "All heads at one ω; their μ^h may differ, also in sign.",
+        scope=DEFINITION,
     )
     by_mu, by_omega = (_at_identical_heads(flow.opened(partial)) for partial in flow.gradient)
     per_mu = normalise(by_omega / n.mu[1, n.h])
@@ -99,7 +103,14 @@ def merged_minimum() -> MergedMinimum:
             for variable, partial in ((n.mu[1, n.h], by_mu), (n.omega[1, n.h], by_omega))
         ),
         "The first is the same for all heads, the second μ^h times what is the same for all: both depend on s alone.",
-        check=lambda: not free_indices(by_mu) and not free_indices(per_mu),
+        check=lambda mu_line, omega_line: (
+            not free_indices(mu_line[1])
+            and not free_indices(normalise(omega_line[1] / n.mu[1, n.h]))
+            and all(
+                difference_is_zero(line[1], _closed_at_identical_heads(flow, partial))
+                for line, partial in zip((mu_line, omega_line), flow.gradient, strict=True)
+            )
+        ),
     )
     omega = positive_solution(factored(by_mu - common_omega * per_mu), common_omega)
     total = _in_context(positive_solution(by_mu.xreplace({common_omega: omega}), total_mu))
@@ -109,9 +120,12 @@ def merged_minimum() -> MergedMinimum:
         ((common_omega, omega), (total_mu, total)),
         "Both gradients vanish; together the heads are what one head is alone. The μ^h with this sum are H − 1 neutral "
         "directions.",
-        check=lambda: all(
-            difference_is_zero(own, substitute(form.expression, {n.i: S.One}))
-            for own, form in ((omega, limit.omega), (total, limit.mu))
+        check=lambda at_omega, at_total: (
+            all(
+                difference_is_zero(line[1], substitute(form.expression, {n.i: S.One}))
+                for line, form in ((at_omega, limit.omega), (at_total, limit.mu))
+            )
+            and all(_in_context(pull.xreplace(dict((at_omega, at_total)))) == 0 for pull in (by_mu, per_mu))
         ),
     )
     form, alpha = _recorded_second_variation(record, {common_omega: omega, total_mu: total})
@@ -140,13 +154,18 @@ def _recorded_second_variation(record: Recorder, values: dict[Expr, Expr]) -> tu
         "sums over identical heads",
         tuple((symbol, SUMS[symbol]) for symbol in (_X, _Y, _Z)),
         "Of a direction: the changes μ̃^h and ω̃^h.",
+        scope=DEFINITION,
     )
-    record("crossed sum", (_P, SUMS[_P]), "One sum more, which drops out at the equilibria.")
+    record("crossed sum", (_P, SUMS[_P]), "One sum more, which drops out at the equilibria.", scope=DEFINITION)
     record(
         "second variation at identical heads",
         (second_variation, varied),
         "The second derivative of the loss in that direction: it sees the direction through X, Y, Z and P only.",
-        check=lambda: not varied.has(Sum) and not free_indices(varied),
+        check=lambda line: (
+            not line[1].has(Sum)
+            and not free_indices(line[1])
+            and difference_is_zero(line[1], _change_of_gradient(flow))
+        ),
     )
     at_rest = _in_context(normalise(varied.xreplace(values)))
     form = ImmutableMatrix(2, 2, lambda a, b: _in_context(diff(at_rest, (_X, _Y)[int(a)], (_X, _Y)[int(b)]) / 2))
@@ -158,30 +177,41 @@ def _recorded_second_variation(record: Recorder, values: dict[Expr, Expr]) -> tu
             *zip((*form_entries, curvature), (form[0, 0], form[0, 1], form[1, 1], alpha), strict=True),
         ),
         "With w and s put in: P drops out, by stationarity.",
-        check=lambda: difference_is_zero(at_rest, _assembled(form, alpha)),
+        check=lambda whole, *parts: difference_is_zero(at_rest, whole[1].xreplace(dict(parts))),
     )
     return form, alpha
 
 
 def _record_signs(record: Recorder, form: ImmutableMatrix, alpha: Expr, together: Expr) -> None:
     determinant = _in_context(form.det())
+    entries = dict(zip(form_entries, (form[0, 0], form[0, 1], form[1, 1]), strict=True))
     record(
         "positive form",
         ((form_entries[0] * form_entries[2] - form_entries[1] ** 2, determinant), Ge(second_variation, curvature * _Z)),
         "V_XX, this determinant and α are positive. So V ≥ 0 where no μ^h is negative; where every μ^h is positive V "
         "vanishes along the equilibria only: a degenerate local minimum.",
-        check=lambda: bool(form[0, 0].is_positive and determinant.is_positive and alpha.is_positive),
+        check=lambda line, relation: (
+            _in_context(line[0].xreplace(entries) - line[1]) == 0
+            and relation == Ge(second_variation, curvature * _Z)
+            and bool(form[0, 0].is_positive and line[1].is_positive and alpha.is_positive)
+        ),
     )
     head = n.h
     tilt = KroneckerDelta(n.k, head) - n.mu[1, head] / total_mu
-    direction = {_MU: lambda *_: S.Zero, _OMEGA: lambda _, other: substitute(tilt, {n.k: other})}
-    falls = _in_sums(normalise(replace_indexed(_with_sums(together), direction)))
+
+    def along(*lines: tuple[Expr, Expr]) -> Expr:
+        """V in the direction that the lines say."""
+        direction = {base: rule(base[n.i, n.k], told) for base, (_, told) in zip((_MU, _OMEGA), lines, strict=True)}
+        return _in_sums(normalise(replace_indexed(_with_sums(together), direction)))
+
     expected = curvature * n.mu[1, head] * (total_mu - n.mu[1, head]) / total_mu
     record(
         "unstable direction",
         ((_MU[1, n.k], S.Zero), (_OMEGA[1, n.k], tilt), (second_variation, expected)),
         "Along this direction, for a head h, X = Y = 0: where μ^h is negative the loss falls, a saddle.",
-        check=lambda: difference_is_zero(falls, substitute(expected, {curvature: alpha})),
+        check=lambda on_mu, on_omega, form: difference_is_zero(
+            along(on_mu, on_omega), substitute(form[1], {curvature: alpha})
+        ),
     )
 
 
@@ -204,20 +234,24 @@ def _in_sums(expression: Expr) -> Expr:
 
 def _at_identical_heads(expression: Expr) -> Expr:
     """The expression for I = 1 at ω^h = w, with its sums over heads as symbols."""
-    single = _single_task(substitute(expression, {n.i: S.One}))
+    single = of_one_task(substitute(expression, {n.i: S.One}))
     return _in_sums(normalise(replace_indexed(single, {n.omega: lambda *_: common_omega})))
 
 
-def _single_task(expression: Expr) -> Expr:
-    """The expression for I = 1: sums over tasks are their one term."""
-    if isinstance(expression, Sum):
-        pairs = bounds(expression)
-        first = {index: S.One for index, upper in pairs if upper == n.n_tasks}
-        body = _single_task(substitute(expression.function, first))
-        return close_sum(body, tuple(pair for pair in pairs if pair[1] != n.n_tasks))
-    if isinstance(expression, Indexed | KroneckerDelta) or not expression.args:
-        return expression
-    return rebuild(expression, [_single_task(argument) for argument in expression.args])
+def _closed_at_identical_heads(flow: ReducedSystem, partial: Expr) -> Expr:
+    """The same by another way: r, C and M are put in at ω^h = w, where they are simple, not opened."""
+    closed = Ansatz(flow, {n.omega: lambda *_: common_omega, n.mu: lambda *at: n.mu[at]}, {})
+    return _in_sums(normalise(of_one_task(substitute(closed(partial), {n.i: S.One}))))
+
+
+def _change_of_gradient(flow: ReducedSystem) -> Expr:
+    """The second derivative by another way: the change of each gradient times the change of its variable."""
+    direction = {n.mu: lambda *at: _MU[at], n.omega: lambda *at: _OMEGA[at]}
+    changes = (
+        directional_derivative(partial, direction, flow.definitions) * perturbation(variable.base)[variable.indices]
+        for partial, variable in zip(flow.gradient, flow.state, strict=True)
+    )
+    return _at_identical_heads(flow.opened(n.over_tasks(n.over_heads(Add(*changes)))))
 
 
 def _in_context(expression: Expr) -> Expr:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from sympy import Gt, IndexedBase, Lt, Matrix, S, diag, sqrt, zeros
+from sympy import Expr, Gt, IndexedBase, Lt, Matrix, S, diag, expand, sqrt, zeros
 
 from .. import notation as n
 from ..ansatz import allocation
@@ -14,7 +14,7 @@ from ..derivation import Recorder
 from ..errors import InputError
 from ..factors import IMBALANCES, PRODUCTS
 from ..flow import gradient_flow
-from ..indexed import difference_is_zero, directional_derivative, gradient, substitute
+from ..indexed import difference_is_zero, directional_derivative, gradient, normalise, substitute
 from ..indexed.nodes import free_indices
 from ..limits import task_allocation_limit, where_distinct
 from ..system import ReducedSystem
@@ -66,7 +66,11 @@ def _balanced(closure: str) -> LinearisedFlow:
         "trace and determinant on task",
         ((trace[i], total), (determinant[i], product)),
         "Of the on-task block, with m_i put in: the trace is negative, the determinant positive.",
-        check=lambda: bool(total.is_negative and product.is_positive),
+        check=lambda sum_, product_: (
+            difference_is_zero(sum_[1], on_task[0, 0] + on_task[1, 1])
+            and difference_is_zero(product_[1], on_task[0, 0] * on_task[1, 1] - on_task[0, 1] * on_task[1, 0])
+            and bool(sum_[1].is_negative and product_[1].is_positive)
+        ),
     )
     across = at_limit(on_task[0, 1] * on_task[1, 0])
     root = sqrt(at_limit(on_task[0, 0] - on_task[1, 1]) ** 2 + 4 * across)
@@ -76,8 +80,10 @@ def _balanced(closure: str) -> LinearisedFlow:
         "on-task eigenvalues",
         ((fast_rate[i], (trace[i] - shown) / 2), (slow_rate[i], (trace[i] + shown) / 2)),
         "The roots of ρ² − T_i ρ + D_i: real, since the off-diagonal entries have one sign, hence both negative.",
-        check=lambda: (
+        check=lambda fast, slow: (
             bool(across.is_positive)
+            and all(expand(rate**2 - trace[i] * rate + determinant[i]) == 0 for _, rate in (fast, slow))
+            and expand(slow[1] - fast[1] - shown) == 0
             and all(difference_is_zero(rate**2 - total * rate + product, S.Zero) for rate in rates)
         ),
     )
@@ -86,13 +92,21 @@ def _balanced(closure: str) -> LinearisedFlow:
         "off-task eigenvalues",
         (off_rate[i], decay),
         "Off-task μ decays at this rate; off-task ω is neutral.",
-        check=lambda: bool(decay.is_negative) and blocks.off_task[:, 1] == zeros(2, 1) and blocks.off_task[1, 0] == 0,
+        check=lambda line: (
+            difference_is_zero(line[1], decay)
+            and bool(line[1].is_negative)
+            and blocks.off_task[:, 1] == zeros(2, 1)
+            and blocks.off_task[1, 0] == 0
+        ),
     )
     record(
         "no mode grows",
         tuple(Lt(rate[i], 0) for rate in (fast_rate, slow_rate, off_rate)),
         "A negative trace and a positive determinant; the limit is stable up to its neutral modes.",
-        check=lambda: bool(total.is_negative and product.is_positive and decay.is_negative),
+        check=lambda *lines: (
+            lines == tuple(Lt(rate[i], 0) for rate in (fast_rate, slow_rate, off_rate))
+            and bool(total.is_negative and product.is_positive and decay.is_negative)
+        ),
     )
     _record_algebraic_decay(record, flow)
     return LinearisedFlow(
@@ -125,8 +139,19 @@ def _record_algebraic_decay(record: Recorder, flow: ReducedSystem) -> None:
         (n.time_derivative(moved[i, h]), -rate * moved[i, h] ** 2),
         "Off-task ω on the head of task h, h ≠ i (all else is of second order on the centre manifold). From positive "
         "values, as they are in this flow, it falls like 1/t: the limit attracts.",
-        check=lambda: bool(rate.is_positive) and not free_indices(rate) - {h},
+        check=lambda line: (
+            difference_is_zero(line[1], _drift_of_own_rate(flow) * moved[i, h])
+            and bool(rate.is_positive)
+            and not free_indices(rate) - {h}
+        ),
     )
+
+
+def _drift_of_own_rate(flow: ReducedSystem) -> Expr:
+    """How the rate ω̇/ω off task, zero at the limit, changes with ω off task."""
+    direction = {n.mu: lambda *_: S.Zero, n.omega: off_task_only(perturbation(n.omega))}
+    own = directional_derivative(normalise(flow.velocity[1] / flow.state[1]), direction, flow.definitions)
+    return swapped(in_parameters(flow.closure)(swapped(where_distinct(allocation(flow)(own)))))
 
 
 @cache
@@ -148,13 +173,13 @@ def _split(closure: str) -> LinearisedFlow:
         (escape_rate[i], rate),
         "Off task, o and v move by −g_i times the other: o − v grows at the rate g_i, o + v falls at it; k and q are "
         "neutral.",
-        check=lambda: Matrix(blocks.off_task) == pairs,
+        check=lambda line: difference_is_zero(line[1], at_limit(turn)) and Matrix(blocks.off_task) == pairs,
     )
     record(
         "saddle of the split flow",
         Gt(escape_rate[i], 0),
         "With two tasks or more there are pairs off task, so modes that grow: a saddle of the split flow.",
-        check=lambda: bool(rate.is_positive),
+        check=lambda relation: relation == Gt(escape_rate[i], 0) and bool(rate.is_positive),
     )
     derivation = record.freeze()
     return LinearisedFlow(
@@ -186,7 +211,16 @@ def _record_restriction(record: Recorder, flow: ReducedSystem) -> None:
         block_equations(names, expected, i),
         "With the factors' changes written as changes of μ, ω, Δ and Γ the on-task block is that of the balanced flow, "
         "and zero for the invariants: two eigenvalues of the balanced flow and two zeros.",
-        check=lambda: (
-            all(difference_is_zero(entry, S.Zero) for entry in change * own - expected * change) and change.det() != 0
+        check=lambda *lines: (
+            all(difference_is_zero(entry, S.Zero) for entry in change * own - _block_of(lines, names) * change)
+            and all(line[1].subs({perturbation(base)[i, i]: 0 for base in names}) == 0 for line in lines)
+            and change.det() != 0
         ),
     )
+
+
+def _block_of(lines: tuple[tuple[Expr, Expr], ...], names: tuple[IndexedBase, ...]) -> Matrix:
+    """The matrix of linear equations in the perturbations of these variables."""
+    i = n.i
+    columns = [perturbation(base)[i, i] for base in names]
+    return Matrix([[line[1].diff(column) for column in columns] for line in lines])

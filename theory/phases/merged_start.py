@@ -18,6 +18,7 @@ from sympy import (
     Symbol,
     diff,
     exp,
+    expand_log,
     log,
     oo,
     simplify,
@@ -31,8 +32,18 @@ from ..corollaries import MANY_HEADS
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..flow import gradient_flow
-from ..indexed import difference_is_zero, inline, normalise, replace_indexed, substitute, unroll
-from ..indexed.asymptotics import leading_order
+from ..grounds import FORMAL
+from ..indexed import (
+    difference_is_zero,
+    directional_derivative,
+    inline,
+    normalise,
+    replace_indexed,
+    rule,
+    substitute,
+    unroll,
+)
+from ..indexed.asymptotics import leading_order, scaled_limit
 from .merged_zero import merged_at_zero, sum_rate, zero_sum_rate
 from .power_law import time
 
@@ -150,19 +161,25 @@ def _recorded_amplitude(record: Recorder) -> Expr:
     own = (_mu + 2 * power / rate * _omega) / 2
     # Both sectors are [[−b, 2λ], [2λ/d, 0]]: b = 0 apart, b = 2λφH/L together.
     block = Matrix([[-drag, 2 * power], [2 * power / dim, 0]])
-    left = Matrix([[1, 2 * power / rate]])
     vanishing = rate**2 + drag * rate - 4 * power**2 / dim
     zero = merged_at_zero()
 
-    def grows() -> bool:
-        defect = (left * block - rate * left).applyfunc(simplify)
+    def grows(line: tuple[Expr, Expr]) -> bool:
+        left = Matrix([[line[1].diff(_mu), line[1].diff(_omega)]])
+        # On a mode that rises, with the heads apart, it is the mode's μ.
+        scale = line[1].xreplace({_mu: S.One, _omega: rate / (2 * power)})
+        defect = (2 * left * block - 2 * rate * left).applyfunc(simplify)
         remainder = [simplify(entry * rate + vanishing * factor) for entry, factor in zip(defect, (1, 0), strict=True)]
         i = n.i
         in_task = {power: n.signal_power[i], dim: n.dims[i]}
         full = 2 * n.signal_power[i] * n.noise_factor[i] * n.n_heads / n.context_length
-        return all(entry == 0 for entry in remainder) and all(
-            difference_is_zero(vanishing.xreplace({**in_task, drag: friction, rate: found}), S.Zero)
-            for found, friction in ((zero.zero_sum, S.Zero), (zero.sum, full))
+        return (
+            scale == 1
+            and all(entry == 0 for entry in remainder)
+            and all(
+                difference_is_zero(vanishing.xreplace({**in_task, drag: friction, rate: found}), S.Zero)
+                for found, friction in ((zero.zero_sum, S.Zero), (zero.sum, full))
+            )
         )
 
     return record(
@@ -178,13 +195,14 @@ def _recorded_balance(record: Recorder) -> Expr:
     ratio = sum_rate[i] / zero_sum_rate[i]
     fast, slow = symbols("rho_fast rho_slow", positive=True)
 
-    def constant() -> bool:
-        moved = _sum * exp(slow * time) / (_zero_sum * exp(fast * time)) ** (slow / fast)
-        return bool(simplify(diff(log(moved), time)) == 0)
+    def constant(line: tuple[Expr, Expr]) -> bool:
+        growing = {_sum: _sum * exp(slow * time), _zero_sum: _zero_sum * exp(fast * time)}
+        moved = line[1].xreplace({sum_rate[i]: slow, zero_sum_rate[i]: fast}).xreplace(growing)
+        return bool(simplify(diff(log(moved), time)) == 0 and line[1].xreplace({_zero_sum: S.One}) == _sum)
 
     record(
         "balance of the modes",
-        ((pull, _sum / _zero_sum**ratio),),
+        (pull, _sum / _zero_sum**ratio),
         "A_zero and A_sum are the amplitudes of zero-sum and sum mode. This is constant while both grow: what "
         "the flow then makes of a small start of two heads of one task depends on it alone, whatever the scale.",
         check=constant,
@@ -195,6 +213,8 @@ def _recorded_balance(record: Recorder) -> Expr:
         "When the zero-sum mode is of order one, up to a term of order one. The sum mode is then of the size Q: heads "
         "part with zero sum where Q is small, and end as one where it is large. For a start of scale ε, "
         "Q ~ ε^{1 − ρ_sum/ρ_zero}: zero-sum wins as ε → 0, but slowly.",
+        check=lambda line: _zero_sum * exp(expand_log(zero_sum_rate[i] * line[1], force=True)) == 1,
+        scope=FORMAL,
     )
     return _sum / _zero_sum**ratio
 
@@ -209,6 +229,10 @@ def _recorded_emergence(record: Recorder) -> Expr:
         "long context",
         tuple((n.time_derivative(variable), rhs) for variable, rhs in zip(flow.state, velocity, strict=True)),
         "L → ∞: heads and tasks meet in r_i alone.",
+        check=lambda *lines: all(
+            difference_is_zero(line[1], scaled_limit(inline(rhs, other), long))
+            for line, rhs in zip(lines, flow.velocity, strict=True)
+        ),
     )
     rate = normalise(merged_at_zero().zero_sum)
     root = sqrt(n.dims[i])
@@ -219,13 +243,17 @@ def _recorded_emergence(record: Recorder) -> Expr:
         n.omega: lambda task, head: (rising[task, head] - falling[task, head]) / sqrt(n.dims[task]),
     }
 
-    def moves_alone() -> bool:
-        by_mu, by_omega = velocity
-        for base, sign in halves:
-            moved = replace_indexed((by_mu + sign * root * by_omega) / 2, back)
-            if not difference_is_zero(moved, sign * rate * n.residual[i] * base[i, h]):
-                return False
-        return True
+    moving = {n.mu: rule(n.mu[i, h], velocity[0]), n.omega: rule(n.omega[i, h], velocity[1])}
+
+    def moves_alone(*told: tuple[Expr, Expr]) -> bool:
+        parts, rates = told[:2], told[2:]
+        return all(
+            difference_is_zero(replace_indexed(half, back), name)
+            and difference_is_zero(
+                replace_indexed(replace_indexed(half, moving), back), moved.xreplace({zero_sum_rate[i]: rate})
+            )
+            for (name, half), (_, moved) in zip(parts, rates, strict=True)
+        )
 
     record(
         "rising and falling halves",
@@ -243,9 +271,12 @@ def _recorded_emergence(record: Recorder) -> Expr:
             (Symbol("V_dot", real=True), 2 * own_rate * progress * (1 - progress)),
         ),
         "Σ_h μ^h ω^h is V less the same sum over falling halves, which die out.",
-        check=lambda: difference_is_zero(
-            replace_indexed(reached, back), squares - n.over_heads(falling[i, h] ** 2) / root
+        check=lambda by_squares, left, moved: (
+            difference_is_zero(replace_indexed(reached, back), by_squares[1] - n.over_heads(falling[i, h] ** 2) / root)
+            and left[1] == 1 - progress
+            and _is_logistic(by_squares[1], left[1], moved[1])
         ),
+        scope=FORMAL,
     )
     grown = progress_start * exp(2 * own_rate * time) / (1 - progress_start + progress_start * exp(2 * own_rate * time))
     half = 1 - 1 / sqrt(S(2))
@@ -256,11 +287,20 @@ def _recorded_emergence(record: Recorder) -> Expr:
         ((progress, grown), (emergence, leading)),
         "Logistic growth; half of the task's loss λ_i (1 − V)² is gone at V = 1 − 1/√2. V_0 is that of the start, "
         "small. At finite L ρ T_0 has a correction of order one.",
-        check=lambda: (
-            simplify(diff(grown, time) - 2 * own_rate * grown * (1 - grown)) == 0
-            and simplify(grown.xreplace({time: exact}) - half) == 0
+        check=lambda solved, reached: (
+            simplify(diff(solved[1], time) - 2 * own_rate * solved[1] * (1 - solved[1])) == 0
+            and simplify(solved[1].xreplace({time: S.Zero}) - progress_start) == 0
+            and simplify(solved[1].xreplace({time: exact}) - half) == 0
             and simplify((1 - half) ** 2 - Rational(1, 2)) == 0
-            and simplify((exp(2 * own_rate * (leading - exact))) - 1 / (1 - progress_start)) == 0
+            and simplify((exp(2 * own_rate * (reached[1] - exact))) - 1 / (1 - progress_start)) == 0
         ),
+        scope=FORMAL,
     )
     return leading
+
+
+def _is_logistic(squares: Expr, left: Expr, moved: Expr) -> bool:
+    """Whether V, the sum of squares of halves that rise at the rate ρ r_i, moves as is said."""
+    rises = {rising: lambda task, head: own_rate * n.residual[task] * rising[task, head]}
+    slope = replace_indexed(directional_derivative(squares, rises), {n.residual: lambda _: left})
+    return difference_is_zero(slope.xreplace({progress: squares}), moved.xreplace({progress: squares}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,7 +12,8 @@ from .. import notation as n
 from ..closed_form import HasValues, parameters_of, to_float
 from ..derivation import Derivation, Recorder
 from ..flow import gradient_flow
-from ..indexed import difference_is_zero, factored, normalise, replace_indexed, substitute, unroll
+from ..indexed import difference_is_zero, factored, normalise, replace_indexed, rule, substitute, unroll
+from ..indexed.asymptotics import scaled_limit
 from ..limits import where_distinct
 from ..printing import Equations
 from .allocation_blocks import first_order
@@ -79,6 +80,10 @@ def merged_at_zero() -> MergedAtZero:
         "merged flow linearised at zero",
         tuple((n.time_derivative(tilde[base][i, h]), rhs) for base, rhs in zip(_STATE, moved, strict=True)),
         "r_i = 1 and C_hk = 1 there: tasks decouple, and heads meet only in the sum of μ.",
+        check=lambda *lines: all(
+            difference_is_zero(line[1], _at_first_order(flow.opened(velocity)))
+            for line, velocity in zip(lines, flow.velocity, strict=True)
+        ),
     )
     apart = _sector(
         record,
@@ -88,16 +93,19 @@ def merged_at_zero() -> MergedAtZero:
         "One head against another: the sum over heads drops out. H − 1 such modes.",
     )
     together = _sector(record, "sum mode", moved, S.One, "All heads alike: the sum over heads is H times each.")
-    (growing, _), (rising, falling) = rates = (_eigenvalues(apart), _eigenvalues(together))
+    (growing, _), (rising, falling) = (_eigenvalues(apart), _eigenvalues(together))
     names = (zero_sum_rate[i], sum_rate[i])
     record(
         "growth rates at zero",
         ((names[0], growing), (names[1], rising)),
         "The larger root of each block's characteristic polynomial.",
-        check=lambda: all(
-            difference_is_zero(rate**2 - block.trace() * rate + block.det(), S.Zero)
-            for block, pair in zip((apart, together), rates, strict=True)
-            for rate in pair
+        check=lambda *lines: (
+            all(
+                difference_is_zero(rate**2 - block.trace() * rate + block.det(), S.Zero)
+                and bool((rate - normalise(block.trace() / 2)).is_positive)
+                for block, (_, rate) in zip((apart, together), lines, strict=True)
+            )
+            and difference_is_zero(falling**2 - together.trace() * falling + together.det(), S.Zero)
         ),
     )
     # With a = ρ_zero and b = half the trace of the sum block, ρ_sum = b + √(b² + a²), and a > ρ_sum is −2ab > 0.
@@ -107,7 +115,9 @@ def merged_at_zero() -> MergedAtZero:
         "weak selection",
         Gt(names[0], names[1]),
         "Both squared, after the trace is taken away: differences between heads grow faster than their sum.",
-        check=lambda: bool((growing - half).is_positive and gap.is_positive),
+        check=lambda relation: (
+            relation == Gt(names[0], names[1]) and bool((growing - half).is_positive and gap.is_positive)
+        ),
     )
     return MergedAtZero(growing, rising, falling, record.freeze())
 
@@ -140,9 +150,31 @@ def _sector(record: Recorder, label: str, moved: tuple[Expr, ...], shape: Expr, 
         label,
         ((n.mu[i, h], shape * amplitude[n.mu]), (n.omega[i, h], shape * amplitude[n.omega]), *lines),
         why,
-        check=lambda: all(difference_is_zero(rhs, shape * row) for rhs, (_, row) in zip(found, lines, strict=True)),
+        check=lambda on_mu, on_omega, *rows: all(
+            difference_is_zero(moving, _rate_of(own, amplitude.values(), rows))
+            for moving, own in zip(_in_shape(moved, (on_mu, on_omega)), (on_mu, on_omega), strict=True)
+        ),
     )
     return block
+
+
+def _in_shape(moved: tuple[Expr, ...], shapes: Sequence[tuple[Expr, Expr]]) -> list[Expr]:
+    """The linear flow with what the lines say put in for the perturbations."""
+    rules = {perturbation(base): rule(*told) for base, told in zip(_STATE, shapes, strict=True)}
+    return [replace_indexed(velocity, rules) for velocity in moved]
+
+
+def _rate_of(line: tuple[Expr, Expr], amplitudes: Iterable[Expr], rows: Sequence[tuple[Expr, Expr]]) -> Expr:
+    """How the right side of a line moves where the amplitudes move as the rows say."""
+    rates = {own.base: rule(own, rate) for own, (_, rate) in zip(amplitudes, rows, strict=True)}
+    return replace_indexed(line[1], rates)
+
+
+def _at_first_order(velocity: Expr) -> Expr:
+    """The part of first order in small weights, by scaling, in the names of perturbations."""
+    scaling = dict.fromkeys(_STATE, -S.One)
+    names = {base: _entry(perturbation(base)) for base in _STATE}
+    return replace_indexed(scaled_limit(velocity, scaling, 1), names)
 
 
 def _eigenvalues(block: Matrix) -> tuple[Expr, Expr]:
