@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -19,10 +18,10 @@ from ..theory.indexed import Definition
 from .attention import SampledRisk, sampled_risk
 from .codegen import compile_system
 from .codegen.compiled import CompiledSystem
-from .domain import violation
+from .domain import NOTABLE, next_term, next_term_note, violation
 from .initial import InitialState
 from .problem import FloatArray, Problem
-from .word_table import WordTable, aligned
+from .word_table import WordTable, aligned, with_error
 
 _TASK_LOSS = IndexedBase("task_loss", real=True)[n.i]
 
@@ -80,7 +79,7 @@ class ClosureTable(WordTable):
             found.append([name, *cells, self.notes.get(name, "")])
         risk = self.sampled
         pairs = [*zip(risk.tasks, risk.task_errors, strict=True), (risk.value, risk.standard_error)]
-        cells = [_with_error(value, error) for value, error in pairs]
+        cells = [with_error(value, error) for value, error in pairs]
         return [*found, ["sampled attention", *cells, f"{risk.n_samples} prompts, ± one standard error"]]
 
     def text(self) -> str:
@@ -138,13 +137,11 @@ def closure_losses(problem: Problem, weights: InitialState) -> tuple[dict[str, F
             notes[name] = "overflows float64"
         elif outside := violation(system.validity, weights.omega):
             notes[name] = f"accurate only where {outside[0]}; {outside[1]}"
+        elif system.validity:
+            size, head = next_term(problem, weights.mu, weights.omega)
+            if size > NOTABLE:
+                notes[name] = next_term_note(size, head)
     return closures, notes
-
-
-def _with_error(value: float, error: float) -> str:
-    """The value to the two leading digits of its error."""
-    places = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 6
-    return f"{value:.{places}f} ± {error:.{places}f}"
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,19 +14,23 @@ from ..theory.errors import HypothesisError, InputError
 from ..theory.limits import task_allocation_limit
 from ..theory.marchenko_pastur import bayes_limit
 from ..theory.optimum import multi_head_optimum
+from .balance import balance_caveat
 from .bayes import bayes_risk
 from .predictions import Prediction, prediction_lines, predictions
 from .problem import Problem
+from .real_risk import RealRisk
 from .single_head import single_head_loss
+from .word_table import aligned, with_error
 
 if TYPE_CHECKING:
     from .trajectory import Trajectory
 
-Kind = Literal["closed_form", "numeric", "flow", "enclosure"]
+Kind = Literal["closed_form", "numeric", "flow", "enclosure", "sampled"]
 
 # Rounding of a closed form that is evaluated at 30 digits: one unit in the last place of a float.
 ROUNDING = 2.0**-52
 
+_OF_THE_MODEL = ("attention", "bayes", "bayes_limit")
 # Relative width from which on an interval is shown as one.
 _WIDE = 1e-6
 
@@ -35,6 +39,7 @@ TITLES: Mapping[str, str] = {
     "multi_head_optimum": "optimum over all weights",
     "task_allocation_limit": "task-allocation limit",
     "flow": "flow at its end",
+    "attention": "attention at that end",
     "single_head_optimum": "single-head optimum",
     "bayes": "Bayes risk",
     "bayes_limit": "Bayes risk, d, L → ∞",
@@ -43,10 +48,13 @@ TITLES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class LossEntry:
-    """One loss: its value with an interval that holds the true one, or for ``flow`` that its estimated error gives.
+    """One loss: its value with an interval that holds the true one.
 
-    ``attained`` says whether some weights have this loss (an infimum may only be approached); where
-    ``applicable`` is false, ``value`` is None and ``reason`` says why.
+    Of ``flow`` the interval is what its estimated error gives, of a sampled loss four standard errors.
+
+    ``closure`` is the one that it is a number of, None for a number of the model itself.  ``attained`` says whether
+    some weights have this loss (an infimum may only be approached); where ``applicable`` is false, ``value`` is None
+    and ``reason`` says why.
     """
 
     value: float | None
@@ -56,13 +64,30 @@ class LossEntry:
     attained: bool | None
     applicable: bool
     reason: str | None
+    closure: str | None = None
+    standard_error: float | None = None
+
+    @property
+    def shown(self) -> str:
+        """The value as tables show it."""
+        if self.value is None:
+            return "—"
+        return f"{self.value:.10g}" if self.standard_error is None else with_error(self.value, self.standard_error)
+
+    @property
+    def of(self) -> str:
+        """Of what it is a number, in words."""
+        if self.closure is not None:
+            return f"{self.closure} closure"
+        return {"sampled": "real attention", "enclosure": "exact"}.get(self.kind, "limit")
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Losses of one problem by name, ratios between them, and what the trajectory did beside what was predicted.
 
-    ``warnings`` says what to keep in mind, ``reduction`` which weights of the trajectory were integrated as one.
+    ``warnings`` says what to keep in mind, ``reduction`` which weights of the trajectory were integrated as one,
+    ``real`` what the real attention loses with the trajectory's last weights (None where that was not sampled).
     Where the trajectory is not reliable ``doubt`` says so: its end then is no entry, and nothing is compared with
     predictions.
     """
@@ -77,6 +102,7 @@ class Comparison:
     predictions: tuple[Prediction, ...] = ()
     doubt: str | None = None
     reduction: str = ""
+    real: RealRisk | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as the JSON object of the command line."""
@@ -97,13 +123,11 @@ class Comparison:
 
     def text(self) -> str:
         """The table as text, under what makes the trajectory unreliable, if anything does."""
-        width = max(len(TITLES[name]) for name in self.losses)
-        lines = [] if self.doubt is None else [self.doubt, ""]
+        rows = [("loss", "value", "of", "")]
         for name, entry in self.losses.items():
-            shown = f"{entry.value:.10g}" if entry.value is not None else "—"
-            note = {True: "", False: " (approached, not attained)", None: ""}[entry.attained]
-            note += f" ({entry.reason})" if entry.reason else ""
-            lines.append(f"{TITLES[name]:<{width}}  {shown:<14}{note}".rstrip())
+            note = {True: "", False: "approached, not attained", None: ""}[entry.attained]
+            rows.append((TITLES[name], entry.shown, entry.of, "; ".join(filter(None, (note, entry.reason)))))
+        lines = [*([] if self.doubt is None else [self.doubt, ""]), *aligned(rows)]
         ratios = [f"{name} = {value:.6g}" for name, value in self.ratios.items() if value is not None]
         phases = prediction_lines(self.predictions)
         return "\n".join([*lines, *(["", *ratios] if ratios else []), *(["", *phases] if phases else [])]) + "\n"
@@ -114,15 +138,18 @@ class Comparison:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{escape(TITLES[name])}</td>"
-            f"<td>{'—' if entry.value is None else format(entry.value, '.10g')}</td>"
+            f"<td>{entry.shown}</td><td>{escape(entry.of)}</td>"
             f"<td>{escape(entry.kind.replace('_', ' '))}</td><td>{escape(entry.reason or '')}</td></tr>"
             for name, entry in self.losses.items()
         )
         doubt = "" if self.doubt is None else f"<caption><b>{escape(self.doubt)}</b></caption>"
-        return f"<table>{doubt}<tr><th>loss</th><th>value</th><th>kind</th><th>note</th></tr>{rows}</table>"
+        head = "<tr><th>loss</th><th>value</th><th>of</th><th>kind</th><th>note</th></tr>"
+        return f"<table>{doubt}{head}{rows}</table>"
 
 
-def compare(problem: Problem, run: Trajectory | None = None, closure: str = "leading") -> Comparison:
+def compare(
+    problem: Problem, run: Trajectory | None = None, closure: str = "leading", *, attention: bool = True
+) -> Comparison:
     """Put the limit, the optimum, the bounds and (if given) a trajectory side by side.
 
     Parameters
@@ -132,7 +159,9 @@ def compare(problem: Problem, run: Trajectory | None = None, closure: str = "lea
     run
         A trajectory of the same problem; without one the flow's entry is not applicable.
     closure
-        ``"leading"``, ``"finite_d"`` or ``"first_order"``.
+        ``"leading"``, ``"finite_d"`` or ``"first_order"``: limit, optimum, bounds and flow are numbers of it.
+    attention
+        Sample the risk of the real attention with the trajectory's last weights, which takes about a second.
 
     Raises ``InputError`` for an unknown closure, or a trajectory of another problem or closure.
     """
@@ -140,6 +169,7 @@ def compare(problem: Problem, run: Trajectory | None = None, closure: str = "lea
     if run is not None and (run.problem != problem or run.closure != closure):
         raise InputError("the trajectory belongs to another problem or closure than the one compared")
     single = _single_head(problem, closure)
+    real = None if run is None or not attention or run.doubt is not None else run.real_risk
     losses = {
         "universal_lower_bound": _universal(problem, closure),
         "multi_head_optimum": single if problem.n_heads == 1 else _optimum(problem, closure),
@@ -147,11 +177,15 @@ def compare(problem: Problem, run: Trajectory | None = None, closure: str = "lea
             lambda: task_allocation_limit(closure).loss.evaluate(problem), attained=True
         ),
         "flow": _flow(run),
+        "attention": _attention(real),
         "single_head_optimum": single,
         "bayes": _bayes(problem),
         "bayes_limit": _closed_form(
             lambda: bayes_limit().evaluate(problem), attained=None, reason="at fixed d_i/L; no bound"
         ),
+    }
+    losses = {
+        name: entry if name in _OF_THE_MODEL else replace(entry, closure=closure) for name, entry in losses.items()
     }
     value = {name: entry.value for name, entry in losses.items()}
     ratios = {
@@ -160,6 +194,7 @@ def compare(problem: Problem, run: Trajectory | None = None, closure: str = "lea
         "single_head_optimum/task_allocation_limit": _ratio(value, "single_head_optimum", "task_allocation_limit"),
         "flow/task_allocation_limit": _ratio(value, "flow", "task_allocation_limit"),
         "flow/multi_head_optimum": _ratio(value, "flow", "multi_head_optimum"),
+        "attention/flow": _ratio(value, "attention", "flow"),
     }
     return Comparison(
         problem,
@@ -168,10 +203,11 @@ def compare(problem: Problem, run: Trajectory | None = None, closure: str = "lea
         ratios,
         None if run is None else run.allocation.heads,
         None if run is None or run.doubt is not None else run.allocation.shared,
-        () if run is None else run.caveats,
+        _warnings(run, real),
         () if run is None else predictions(run),
         None if run is None else run.doubt,
         "" if run is None else run.reduction,
+        real,
     )
 
 
@@ -215,6 +251,22 @@ def _bayes(problem: Problem) -> LossEntry:
     if found.upper - found.lower > _WIDE * found.value:
         reason = f"known to lie between {found.lower:.4g} and {found.upper:.4g}"
     return LossEntry(found.value, found.lower, found.upper, "enclosure", None, True, reason)
+
+
+def _warnings(run: Trajectory | None, real: RealRisk | None) -> tuple[str, ...]:
+    if run is None:
+        return ()
+    further = (None if real is None else real.caveat, balance_caveat(run))
+    return (*run.caveats, *(sentence for sentence in further if sentence is not None))
+
+
+def _attention(real: RealRisk | None) -> LossEntry:
+    if real is None:
+        return LossEntry(None, None, None, "sampled", None, False, "not sampled")
+    if real.value is None or real.interval is None:
+        return LossEntry(None, None, None, "sampled", None, False, real.reason)
+    how = f"sampled: {real.n_samples} prompts, ± one standard error"
+    return LossEntry(real.value, *real.interval, "sampled", True, True, how, None, real.standard_error)
 
 
 def _flow(run: Trajectory | None) -> LossEntry:

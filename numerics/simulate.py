@@ -22,12 +22,15 @@ from .integrate import integrate_silently
 from .problem import FloatArray, Problem
 from .stop import IntegrationInterrupted
 from .trajectory import Trajectory
-from .word_table import WordTable, aligned
+from .word_table import WordTable, aligned, with_error
 
 if TYPE_CHECKING:
     import xarray
 
 _ROWS: Final = 6  # times in the table
+_WINDOWS: Final = 20  # of neighbouring records, in which the loss is averaged
+_STANDARD_ERRORS: Final = 4.0
+_APART: Final = 0.05  # relative, from where on a loss counts as away from another
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,51 @@ class Simulation(WordTable):
         return Deviation(float(apart[row, task]), float(self.run.t[row]), task, int(self.heads[task]))
 
     @cached_property
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences on where the flow leaves its closure's range, and where the training leaves the flow."""
+        found = (self._left_the_balance(), self._left_the_flow())
+        return (*self.flow.caveats, *(sentence for sentence in found if sentence is not None))
+
+    def _left_the_balance(self) -> str | None:
+        """When an entry of μ first has another sign than at the start, which balanced weights never change."""
+        if self.flow.parametrisation == "merged" or self.flow.initial.imbalance.any():
+            return None
+        against = self.run.mu * self.run.mu[0] < 0
+        if not against.any():
+            return None
+        row, task, head = (int(place) for place in np.argwhere(against)[0])
+        outer, inner = np.abs(self.run.imbalance[row]).max(axis=(1, 2))
+        return (
+            f"μ of task {task + 1} on head {head + 1} changes sign by t = {self.run.t[row]:.4g}, which in exactly "
+            f"balanced weights it never does: training has left the balance (there |o² − v²| is up to {outer:.2g} and "
+            f"|k² − q²| up to {inner:.2g}), and the balanced flow does not describe what follows"
+        )
+
+    def _left_the_flow(self) -> str | None:
+        """From when on the loss is away from the flow's, beyond the error of sampling, on average over some records."""
+        width = max(1, len(self.run.t) // _WINDOWS)
+        count = len(self.run.t) // width
+        loss, flow, t = (
+            np.asarray(values[: count * width]).reshape(count, width).mean(axis=1)
+            for values in (self.run.loss, self.predicted[0], self.run.t)
+        )
+        squares = (self.run.loss_error[: count * width] ** 2).reshape(count, width)
+        error = np.sqrt(squares.sum(axis=1)) / width
+        apart = (np.abs(loss - flow) > _STANDARD_ERRORS * error) & (np.abs(loss - flow) > _APART * np.abs(flow))
+        if not apart.any():
+            return None
+        rows = np.flatnonzero(apart)
+        worst = int(rows[np.abs(loss[rows] / flow[rows] - 1).argmax()])
+        when = f"from t = {t[rows[0]]:.4g} on" if apart[-1] else f"between t = {t[rows[0]]:.4g} and {t[rows[-1]]:.4g}"
+        real = self.flow.real_risk
+        beside = f"; real attention with the flow's last weights loses {real.shown} (sampled)" if real.value else ""
+        return (
+            f"{when} the trained loss is away from that of the {self.flow.closure} "
+            f"{self.flow.parametrisation} flow, beyond its sampling error: {with_error(loss[worst], error[worst])} "
+            f"against {flow[worst]:.4g} at t = {t[worst]:.4g}{beside}"
+        )
+
+    @cached_property
     def data(self) -> xarray.Dataset:
         """The records of the run, with the flow's loss, mu and omega beside them as ``predicted_…``."""
         loss, mu, omega = self.predicted
@@ -135,7 +183,7 @@ class Simulation(WordTable):
             else None,
             "deviation": {name: self.deviation(name).to_json() for name in ("mu", "omega")} if flow.reliable else None,
             "reduction": flow.reduction,
-            "warnings": list(flow.caveats),
+            "warnings": list(self.caveats),
         }
 
     def rows(self) -> Iterator[list[str]]:
@@ -174,6 +222,9 @@ class Simulation(WordTable):
             lines.append("Adam's steps have no length in the flow's time: compare where they lead, not when")
         key_query, output_value = self.run.off_diagonal[-1]
         lines.append(f"off-diagonal at the end: {key_query:.2g} of key-query, {output_value:.2g} of output-value")
+        if self.run.weights.is_split:
+            outer, inner = np.abs(self.run.imbalance[-1]).max(axis=(1, 2))
+            lines.append(f"imbalance at the end: |o² − v²| up to {outer:.2g}, |k² − q²| up to {inner:.2g}")
         return "\n".join(lines) + "\n"
 
 

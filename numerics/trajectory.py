@@ -12,7 +12,7 @@ import numpy as np
 
 from ..theory.errors import InputError
 from .allocation import Allocation
-from .domain import violation
+from .domain import where_invalid, where_next_term_counts
 from .dynamics import Dynamics
 from .exact import as_float
 from .flows import flow
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import xarray
 
     from .events import Event
+    from .real_risk import RealRisk
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,13 +196,10 @@ class Trajectory:
     @cached_property
     def _validity(self) -> tuple[str, ...]:
         validity = flow(self.parametrisation, self.closure).validity
-        for time, omega in zip(self.t, self.omega if validity else (), strict=False):
-            if outside := violation(validity, omega):
-                return (
-                    f"the {self.closure} closure has the accuracy that it claims only where {outside[0]}; "
-                    f"at t = {time:.6g} {outside[1]}",
-                )
-        return ()
+        if not validity:
+            return ()
+        said = (where_invalid(self.closure, validity, self), where_next_term_counts(self.closure, self))
+        return tuple(sentence for sentence in said if sentence is not None)
 
     @cached_property
     def reduction(self) -> str:
@@ -320,6 +318,13 @@ class Trajectory:
         if self.doubt is not None:
             return Phases(reasons=dict.fromkeys(QUANTITIES, self.doubt))
         return phases_of(self)
+
+    @cached_property
+    def real_risk(self) -> RealRisk:
+        """What the real softmax attention loses with the last weights, sampled in about a second."""
+        from .real_risk import real_risk
+
+        return real_risk(self)
 
     @cached_property
     def events(self) -> tuple[Event, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
@@ -44,3 +45,9 @@ def html(rows: Iterable[Sequence[str]]) -> str:
     lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
     lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in body]
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def with_error(value: float, error: float) -> str:
+    """The value to the two leading digits of its error."""
+    places = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 6
+    return f"{value:.{places}f} ± {error:.{places}f}"

@@ -234,7 +234,7 @@ def test_losses_given_the_scores_are_means_over_what_no_score_reads(heads, avera
     if not averaged:
         through[:5, 5:] = (data.task_of * drawn["regressor"]).T
         through[5:, 5:] *= math.sqrt(data.noise)
-    coefficients, frames = conditional._frame(np, probes @ through.T)
+    coefficients, frames = conditional.frame_of_probes(np, probes @ through.T)
     frame = frames[0]
     np.testing.assert_allclose(coefficients @ frame.T, probes @ through.T, atol=1e-13)
     kept = [1, 0] if heads == "dependent" else np.ones(frame.shape[1])

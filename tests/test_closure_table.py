@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +16,9 @@ import pytest
 from headflow import InitialState, Problem, compare_closures
 from headflow.cli import main
 from headflow.errors import InputError
+from headflow.numerics.attention.spectral import quick_risk
+
+ROOT = Path(__file__).parent.parent
 
 TWO = Problem(dims=[15, 15], signal_power=[1, 1], noise_variance="0.1", context_length=400, n_heads=2)
 TWO_WEIGHTS = InitialState(mu=[[3, 0.1], [0, 3]], omega=[[0.26, 0.05], [0.06, 0.26]])
@@ -75,3 +84,48 @@ def test_command_line(tmp_path, capsys):
     assert "sampled attention" in capsys.readouterr().out
     assert main(["compare", str(file), "--samples", "200"]) == 2
     assert "--weights" in capsys.readouterr().err
+
+
+def documented() -> dict[tuple[str, str], list[str]]:
+    """The rows of the table in docs/closures.md by problem and weights."""
+    lines = (ROOT / "docs" / "closures.md").read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines if line.startswith("| ")]
+    return {(row[0], row[1]): row[2:] for row in cells[2:]}
+
+
+def measured() -> list[Any]:
+    """The cases of benchmarks/closures.py."""
+    folder = str(ROOT / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        return runpy.run_path(f"{folder}/closures.py")["cases"]()
+    finally:
+        sys.path.remove(folder)
+
+
+def test_the_table_of_the_docs_is_that_of_its_script():
+    """Closures and next term are computed again, the sampled risk within both errors."""
+    rows, cases = documented(), measured()
+    assert list(rows) == [(case.words, case.state) for case in cases]
+    for case in cases:
+        if case.state != "half-way":
+            check_row(case, rows[case.words, case.state])
+
+
+@pytest.mark.slow
+def test_the_rows_of_integrated_flows_too():
+    rows = documented()
+    for case in measured():
+        if case.state == "half-way":
+            check_row(case, rows[case.words, case.state])
+
+
+def check_row(case: Any, row: list[str]) -> None:
+    value, error = map(float, row[0].split(" ± "))
+    risk = quick_risk(case.problem, case.weights.mu, case.weights.omega)
+    assert abs(risk.value - value) < 4.5 * math.hypot(risk.standard_error, error) + 1e-4
+    again = case.row(dataclasses.replace(risk, value=value, standard_error=error))[3:]
+    assert again[-1] == row[-1]
+    for new, old in zip(again[:-1], row[1:-1], strict=True):
+        # The table's risk is rounded.
+        assert new == old or float(new.rstrip(" %")) == pytest.approx(float(old.rstrip(" %")), abs=0.11 + 0.01 / value)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import re
 import warnings
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize, minimize_scalar
-from sympy import Expr
+from sympy import Expr, expand
 
 from cases import REFERENCE, START, oracle
-from headflow import InitialState, Problem, compare, integrate
+from headflow import InitialState, Problem, compare, compare_closures, integrate
 from headflow.errors import HypothesisError, InputError, ValidityWarning
 from headflow.numerics import compile_system
+from headflow.numerics.attention.quadrature import pooled_moments
+from headflow.numerics.domain import next_term
 from headflow.numerics.reference import realised_limit
 from headflow.numerics.single_head import single_head_loss
 from headflow.theory import closures, gradient_flow, task_allocation_limit, to_log
 from headflow.theory import notation as n
 from headflow.theory.closures import closure_limits, finite_d_bounds
+from headflow.theory.next_order import next_order
 from oracles import hand_formulas as hand
 
 CLOSURES = ("leading", "finite_d", "first_order")
@@ -168,12 +173,61 @@ def test_outside_the_domain_raises_with_the_hypothesis_named():
 def test_first_order_warns_where_it_is_not_valid():
     narrow = Problem(dims=[3, 3], signal_power=[1, 1], noise_variance=0.1, context_length=100, n_heads=2)
     start = InitialState.random(narrow, scale=0.03)
-    with pytest.warns(ValidityWarning, match=r"first_order .* only where \(ω_i\^h\)² < 1/6"):
+    with pytest.warns(ValidityWarning) as said:
         run = integrate(narrow, start, closure="first_order", t_final=100)
-    assert run.to_json()["warnings"] == list(run.caveats)
+    assert run.to_json()["warnings"] == list(run.caveats) == [str(warning.message) for warning in said]
+    by_omega, by_size = run.caveats
+    assert re.match(r"the first_order .* only where \(ω_i\^h\)² < 1/6", by_omega)
+    assert "e^(|a|²)/L is small" in by_size
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert integrate(narrow, start, closure="finite_d", t_final=100).caveats == ()
+
+
+class TestNextTerm:
+    """The term of order 1/L² of a head's overlap, over that of order 1/L."""
+
+    def test_it_is_what_quadrature_leaves(self):
+        """At a fixed query: (E Σ p_h p_k − e^{g_hk}/L) L² tends to the second coefficient."""
+        one, other = np.array([0.5, 0.2]), np.array([-0.1, 0.6])
+        overlap = next_order().derivation["overlap of two heads"].formula[0][1]
+        values = {"g_hh": one @ one, "g_kk": other @ other, "g_hk": one @ other}
+        term = expand(overlap).coeff(n.context_length, -2)
+        second = float(term.subs({symbol: values[symbol.name] for symbol in term.free_symbols}))
+        lengths = [400, 800, 1600]
+        found = pooled_moments(one, other, lengths).overlap
+        left = [(value - math.exp(one @ other) / size) * size**2 for value, size in zip(found, lengths, strict=True)]
+        assert 2 * left[2] - left[1] == pytest.approx(second, rel=2e-3)
+
+    def test_by_hand(self):
+        """E of (2e^g − 1)(e^{2g} − e^g) over E e^g L, by the χ² generating function."""
+        mean = {k: (1 - 2 * k / 10) ** -5 for k in (1, 2, 3)}
+        by_hand = (2 * mean[3] - 3 * mean[2] + mean[1]) / (100 * mean[1])
+        size, head = next_term(REFERENCE, 3 * np.eye(3), np.eye(3) / math.sqrt(10))
+        assert size == pytest.approx(by_hand, rel=1e-12)
+        assert head == 0
+
+    def test_heads_that_do_nothing_do_not_count(self):
+        mu, omega = np.diag([3.0, 0.0, 3.0]), np.diag([0.1, 2.0, 0.05])
+        assert next_term(REFERENCE, mu, omega) == next_term(REFERENCE, mu, np.diag([0.1, 0.0, 0.05]))
+
+    def test_where_long_queries_weigh_without_bound(self):
+        assert next_term(REFERENCE, np.eye(3), 0.5 * np.eye(3))[0] == math.inf
+
+    def test_no_warning_while_it_is_small(self):
+        long = REFERENCE.replace(context_length=4000)
+        assert integrate(long, InitialState.random(long, scale=0.03), closure="first_order", t_final=300).caveats == ()
+
+    def test_the_reference_case_warns(self):
+        start = InitialState.random(REFERENCE)
+        with pytest.warns(ValidityWarning, match=r"e\^\(\|a\|²\)/L is small, which it is until t = "):
+            integrate(REFERENCE, start, closure="first_order", t_final=300)
+
+    def test_the_table_of_closures_says_it(self):
+        weights = InitialState(mu=3 * np.eye(3), omega=np.eye(3) / math.sqrt(10))
+        notes = compare_closures(REFERENCE, weights, n_samples=100).notes
+        assert list(notes) == ["first_order"]
+        assert "the next term of its expansion in e^(|a|²)/L is 52 % of the one that it keeps" in notes["first_order"]
 
 
 def test_no_limit_where_no_root_is_in_the_range():

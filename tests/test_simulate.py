@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from headflow import InitialState, Problem, Training, simulate
+from headflow import AttentionWeights, InitialState, Problem, Training, simulate
 from headflow.cli import main
 from headflow.errors import InputError, InputTypeError
 from headflow.grammar import STARTS
 from headflow.numerics import SampledRisk, Simulation, sampled_risk
 from headflow.numerics.attention import starts
 from headflow.numerics.attention.starts import make_start
+from headflow.numerics.attention.weights import random_rotation
 from headflow.simulation_figure import simulation_figure
 
 SMALL = Problem(dims=[4, 3], signal_power=[1, 1], noise_variance="0.1", context_length=30, n_heads=2)
@@ -94,7 +96,7 @@ def test_the_table_and_the_figure(simulation):
         "ω",
         "predicted",
     ]
-    assert text.count("\n") == 1 + 6 * 2 + 3
+    assert text.count("\n") == 1 + 6 * 2 + 4
     assert "from the leading balanced flow" in text
     assert "<td>" in simulation._repr_html_()
     drawn = ElementTree.fromstring(simulation_figure(simulation))
@@ -233,3 +235,70 @@ def test_command_line_refusals_and_failures(file, tmp_path, capsys):
     assert main(["simulate", file, *words]) == 4
     assert "overflowed at step" in capsys.readouterr().err
     assert (out / "simulation.json").exists()
+
+
+SMALL_START = InitialState(mu=[[0.1, 0.05], [0.05, 0.1]], omega=[[0.05, 0.05], [0.05, 0.05]])
+SHORT_CONTEXT = Problem(dims=[4, 4], signal_power=[1, 1], noise_variance=0.1, context_length=20, n_heads=2)
+
+
+class TestCaveats:
+    """Training beside the flow says where it has left it."""
+
+    @pytest.fixture(scope="class")
+    def left(self):
+        return simulate(SHORT_CONTEXT, SMALL_START, Training(t_final=60, batch=128, backend="numpy"))
+
+    def test_a_sign_that_balanced_weights_never_change(self, left):
+        sign = next(caveat for caveat in left.caveats if "changes sign" in caveat)
+        found = re.match(r"μ of task (\d) on head (\d) changes sign by t = ([\d.]+), which in exactly balanced", sign)
+        task, head, t = int(found[1]) - 1, int(found[2]) - 1, float(found[3])
+        row = int(np.abs(left.run.t - t).argmin())
+        assert left.run.mu[row, task, head] < 0
+        assert (left.run.mu[:row] > 0).all()
+
+    def test_a_loss_away_from_the_flow(self, left):
+        (away,) = (caveat for caveat in left.caveats if "the trained loss is away from" in caveat)
+        assert "leading balanced flow, beyond its sampling error" in away
+        assert "real attention with the flow's last weights loses" in away
+
+    def test_json_and_the_command_line_have_them(self, left, capsys):
+        assert left.to_json()["warnings"] == list(left.caveats)
+        words = "--dims 4,4 --signal 1,1 --noise 0.1 --context 20 --heads 2 --t-final 60 --batch 128 --backend numpy"
+        assert main(["simulate", "--train", "--start", "structured", "--scale", "0.05", *words.split()]) == 0
+        text = capsys.readouterr().out
+        assert text.count("warning: ") == 2
+        assert "imbalance at the end: |o² − v²| up to 0." in text
+
+    def test_none_while_training_follows(self):
+        early = simulate(SHORT_CONTEXT, SMALL_START, Training(t_final=6, batch=128, backend="numpy"))
+        assert early.caveats == ()
+
+    def test_no_sign_is_kept_by_merged_weights(self):
+        start = InitialState(mu=[[0.1, -0.05], [0.05, 0.1]], omega=[[0.05, 0.05], [0.05, -0.05]])
+        training = Training(t_final=20, batch=128, backend="numpy")
+        found = simulate(SHORT_CONTEXT, start, training, parametrisation="merged")
+        assert not any("changes sign" in caveat for caveat in found.caveats)
+        assert not found.run.imbalance.any()
+
+
+class TestImbalance:
+    def test_it_is_that_of_the_start(self):
+        delta = np.array([[[0.3, -0.2], [0.1, 0.0]], [[0.05, 0.0], [-0.1, 0.2]]])
+        start = InitialState(SMALL_START.mu, SMALL_START.omega, delta)
+        weights = AttentionWeights.of(SHORT_CONTEXT, start, "split")
+        assert weights.spectrum().imbalance == pytest.approx(delta, abs=1e-14)
+
+    @pytest.mark.parametrize("rotated", [False, True])
+    def test_of_exactly_balanced_weights_it_is_zero(self, rotated):
+        rotation = random_rotation(SHORT_CONTEXT, 0) if rotated else None
+        weights = AttentionWeights.spectral(SHORT_CONTEXT, SMALL_START.mu, SMALL_START.omega, rotation, "balanced")
+        assert np.abs(weights.spectrum().imbalance).max() < 1e-16
+
+    def test_a_step_breaks_it_at_second_order_in_the_rate(self):
+        """The exact flow conserves it, whatever the gradient: what is left of a step is of order rate²."""
+        found = []
+        for rate in (0.02, 0.01):
+            training = Training(t_final=rate, rate=rate, batch=16, backend="numpy")
+            found.append(simulate(SHORT_CONTEXT, SMALL_START, training).run.imbalance[-1])
+        assert found[0] == pytest.approx(4 * found[1], rel=1e-6)
+        assert np.abs(found[0]).max() > 0

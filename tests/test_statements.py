@@ -133,3 +133,21 @@ def test_a_document_of_whatever_writes_itself_as_latex(tmp_path: Path) -> None:
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "document.tex"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
         assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        "convergence",
+        "late-law",
+        "idle-head",
+        "shared-head",
+        "split-task",
+        "balanced-limit-stable",
+        "cascade",
+        "who-wins",
+        "emergence-time",
+    ],
+)
+def test_claims_about_the_balanced_flow_say_that_balance_is_exact(id):
+    assert any("exactly balanced weights" in hypothesis for hypothesis in statement(id).hypotheses)

@@ -245,9 +245,10 @@ class TestCompare:
             "bayes",
             "bayes_limit",
             "flow",
+            "attention",
         }
         assert set(loaded["losses"]) == names
-        fields = {"value", "lower", "upper", "kind", "attained", "applicable", "reason"}
+        fields = {"value", "lower", "upper", "kind", "attained", "applicable", "reason", "closure", "standard_error"}
         assert all(set(entry) == fields for entry in loaded["losses"].values())
         assert "single-head optimum" in comparison.text()
         assert "<table>" in comparison._repr_html_()

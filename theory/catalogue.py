@@ -23,6 +23,7 @@ from .flow import gradient_flow
 from .limits import task_allocation_limit
 from .loss import population_loss
 from .marchenko_pastur import bayes_limit
+from .next_order import next_order
 from .optimum import multi_head_optimum
 from .phases.cascade import cascade_flow
 from .phases.convergence import convergence_law
@@ -40,7 +41,9 @@ _PACKAGE = Convention()
 
 def _loss(_: str, closure: str) -> tuple[Derivation, ...]:
     loss = population_loss(closure).derivation
-    return (loss, shift_covariance().derivation) if closure == "leading" else (loss,)
+    if closure == "leading":
+        return (loss, shift_covariance().derivation)
+    return (loss, next_order().derivation) if closure == "first_order" else (loss,)
 
 
 def _flow(parametrisation: str, closure: str) -> tuple[Derivation, ...]:

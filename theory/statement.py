@@ -16,6 +16,7 @@ Status = Literal["proved", "derived", "published"]
 
 # Words that many statements share: where a claim comes from, and the closure it is about.
 DERIVED = "derived here"
+BALANCED = "exactly balanced weights, o = v and k = q (an imbalance or the noise of minibatches breaks this in the end)"
 LEADING = "the leading closure: d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i"
 
 

@@ -56,13 +56,13 @@ def _probes(query: Any, read: Any) -> Any:
 
 def _pooled(xp: Any, probes: Any, along: Any) -> tuple[Any, Any, Any]:
     """Mean given the scores of what each head pools (n, H, width), overlaps Σ_l p_l^h p_l^k, frame (n, width, r)."""
-    coefficients, frame = _frame(xp, probes)
+    coefficients, frame = frame_of_probes(xp, probes)
     weights = softmax(xp, coefficients @ along)
     pooled = (weights @ xp.swapaxes(along, 1, 2)) @ xp.swapaxes(frame, 1, 2)
     return pooled, weights @ xp.swapaxes(weights, 1, 2), frame
 
 
-def _frame(xp: Any, probes: Any) -> tuple[Any, Any]:
+def frame_of_probes(xp: Any, probes: Any) -> tuple[Any, Any]:
     """Probes as coefficients (n, H, r) of an orthonormal frame (n, width, r), by Gram and Schmidt's procedure.
 
     What the probes before leave of one, up to rounding, is the direction that it adds; a dependent one adds none, and

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import xarray
 
 # What is recorded at a time, in the order of the fields of `TrainingRun`.
-_RECORDED: Final = ("loss", "loss_error", "mu", "omega", "spread", "off_diagonal")
+_RECORDED: Final = ("loss", "loss_error", "mu", "omega", "spread", "off_diagonal", "imbalance")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,6 +52,8 @@ class TrainingRun:
         Spectral variables and the spread of ω within a task's block (see `Spectrum`), (N, I, H).
     off_diagonal
         Relative norm of what decomposability sets to zero, in key-query and output-value matrices, (N, 2).
+    imbalance
+        Of the factors, o² − v² and k² − q² (see `Spectrum`): zero while they are balanced, (N, 2, I, H).
     seconds
         Wall time of all sessions together.
     backend, device
@@ -69,6 +71,7 @@ class TrainingRun:
     omega: FloatArray
     spread: FloatArray
     off_diagonal: FloatArray
+    imbalance: FloatArray
     seconds: float
     backend: str
     device: str
@@ -102,6 +105,11 @@ class TrainingRun:
                 "loss": ("t", self.loss, {"long_name": "loss of the batch (no ½)"}),
                 "loss_error": ("t", self.loss_error, {"long_name": "its standard error"}),
                 "off_diagonal": (("t", "matrix"), self.off_diagonal, {"long_name": "relative off-diagonal norm"}),
+                "imbalance": (
+                    ("t", "factors", "task", "head"),
+                    self.imbalance,
+                    {"long_name": "o² − v² and k² − q²"},
+                ),
                 "step": ("t", self.steps, {"long_name": "steps taken"}),
             },
             coords={
@@ -109,6 +117,7 @@ class TrainingRun:
                 "task": np.arange(self.problem.n_tasks),
                 "head": np.arange(self.problem.n_heads),
                 "matrix": list(kinds),
+                "factors": ["output_value", "key_query"],
             },
             attrs={"provenance": json.dumps(self._provenance(), allow_nan=False)},
         )
@@ -262,7 +271,8 @@ class _Loop:
         """What is recorded, in the order of `_RECORDED`."""
         spectrum = self.weights.spectrum()
         error = losses.std(ddof=1) / np.sqrt(len(losses)) if len(losses) > 1 else 0.0
-        return losses.mean(), error, spectrum.mu, spectrum.omega, spectrum.spread, spectrum.off_diagonal
+        found = spectrum.mu, spectrum.omega, spectrum.spread, spectrum.off_diagonal, spectrum.imbalance
+        return losses.mean(), error, *found
 
     def _batch(self) -> tuple[FloatArray, tuple[FloatArray, ...]]:
         """Loss of every prompt of the step's batch, (n,), and the mean gradient in all parts."""

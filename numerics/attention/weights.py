@@ -35,12 +35,17 @@ class Spectrum:
         Frobenius norm of every entry that decomposability sets to zero, relative to that of all: of the key-query
         and of the output-value matrices of all heads.  Only entries that act are counted: the query has no label,
         and only label rows of the output are read.
+    imbalance
+        Of split weights what their exact flow conserves: the diagonals of OᵀO − VVᵀ, at the label of each task, and of
+        KKᵀ − QQᵀ, averaged over a task's block; (2, I, H).  For diagonal factors o² − v² and k² − q².  Zero for merged
+        weights, which have none.
     """
 
     mu: FloatArray
     omega: FloatArray
     spread: FloatArray
     off_diagonal: tuple[float, float]
+    imbalance: FloatArray
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -233,7 +238,17 @@ class AttentionWeights:
         rest_of_write = write.copy()
         rest_of_write[:, np.arange(n_tasks), d + np.arange(n_tasks)] = 0.0
         left = _rest(read, rest_of_read), _rest(write, rest_of_write)
-        return Spectrum(_frozen(mu), _frozen(omega), _frozen(spread), left)
+        return Spectrum(_frozen(mu), _frozen(omega), _frozen(spread), left, _frozen(self._imbalance(average)))
+
+    def _imbalance(self, average: FloatArray) -> FloatArray:
+        """As of `Spectrum`; ``average`` (I, d) is over a task's coordinates."""
+        n_tasks, d = average.shape
+        if not self.is_split:
+            return np.zeros((2, n_tasks, len(self.parts[0])))
+        key, query, value, output = self.parts
+        of_labels = (output**2).sum(axis=1) - (value**2).sum(axis=2)  # (H, d_e)
+        of_scores = (key**2).sum(axis=2) - (query**2).sum(axis=2)
+        return np.stack([of_labels[:, d:].T, average @ of_scores[:, :d].T])
 
     def __repr__(self) -> str:
         return f"AttentionWeights({', '.join(self.names)} of {len(self.parts[0])} heads, dims={self.dims})"

@@ -186,7 +186,7 @@ _PAIR = _merged("I = 1, H = 2: a pair", _ALONE)
 _FEW = Problem(dims=[3, 3], signal_power=[1, 1], noise_variance=0.1, context_length=20, n_heads=2)
 _WEIGHTS = InitialState([[2.0, 0.3], [0.2, 1.5]], [[0.3, 0.1], [0.05, 0.3]])
 _SYMMETRIC = InitialState([[2.0, 0.3], [0.3, 2.0]], [[0.3, 0.1], [0.1, 0.3]])
-_BALANCED, _SPLIT = "the balanced flow", "split"
+_BALANCED, _SPLIT = "exactly balanced weights", "split"
 
 DYNAMICS: tuple[Exploration, ...] = (
     Exploration(

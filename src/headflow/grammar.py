@@ -157,6 +157,7 @@ def _integrate(parser: ArgumentParser) -> None:
     _add_parametrisation(parser)
     _add_closure(parser)
     _add_run(parser)
+    _add_attention(parser)
     parser.add_argument("--times", metavar="T1,T2,…", help="times at which to give the state too")
     parser.add_argument("-o", dest="output", metavar="FILE", help="save the trajectory (NetCDF)")
     _add_force(parser)
@@ -169,6 +170,7 @@ def _compare(parser: ArgumentParser) -> None:
         help="instead: the loss of the initial weights in every closure, beside the sampled attention",
     )
     parser.add_argument("--samples", metavar="N", help="prompts to sample with --weights; default 20000")
+    _add_attention(parser)
     _add_problem(parser)
     _add_parametrisation(parser)
     _add_closure(parser)
@@ -230,6 +232,7 @@ def _report(parser: ArgumentParser) -> None:
     _add_parametrisation(parser)
     _add_closure(parser)
     _add_run(parser)
+    _add_attention(parser)
     parser.add_argument("--quick", action="store_true", help="leave out the costly checks")
     parser.add_argument("-o", dest="output", metavar="DIR", default=REPORT_FOLDER, help=f"default: {REPORT_FOLDER}")
     _add_force(parser)
@@ -261,6 +264,15 @@ def _add_parametrisation(parser: ArgumentParser, default: str | None = None) -> 
 def _add_closure(parser: ArgumentParser, default: str | None = None) -> None:
     kind = _one_of("closure", CLOSURES)
     parser.add_argument("--closure", default=default, type=kind, metavar="C", help=_list(CLOSURES))
+
+
+def _add_attention(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-attention",
+        dest="attention",
+        action="store_false",
+        help="do not sample what the real attention loses with the flow's last weights",
+    )
 
 
 def _add_force(parser: ArgumentParser) -> None:

@@ -23,12 +23,16 @@ _AXES_WIDTH, _AXES_HEIGHT, _GAP_HEIGHT, _MARGIN = 5.0, 3.0, 1.5, 1.75
 
 @dataclass(frozen=True)
 class Level:
-    """A loss to compare with, drawn as a horizontal line with its name at the end."""
+    """A loss to compare with, drawn as a horizontal line with its name at the end.
+
+    With an ``error`` it is a number at the end of time, drawn as a point with a bar instead of the line.
+    """
 
     label: str
     value: float
     colour: str
     dashes: str = "--"
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ def loss_figure(
     marks: Sequence[Mark] = (),
     limit: Level | None = None,
     error: FloatArray | float = 0.0,
+    closure: str = "",
 ) -> str:
     """An SVG with the loss on top and, where there is a ``limit``, the gap to it below.
 
@@ -63,6 +68,8 @@ def loss_figure(
         What the flow converges to.
     error
         The error estimate of the loss, one for all times or one each: the gap is drawn down to there.
+    closure
+        Whose loss it is.
     """
     shown = t > 0
     error = np.broadcast_to(error, t.shape)[shown]
@@ -75,7 +82,7 @@ def loss_figure(
     with new_figure(_AXES_WIDTH + _MARGIN + 0.75, sum(heights) + 1.1 + 0.15 * len(heights)) as figure:
         column = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
         top: Axes = column[0]
-        _draw_loss(top, t, loss, levels)
+        _draw_loss(top, t, loss, levels, f"loss, {closure} closure" if closure else "population loss")
         top.set_xlim(left, float(t[-1]))
         _draw_marks(top, list(column), marks)
         _draw_levels(top, levels)
@@ -94,11 +101,11 @@ def _start_of_axis(t: FloatArray, loss: FloatArray) -> float:
     return max(float(t[0]), float(falling[0] if len(falling) else t[-1]) / 30)
 
 
-def _draw_loss(axis: Axes, t: FloatArray, loss: FloatArray, levels: Sequence[Level]) -> None:
+def _draw_loss(axis: Axes, t: FloatArray, loss: FloatArray, levels: Sequence[Level], name: str) -> None:
     from matplotlib.ticker import LogLocator
 
     axis.plot(t, loss, color=INK, linewidth=2.2, zorder=3)
-    axis.set(xscale="log", yscale="log", ylabel="population loss")
+    axis.set(xscale="log", yscale="log", ylabel=name)
     values = [*loss.tolist(), *(level.value for level in levels)]
     low, high = np.log(min(values)), np.log(max(values))
     room = max(high - low, 0.2)
@@ -149,7 +156,13 @@ def _draw_levels(axis: Axes, levels: Sequence[Level]) -> None:
     ordered = sorted(levels, key=lambda level: level.value)
     places = [float((np.log(level.value) - low) / (high - low)) for level in ordered]
     for level, place, moved in zip(ordered, places, _apart(places, 2 * _ROW / _AXES_HEIGHT), strict=True):
-        axis.axhline(level.value, color=level.colour, linewidth=1.3, linestyle=level.dashes)
+        if level.error is None:
+            axis.axhline(level.value, color=level.colour, linewidth=1.3, linestyle=level.dashes)
+        else:
+            end = axis.get_xlim()[1]
+            axis.errorbar(
+                end, level.value, level.error, color=level.colour, fmt="o", ms=5, capsize=3, clip_on=False, zorder=4
+            )
         axis.annotate(
             f"{level.label}\n{level.value:.5g}",
             (1.0, place),

@@ -88,7 +88,14 @@ class Report:
         }
 
 
-def build(given: ProblemFile, source: str, quick: bool = False, progress: bool = False, workers: int = 1) -> Report:
+def build(
+    given: ProblemFile,
+    source: str,
+    quick: bool = False,
+    progress: bool = False,
+    workers: int = 1,
+    attention: bool = True,
+) -> Report:
     """Do the main job on a problem file.
 
     Parameters
@@ -101,6 +108,8 @@ def build(given: ProblemFile, source: str, quick: bool = False, progress: bool =
         Show a bar on standard error, if that is a terminal and it takes more than two seconds.
     workers
         Processes that verify; see `headflow.verify`.
+    attention
+        Sample what the real attention loses with the flow's last weights.
 
     Raises ``IntegrationError`` where there is not even a part of a trajectory.
     """
@@ -117,7 +126,7 @@ def build(given: ProblemFile, source: str, quick: bool = False, progress: bool =
         _next(bar, "compare")
         from .numerics.compare import compare
 
-        comparison = compare(given.problem, trajectory, closure=given.closure)
+        comparison = compare(given.problem, trajectory, closure=given.closure, attention=attention)
         _next(bar, "verify")
         from .numerics.verify import verify
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .heat_maps import Snapshot, heat_maps
 from .loss_figure import Level, Mark, loss_figure
-from .plotting import BLUE, GREEN, ORANGE, PURPLE
+from .plotting import BLUE, GOLD, GREEN, ORANGE, PURPLE
 from .summary import number
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ def draw(trajectory: Trajectory, comparison: Comparison) -> dict[str, str]:
         value = comparison.losses[name].value
         if value is not None and not (name == "multi_head_optimum" and problem.n_heads == 1):
             levels.append(Level(label, value, colour))
+    real = comparison.real
+    if real is not None and real.value is not None and real.standard_error is not None:
+        levels.append(Level("real attention, end", real.value, GOLD, error=real.standard_error))
     marks = []
     if phases.emergence is not None:
         span = (phases.t_25, phases.t_75) if phases.t_25 is not None and phases.t_75 is not None else None
@@ -42,7 +45,7 @@ def draw(trajectory: Trajectory, comparison: Comparison) -> dict[str, str]:
     # Errors made early die out as the flow converges: at a time the largest error from there on counts.
     error = np.maximum.accumulate(trajectory.loss_error[::-1])[::-1] * trajectory.loss
     return {
-        "loss": loss_figure(trajectory.t, trajectory.loss, levels, marks, limit, error),
+        "loss": loss_figure(trajectory.t, trajectory.loss, levels, marks, limit, error, trajectory.closure),
         **{name: _maps(trajectory, name, symbol) for name, symbol in (("mu", "μ"), ("omega", "ω"))},
     }
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _TITLES = {
     "single_head_optimum": "Optimum of a single head",
     "flow": "The flow at its end",
+    "attention": "Real softmax attention with the weights at the flow's end",
     "task_allocation_limit": "Task-allocation limit, one head per task",
     "multi_head_optimum": "Optimum over all weights with H heads",
     "universal_lower_bound": "Lower bound for any number of heads",
@@ -26,7 +27,13 @@ _TITLES = {
     "bayes_limit": "Bayes risk in the proportional limit",
 }
 _ATTAINED = {True: "yes", False: "only approached", None: ""}
-_KINDS = {"closed_form": "closed form", "numeric": "numeric", "flow": "integrated", "enclosure": "enclosed"}
+_KINDS = {
+    "closed_form": "closed form",
+    "numeric": "numeric",
+    "flow": "integrated",
+    "enclosure": "enclosed",
+    "sampled": "sampled",
+}
 
 
 def report_page(report: Report) -> str:
@@ -68,14 +75,21 @@ def _losses(report: Report) -> str:
     for name, entry in report.comparison.losses.items():
         note = f'<br/><span class="note">{html_prose(entry.reason)}</span>' if entry.reason else ""
         title = html_prose(_TITLES.get(name, name.replace("_", " "))) + note
-        rows.append((entry.value, title, _KINDS[entry.kind], _ATTAINED[entry.attained]))
+        shown = number(entry.value, 8) if entry.standard_error is None else entry.shown
+        rows.append((entry.value, title, shown, html_prose(entry.of), _KINDS[entry.kind], _ATTAINED[entry.attained]))
     limit = report.trajectory.phases.limit
     if limit is not None and report.trajectory.phases.shared:
         title = "Limit of the flow's allocation (shared heads)"
-        rows.append((limit, title, _KINDS["closed_form"], _ATTAINED[True]))
+        of = html_prose(report.comparison.closure)
+        rows.append((limit, title, number(limit, 8), of, _KINDS["closed_form"], _ATTAINED[True]))
     rows.sort(key=lambda row: -(row[0] or 0.0))
-    cells = [(title, number(value, 8), *map(_unbroken, words)) for value, title, *words in rows]
-    return table(("Loss", "value", "kind", "attained"), cells, numeric=[1])
+    cells = [(title, *map(_unbroken, words)) for _, title, *words in rows]
+    note = (
+        "A closure is an approximation of the attention's loss at large L: its numbers are not those of the real "
+        "attention, which is sampled here with the weights at the flow's end."
+    )
+    head = ("Loss", "value", "of", "kind", "attained")
+    return table(head, cells, numeric=[1]) + f'<p class="note">{html_prose(note)}</p>'
 
 
 def _problem(given: ProblemFile) -> str:
@@ -102,8 +116,15 @@ def _figures(report: Report) -> str:
         if phases.emergence is not None
         else ""
     )
+    real = report.comparison.real
+    sampled = (
+        " The point is what real softmax attention loses with the weights at the end, sampled."
+        if real is not None and real.value is not None
+        else ""
+    )
     captions = {
-        "loss": f"Population loss over time, log axes; time is learning rate × steps.{below}{emergence}",
+        "loss": f"Loss in the {report.trajectory.closure} closure over time, log axes; time is learning rate × "
+        f"steps.{below}{emergence}{sampled}",
         "mu": "Output-value eigenvalues μ, tasks by heads, on one colour scale.",
         "omega": "Key-query eigenvalues ω, tasks by heads, on one colour scale.",
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .plotting import power_of_ten
 
 if TYPE_CHECKING:
     from .numerics.compare import Comparison
+    from .numerics.real_risk import RealRisk
     from .numerics.trajectory import Trajectory
     from .numerics.verify import Verification
 
@@ -38,17 +40,18 @@ def number(value: float | None, digits: int = 6) -> str:
     return f"{sign}{rounded:.{max(digits, 4)}g}"
 
 
-def flow_summary(trajectory: Trajectory) -> list[str]:
-    """What a trajectory did, line by line."""
+def flow_summary(trajectory: Trajectory, attention: bool = True) -> list[str]:
+    """What a trajectory did, line by line; with ``attention`` also what the real one loses with its last weights."""
     problem, phases = trajectory.problem, trajectory.phases
     end = number(float(trajectory.t[-1]))
     lines = [
-        *caveats(trajectory),
+        *caveats(trajectory.caveats),
         f"flow      {trajectory.parametrisation}, closure {trajectory.closure}, "
         f"{problem.n_tasks} tasks, {problem.n_heads} heads",
         f"time      0 to {end} = learning rate × steps; {trajectory.stop.sentence}",
-        f"loss      {number(float(trajectory.loss[0]), 8)} → {number(float(trajectory.loss[-1]), 8)}, "
-        f"relative error {number(trajectory.error_estimate, 2)}",
+        f"loss      {number(float(trajectory.loss[0]), 8)} → {number(float(trajectory.loss[-1]), 8)} "
+        f"in the {trajectory.closure} closure, relative error {number(trajectory.error_estimate, 2)}",
+        *([attention_summary(trajectory.real_risk)] if attention and trajectory.reliable else []),
         *allocation_summary(trajectory),
     ]
     if not trajectory.reliable:
@@ -60,9 +63,16 @@ def flow_summary(trajectory: Trajectory) -> list[str]:
     return lines
 
 
-def caveats(trajectory: Trajectory) -> list[str]:
-    """What to keep in mind about a trajectory, line by line."""
-    return [f"warning   {caveat}" for caveat in trajectory.caveats]
+def attention_summary(real: RealRisk) -> str:
+    """What the real attention loses with the last weights, in a line."""
+    if real.value is None:
+        return f"attention {real.reason}"
+    return f"attention {real.shown} with the last weights (sampled), {real.beside_closure}"
+
+
+def caveats(said: Iterable[str]) -> list[str]:
+    """What to keep in mind, line by line."""
+    return [f"warning   {caveat}" for caveat in said]
 
 
 def allocation_summary(trajectory: Trajectory) -> list[str]:
@@ -70,25 +80,28 @@ def allocation_summary(trajectory: Trajectory) -> list[str]:
     if not trajectory.reliable:
         return []
     allocation, phases = trajectory.allocation, trajectory.phases
+    named = f"in the {trajectory.closure} closure"
     whose = "this allocation" if phases.escape is None else "an allocation that the flow has left"
     return [
         *([f"symmetry  {trajectory.reduction}"] if trajectory.reduction else []),
         f"heads     {allocation}{'; heads are shared' if allocation.shared else ''}",
-        *([f"limit     {number(phases.limit, 10)}, of {whose}"] if phases.limit is not None else []),
+        *([f"limit     {number(phases.limit, 10)}, of {whose}, {named}"] if phases.limit is not None else []),
     ]
 
 
 def answer(trajectory: Trajectory, comparison: Comparison, verification: Verification) -> list[str]:
     """The result of the main job in a few sentences."""
+    from .numerics.balance import balance_caveat
+
     problem, phases = trajectory.problem, trajectory.phases
     heads = f"{problem.n_heads} head{'s' if problem.n_heads > 1 else ''}"
     end = float(trajectory.loss[-1])
     flow = (
-        f"The loss falls from {number(float(trajectory.loss[0]), 4)} to {number(end)} "
-        f"at t = {number(float(trajectory.t[-1]))}. "
+        f"In the {trajectory.closure} closure the loss falls from {number(float(trajectory.loss[0]), 4)} to "
+        f"{number(end)} at t = {number(float(trajectory.t[-1]))}. "
     )
     if trajectory.doubt is not None:
-        flow = f"{trajectory.doubt}. As computed, t{flow[1:].rstrip()}"
+        flow = f"{trajectory.doubt}. As computed, i{flow[1:].rstrip()}"
     elif phases.limit is None:
         flow += "The flow has not settled on an allocation of tasks to heads."
     elif phases.escape is not None:
@@ -114,10 +127,25 @@ def answer(trajectory: Trajectory, comparison: Comparison, verification: Verific
         losses[name].value for name in ("multi_head_optimum", "universal_lower_bound", "single_head_optimum")
     )
     if best is None or bound is None:
-        levels = f"The best of a single head is {number(single)}; {losses['multi_head_optimum'].reason}."
+        levels = (
+            f"In the {comparison.closure} closure the best of a single head is {number(single)}; "
+            f"{losses['multi_head_optimum'].reason}."
+        )
     else:
         levels = (
-            f"The best any weights with {heads} can do is {number(best)}; the bound for any number of heads "
-            f"is {number(bound)}, the best of a single head {number(single)}."
+            f"In the {comparison.closure} closure the best any weights with {heads} can do is {number(best)}, the "
+            f"bound for any number of heads {number(bound)}, the best of a single head {number(single)}; no predictor "
+            f"from the context loses less than the Bayes risk, {number(losses['bayes'].value)}."
         )
-    return [flow, levels, verification.sentence]
+    kept = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in [balance_caveat(trajectory)] if sentence]
+    return [flow, *kept, *_attention_sentence(comparison), levels, verification.sentence]
+
+
+def _attention_sentence(comparison: Comparison) -> list[str]:
+    """What the real attention loses; nothing where that was not asked for."""
+    real = comparison.real
+    if real is None:
+        return []
+    if real.value is None:
+        return [f"What the real softmax attention loses with these weights was {real.reason}."]
+    return [f"Real softmax attention with the weights at the end loses {real.shown} (sampled), {real.beside_closure}."]

@@ -25,11 +25,11 @@ def run(arguments: Namespace) -> int:
     if arguments.samples is not None:
         raise InputError("--samples goes with --weights")
     trajectory, stopped = integrated_as_far_as_possible(given)
-    comparison = compare(given.problem, trajectory, closure=given.closure)
+    comparison = compare(given.problem, trajectory, closure=given.closure, attention=arguments.attention)
     if arguments.json:
         emit(json_text(comparison.to_json()))
     else:
-        more = caveats(trajectory)[0 if trajectory.reliable else 1 :]  # the table begins with the first one
+        more = caveats(comparison.warnings)[0 if trajectory.reliable else 1 :]  # the table begins with the first one
         emit("\n".join([comparison.text(), *allocation_summary(trajectory), *more]))
     if stopped is not None:
         raise stopped

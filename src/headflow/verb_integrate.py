@@ -40,7 +40,8 @@ def _deliver(trajectory: Trajectory, arguments: Namespace) -> None:
     if arguments.output is not None:
         trajectory.save(arguments.output, force=arguments.force)
     if arguments.json:
-        emit(json_text(trajectory.to_json()))
+        real = {"attention": trajectory.real_risk.to_json()} if arguments.attention else {}
+        emit(json_text({**trajectory.to_json(), **real}))
         return
     saved = [f"saved     {arguments.output}"] if arguments.output is not None else []
-    emit("\n".join([*flow_summary(trajectory), *saved]))
+    emit("\n".join([*flow_summary(trajectory, arguments.attention), *saved]))

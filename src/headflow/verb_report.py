@@ -22,7 +22,7 @@ def run(arguments: Namespace) -> int:
     given, source = problem_file(arguments, default=True)
     target = Path(arguments.output)
     check_folder(target, arguments.force)
-    report = build(given, source, arguments.quick, progress=True, workers=usable_cores())
+    report = build(given, source, arguments.quick, progress=True, workers=usable_cores(), attention=arguments.attention)
     files = report.files()
     with folder(target, arguments.force) as stage:
         for name, text in files.items():

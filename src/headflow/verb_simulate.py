@@ -178,7 +178,7 @@ def _deliver(simulation: Simulation, begun: dict[str, Any], target: Path | None,
     )
     saved = [f"saved {target}"] if target is not None else []
     doubt = [] if simulation.doubt is None else [simulation.doubt]
-    more = [f"warning: {caveat}" for caveat in simulation.flow.caveats if caveat != simulation.doubt]
+    more = [f"warning: {caveat}" for caveat in simulation.caveats if caveat != simulation.doubt]
     emit("\n".join([*doubt, heading, "", simulation.text(), *more, *saved]))
 
 

@@ -14,7 +14,7 @@ from ..limits import loss_infinity, task_allocation_limit
 from ..loss import PARAMETERS
 from ..marchenko_pastur import bayes_limit, penalty, penalty_of_task
 from ..optimum import eliminate_mu, infimum, multi_head_optimum
-from ..statement import DERIVED, LEADING, Statement
+from ..statement import BALANCED, DERIVED, LEADING, Statement
 from .flow import C24, lines_of
 
 # One head leaves out tasks that are too dear for its budget.
@@ -92,7 +92,7 @@ def _convergence() -> Statement:
     return Statement(
         "convergence",
         "The balanced flow ends at its task allocation",
-        (LEADING, AS_MANY_HEADS, "a small positive random start whose tasks choose distinct heads"),
+        (LEADING, BALANCED, AS_MANY_HEADS, "a small positive random start whose tasks choose distinct heads"),
         ((n.loss, limit.loss.expression),),
         C24,
         "published",

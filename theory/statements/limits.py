@@ -9,7 +9,7 @@ from ..hypothesis import ONE_HEAD_EACH, ONE_TASK, SEVERAL_HEADS, TWO_TASKS, Hypo
 from ..phases.identical_heads import merged_minimum
 from ..phases.linearisation import linearised_flow
 from ..phases.merged_zero import merged_at_zero
-from ..statement import DERIVED, LEADING, Statement
+from ..statement import BALANCED, DERIVED, LEADING, Statement
 
 ALLOCATED = "weights of the task-allocation limit, head i serving task i; h ≠ i"
 
@@ -18,7 +18,7 @@ def _balanced_limit() -> Statement:
     return _statement(
         "balanced-limit-stable",
         "The task-allocation limit attracts the balanced flow",
-        (LEADING, ONE_HEAD_EACH, ALLOCATED),
+        (LEADING, BALANCED, ONE_HEAD_EACH, ALLOCATED),
         (
             "trace and determinant on task",
             "on-task eigenvalues",

@@ -16,7 +16,7 @@ from ..shared_heads import (
     shared_omega,
     split_task,
 )
-from ..statement import DERIVED, LEADING, Statement
+from ..statement import BALANCED, DERIVED, LEADING, Statement
 
 A_GROUP = Hypothesis(
     "one head hosts g ≥ 2 tasks of equal d and λ",
@@ -69,7 +69,7 @@ def _shared() -> Statement:
     return Statement(
         "shared-head",
         "Limit of a head that hosts g equal tasks",
-        (LEADING, "the balanced flow", A_GROUP, "the group has no weight on other heads"),
+        (LEADING, BALANCED, A_GROUP, "the group has no weight on other heads"),
         ((shared_omega, found.omega), (shared_mu, found.mu), (shared_loss, found.loss)),
         DERIVED,
         "proved",
@@ -87,7 +87,7 @@ def _split() -> Statement:
         "A task split over several heads",
         (
             LEADING,
-            "the balanced flow",
+            BALANCED,
             SEVERAL_HEADS,
             "K heads of equal ω serve task i alone, S is the sum of its μ there",
         ),
@@ -107,7 +107,8 @@ def _idle() -> Statement:
         (
             LEADING,
             A_FREE_HEAD,
-            "the balanced flow, the other heads at the task-allocation limit",
+            BALANCED,
+            "the other heads at the task-allocation limit",
             "head l is idle, u = √d_i ω_i^l",
         ),
         claim,

@@ -9,10 +9,9 @@ from ..hypothesis import AS_MANY_HEADS
 from ..limits import loss_infinity
 from ..phases.cascade import cascade_flow
 from ..phases.convergence import convergence_law, late_constant, time
-from ..statement import DERIVED, LEADING, Statement
+from ..statement import BALANCED, DERIVED, LEADING, Statement
 
 SMALL = "entries off the occupied heads are of one small scale ε"
-BALANCED = "the balanced flow"
 
 
 def _cascade() -> Statement:

@@ -1,0 +1,131 @@
+"""What the real attention loses with a flow's weights: sampled in about a second, and beside every closure's number."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from headflow import InitialState, Problem, compare, integrate
+from headflow.cli import main
+from headflow.numerics.attention import sampled_risk
+from headflow.numerics.attention.quadrature import risk_by_quadrature
+from headflow.numerics.attention.spectral import affordable_prompts, quick_risk
+from headflow.theory import task_allocation_limit
+
+REFERENCE = Problem(dims=[10, 10, 10], signal_power=[1, 1, 1], noise_variance=0.1, context_length=100, n_heads=3)
+PAIR = Problem(dims=[2, 2], signal_power=[1, 1], noise_variance=0.1, context_length=50, n_heads=2)
+LARGE = Problem(dims=[10] * 60, signal_power=[1] * 60, noise_variance=0.1, context_length=4000, n_heads=60)
+
+
+def allocated(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    limit, count = task_allocation_limit(), problem.n_tasks
+    mu, omega = np.zeros((2, count, problem.n_heads))
+    np.fill_diagonal(mu, [float(value) for value in limit.mu.at_tasks(problem)])
+    np.fill_diagonal(omega, [float(value) for value in limit.omega.at_tasks(problem)])
+    return mu, omega
+
+
+@pytest.mark.parametrize(("problem", "known"), [(REFERENCE, 0.7553329306), (PAIR, 0.309)])
+def test_known_values(problem, known):
+    found = quick_risk(problem, *allocated(problem))
+    assert found.standard_error < 0.01 * known
+    assert abs(found.value - known) < 4 * found.standard_error
+
+
+@settings(max_examples=4)
+@given(
+    dims=st.lists(st.integers(1, 8), min_size=1, max_size=2),
+    length=st.integers(1, 60),
+    heads=st.integers(1, 3),
+    seed=st.integers(0, 100),
+)
+@example(dims=[3, 5], length=1, heads=3, seed=0)
+@example(dims=[4, 2], length=20, heads=1, seed=1)
+def test_agrees_with_quadrature(dims, length, heads, seed):
+    """Every task; more heads than tasks, and fewer."""
+    rng = np.random.default_rng(seed)
+    problem = Problem(dims, rng.uniform(0.5, 2, len(dims)).tolist(), 0.3, length, heads)
+    mu, omega = rng.normal(0, 1, (len(dims), heads)), rng.normal(0, 0.25, (len(dims), heads))
+    found, exact = quick_risk(problem, mu, omega), risk_by_quadrature(problem, mu, omega, query_nodes=8)
+    assert np.all(np.abs(found.tasks - exact) < 5 * found.task_errors + 1e-9)
+
+
+def test_agrees_with_full_weights():
+    """Sampled with matrices for weights: other random numbers."""
+    mu, omega = allocated(REFERENCE)
+    mu[0, 1], omega[0, 1], mu[2, 0] = -0.7, 0.15, 0.4
+    found, other = quick_risk(REFERENCE, mu, omega), sampled_risk(REFERENCE, mu, omega, n_samples=10_000, seed=5)
+    assert np.all(np.abs(found.tasks - other.tasks) < 4.5 * np.hypot(found.task_errors, other.task_errors))
+
+
+def test_dimensions_cost_nothing():
+    wide = Problem(dims=[10**6], signal_power=[1], noise_variance=0.1, context_length=1000, n_heads=1)
+    assert affordable_prompts(wide) > 10_000
+
+
+def test_the_same_numbers_every_time():
+    assert quick_risk(PAIR, *allocated(PAIR)).value == quick_risk(PAIR, *allocated(PAIR)).value
+
+
+@pytest.fixture(scope="module")
+def run():
+    return integrate(REFERENCE, InitialState.random(REFERENCE), t_final=2000)
+
+
+def test_comparison_has_it_with_its_error(run):
+    comparison = compare(REFERENCE, run)
+    entry = comparison.losses["attention"]
+    assert entry.kind == "sampled"
+    assert entry.closure is None
+    assert entry.lower < 0.7553 < entry.upper
+    assert entry.upper - entry.value == pytest.approx(4 * entry.standard_error)
+    warning, balance = comparison.warnings
+    assert "% more than the leading closure says" in warning
+    assert "exactly balanced weights" in balance
+    assert comparison.to_json()["warnings"] == [warning, balance]
+
+
+def test_every_number_names_its_closure(run):
+    comparison = compare(REFERENCE, run)
+    named = [entry for entry in comparison.losses.values() if entry.kind not in ("sampled", "enclosure")]
+    assert {entry.closure for entry in named} == {"leading", None}
+    body = comparison.text().split("\n\n")[0].splitlines()[1:]
+    assert all(any(word in line for word in ("leading closure", "real attention", "exact", "limit")) for line in body)
+
+
+def test_left_out_where_not_asked_for(run):
+    entry = compare(REFERENCE, run, attention=False).losses["attention"]
+    assert (entry.applicable, entry.reason) == (False, "not sampled")
+
+
+def test_left_out_where_a_second_is_not_enough():
+    assert quick_risk(LARGE, np.ones((60, 60)), np.ones((60, 60))) is None
+
+
+def test_left_out_where_weights_overflow():
+    assert quick_risk(PAIR, np.full((2, 2), 1e200), np.full((2, 2), 0.1)) is None
+
+
+COMMAND = ["--dims", "2,2", "--signal", "1,1", "--noise", "0.1", "--context", "50", "--heads", "2", "--t-final", "3000"]
+
+
+def test_integrate_shows_it(capsys):
+    assert main(["integrate", *COMMAND]) == 0
+    text = capsys.readouterr().out
+    assert "in the leading closure, relative error" in text
+    assert "more than the leading closure says" in text
+    assert main(["integrate", *COMMAND, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["attention"]
+    assert abs(found["value"] - 0.309) < 4 * found["standard_error"] + 0.002
+    assert found["closure"] == "leading"
+
+
+def test_it_can_be_left_out(capsys):
+    assert main(["integrate", *COMMAND, "--no-attention"]) == 0
+    assert "real" not in capsys.readouterr().out
+    assert main(["compare", *COMMAND, "--no-attention", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["losses"]["attention"]["value"] is None
