@@ -18,6 +18,7 @@ from .certificates import arithmetic
 from .checks.exploration import Exploration, Explored
 from .checks.finding import DIGITS, Setting
 from .problem import Problem
+from .read_file import read_bytes
 from .seal import BLANK, check_seal, sealed
 from .verdict import Verdict
 
@@ -96,8 +97,8 @@ def read(path: Path) -> dict[str, Any]:
     text = _bytes_of(path)
     try:
         found = json.loads(text)
-    except ValueError:
-        raise InputError(f"{path} is not JSON") from None
+    except (ValueError, RecursionError):  # RecursionError: nested some thousand deep
+        raise InputError(f"{path} is not JSON that can be read") from None
     if not isinstance(found, dict) or found.get("kind") != KIND:
         raise InputError(f"{path} is not a verification certificate of headflow")
     found = {"digits": DIGITS, **found}  # certificates of older versions do not say it
@@ -124,10 +125,7 @@ def intact(path: Path) -> bool:
 
 
 def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    return read_bytes(path)
 
 
 def begun(path: Path, question: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ def shown(value: object) -> str:
         text = str(value).lower() if isinstance(value, Decimal | Fraction | np.generic) else repr(value)
     except ValueError:  # Python refuses to write out integers of thousands of digits
         return "a number of thousands of digits"
+    except RecursionError:
+        return "a value that is nested too deeply to be shown"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -40,13 +42,14 @@ def positive_integer(name: str, value: object) -> int:
     Raises
     ------
     InputTypeError
-        For anything but an integer (10.0 and True are none).
+        For anything but an integer, or a float that is one, such as 100.0 (True is none).
     InputError
         Below 1 or beyond 2**53.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    if isinstance(value, bool | np.bool_) or not (whole or isinstance(value, Integral)):
         raise _wrong_kind(name, "an integer", value)
-    number = int(value)
+    number: int = int(value)  # type: ignore[call-overload]
     if not 1 <= number <= _LARGEST_INTEGER:
         raise InputError(f"{name} must be an integer from 1 to 2**53, got {shown(number)}")
     return number
@@ -125,7 +128,7 @@ def as_float(name: str, value: object, *, least: float = -math.inf, positive: bo
         raise _wrong_kind(name, "a number", value)
     try:
         number = float(value)
-    except OverflowError:
+    except (OverflowError, ValueError):  # too large, or a signalling NaN
         number = math.inf
     if not math.isfinite(number):
         raise InputError(f"{name} must be finite, got {shown(value)}")

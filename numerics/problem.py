@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, SupportsIndex, TypeAlias
 
@@ -27,7 +28,7 @@ class Problem:
     ----------
     dims : I integers ≥ 1
         d_i, the number of coordinates of task i.
-    signal_power : I numbers > 0
+    signal_power : I numbers > 0, or one for all tasks
         λ_i = E|β_i|², the variance of the noise-free response of task i.
     noise_variance : number ≥ 0
         σ², the variance of the label noise; 0 for labels without noise.
@@ -61,16 +62,17 @@ class Problem:
     def __init__(
         self,
         dims: Iterable[SupportsIndex],
-        signal_power: Iterable[ExactLike],
+        signal_power: Iterable[ExactLike] | ExactLike,
         noise_variance: ExactLike,
         context_length: SupportsIndex,
         n_heads: SupportsIndex,
     ) -> None:
+        per_task = tuple(positive_integer(f"dims[{i}]", value) for i, value in enumerate(items("dims", dims)))
         checked: dict[str, object] = {
-            "dims": tuple(positive_integer(f"dims[{i}]", value) for i, value in enumerate(items("dims", dims))),
+            "dims": per_task,
             "signal_power": tuple(
                 positive_fraction(f"signal_power[{i}]", value)
-                for i, value in enumerate(items("signal_power", signal_power))
+                for i, value in enumerate(_per_task(signal_power, len(per_task)))
             ),
             "noise_variance": positive_fraction("noise_variance", noise_variance, or_zero=True),
             "context_length": positive_integer("context_length", context_length),
@@ -197,3 +199,10 @@ class Problem:
             signal_power=[self.signal_power[task] for task in chosen],
             n_heads=n_heads,
         )
+
+
+def _per_task(signal_power: Iterable[ExactLike] | ExactLike, n_tasks: int) -> list[object]:
+    """The signal powers of all tasks, from a list of them or one that all share."""
+    if isinstance(signal_power, int | float | Decimal | Fraction | np.generic) and not isinstance(signal_power, bool):
+        return [signal_power] * n_tasks
+    return items("signal_power", signal_power)

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Any
 
 from ..theory.choices import (
@@ -19,9 +18,10 @@ from ..theory.choices import (
     unknown,
 )
 from ..theory.errors import InputError, InputTypeError
-from .exact import as_float, float_literal, literal
+from .exact import as_float, float_literal, literal, shown
 from .initial import InitialState, RandomStart
 from .problem import FloatArray, Problem
+from .read_file import read_text
 
 _PROBLEM_KEYS = tuple(field.name for field in fields(Problem))
 _DRAW_KEYS = tuple(field.name for field in fields(RandomStart))
@@ -99,13 +99,7 @@ class ProblemFile:
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ProblemFile:
         """`parse` the file at ``path``; a file that cannot be read is an `InputError` too."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"cannot read {os.fspath(path)}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise InputError(f"cannot read {os.fspath(path)}: it is not a UTF-8 text file") from None
-        return cls.parse(text, source=os.fspath(path))
+        return cls.parse(read_text(path), source=os.fspath(path))
 
     def to_toml(self) -> str:
         """The text of the file, with comments; `parse` gives back an equal object."""
@@ -180,6 +174,8 @@ def _tables(text: str) -> dict[str, dict[str, Any]]:
         document = tomllib.loads(text, parse_float=_decimal)
     except InputError:
         raise
+    except RecursionError:
+        raise InputError("this is not valid: values are nested too deeply") from None
     except ValueError as error:
         last = f"at line {text.count(chr(10)) + 1}, the last"
         detail = str(error).replace("at end of document", last)
@@ -187,7 +183,7 @@ def _tables(text: str) -> dict[str, dict[str, Any]]:
     _known("section", document, _SECTIONS)
     for name, table in document.items():
         if not isinstance(table, dict):
-            raise InputTypeError(f"[{name}] must be a section, got {name} = {table!r}")
+            raise InputTypeError(f"[{name}] must be a section, got {name} = {shown(table)}")
         _known(f"key in [{name}]", table, _SECTIONS[name])
     if "problem" not in document:
         raise InputError("the section [problem] is missing")
@@ -213,7 +209,7 @@ def _arguments(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _initial(problem: Problem, table: object) -> InitialState:
     if not isinstance(table, dict):
-        raise InputTypeError(f"initial must be a table such as {{ scale = 0.03 }}, got {table!r}")
+        raise InputTypeError(f"initial must be a table such as {{ scale = 0.03 }}, got {shown(table)}")
     keys = (*_DRAW_KEYS, *_ARRAY_KEYS, *_FACTOR_KEYS)
     _known("key in initial", table, (*keys, "imbalance"))
     given = {key: value for key, value in table.items() if key != "imbalance"}

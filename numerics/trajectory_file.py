@@ -22,6 +22,7 @@ from ..theory.errors import InputError
 from .allocation import named
 from .initial import InitialState, RandomStart
 from .problem import Problem
+from .read_file import read_bytes
 from .seal import BLANK, check_seal, sealed
 from .stop import StopReason
 
@@ -183,10 +184,7 @@ def load(path: str | PathLike[str]) -> Trajectory:
     from .trajectory import Stats, Trajectory
 
     source = Path(path)
-    try:
-        content = source.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror or error}") from error
+    content = read_bytes(source)
     check_seal(content, source, "trajectory of headflow")
     try:
         with xarray.open_dataset(io.BytesIO(content), engine="scipy") as opened:

@@ -255,7 +255,7 @@ def test_bad_files(old: str, new: str, sentence: str, problem: Path, capsys: pyt
 
 def test_a_file_that_is_no_text(problem: Path, capsys: pytest.CaptureFixture[str]) -> None:
     problem.write_bytes(b"\xff\xfe\x00")
-    assert "it is not a UTF-8 text file" in refused(capsys, "compare", str(problem))
+    assert "it is not UTF-8 text" in refused(capsys, "compare", str(problem))
     assert "cannot read" in refused(capsys, "compare", str(problem.parent))
 
 
@@ -469,3 +469,41 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
     with folder(target, force=True) as stage:
         (stage / "first").write_text("new")
     assert {path.name: path.read_text() for path in target.iterdir()} == {"first": "new", "mine": "kept"}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+@pytest.mark.parametrize("verb", [None, *VERBS])
+def test_help_in_any_encoding(verb: str | None, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", stream)
+    assert cli.main([*([verb] if verb else []), "--help"]) == 0
+    stream.flush()
+    assert b"usage: headflow" in stream.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("option", ["--t-final", "--times", "--imbalance"])
+@pytest.mark.parametrize("word", ["snan", "-sNaN7", "nan", "inf"])
+def test_not_a_number_in_an_option(option: str, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "finite" in refused(capsys, "integrate", *NUMBERS, f"{option}={word}")
+
+
+@pytest.mark.parametrize("option", ["--scale", "--rate"])
+def test_not_a_number_in_a_training(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "finite" in refused(capsys, "simulate", *NUMBERS, "--train", "--start", "structured", f"{option}=snan")
+
+
+@pytest.mark.parametrize("depth", [50, 500, 5_000, 50_000])
+@pytest.mark.parametrize("line", ["dims = {}", "[flow]\ninitial = {{ mu = {}, omega = 1 }}", "[model]\nclosure = {}"])
+def test_nested_values_in_a_problem_file(
+    line: str, depth: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "deep.toml"
+    text = DEFAULT if "dims" not in line else "".join(row for row in DEFAULT.splitlines(True) if "dims" not in row)
+    path.write_text(text.split("[model]")[0] + line.format("[" * depth + "1" + "]" * depth), encoding="utf-8")
+    assert len(refused(capsys, "compare", str(path))) < 400
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device")
+def test_devices_are_not_read(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["compare", "/dev/zero"], ["verify", "--recheck", "/dev/zero"]):
+        assert "it is a device, not a file" in refused(capsys, *words)

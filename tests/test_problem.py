@@ -147,7 +147,7 @@ def test_a_wrong_value_is_refused_with_one_sentence(change: dict[str, Any], mess
         ({"dims": {10: 1}}, r"dims must be a list"),
         ({"dims": {10, 11}}, r"dims must be a list"),
         ({"dims": np.array(10)}, r"dims must be a list"),
-        ({"dims": [10, 10.0, 10]}, r"dims\[1\] must be an integer, got 10.0 \(float\)"),
+        ({"dims": [10, 10.5, 10]}, r"dims\[1\] must be an integer, got 10.5 \(float\)"),
         ({"dims": [10, True, 10]}, r"dims\[1\] must be an integer, got True \(bool\)"),
         ({"dims": [[10], 10, 10]}, r"dims\[0\] must be an integer, got \[10\] \(list\)"),
         ({"context_length": Decimal("100")}, r"context_length must be an integer, got 100 \(Decimal\)"),
@@ -180,3 +180,16 @@ def test_labels_without_noise(zero: object) -> None:
     assert np.isposinf(problem.snr).all()
     assert Problem(**problem.to_dict()) == problem
     assert eval(repr(problem)) == problem
+
+
+def test_whole_floats_and_one_signal_power_for_all_tasks() -> None:
+    problem = Problem(**REFERENCE)
+    assert Problem(np.array([10.0, 10, 10]), 1, 0.1, 100.0, np.float32(3)) == problem  # type: ignore[arg-type]
+    for one in (1, 1.0, Decimal(1), Fraction(1), np.float64(1), np.int64(1)):
+        assert problem.replace(signal_power=one) == problem
+    with pytest.raises(InputError, match=r"signal_power\[0\] must be positive, got -1"):
+        problem.replace(signal_power=-1)
+    with pytest.raises(InputTypeError, match=r"signal_power must be a list"):
+        problem.replace(signal_power=True)
+    with pytest.raises(InputError, match=r"context_length must be an integer from 1"):
+        problem.replace(context_length=1e300)

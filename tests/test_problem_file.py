@@ -154,7 +154,7 @@ def test_reading_from_disk(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"study\.toml: \[problem\] lacks dims"):
         ProblemFile.read(path)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match=r"cannot read .*study\.toml: it is not a UTF-8 text file"):
+    with pytest.raises(InputError, match=r"cannot read .*study\.toml: it is not UTF-8 text"):
         ProblemFile.read(path)
     with pytest.raises(InputError, match=r"cannot read .*missing\.toml: No such file"):
         ProblemFile.read(tmp_path / "missing.toml")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...theory.errors import InputError
+from ..read_file import read_bytes
 from ..seal import BLANK, check_seal, sealed
 
 _KIND: Final = "headflow training"
@@ -51,10 +52,7 @@ def write(path: str | PathLike[str], identity: Mapping[str, Any], arrays: Arrays
 
 def read(path: str | PathLike[str]) -> tuple[dict[str, Any], Arrays]:
     """Identity and arrays of the file; `InputError` if it holds no training of this package, or was changed."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the checkpoint {path}: {(error.strerror or str(error)).lower()}") from None
+    content = read_bytes(path, "the checkpoint")
     check_seal(content, path, "checkpoint of a training by headflow")
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}

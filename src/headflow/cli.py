@@ -58,7 +58,9 @@ def main(words: Sequence[str] | None = None) -> int:
         warnings.formatwarning = as_before
 
 
-def _warning_line(message: Warning | str, *where: object) -> str:
+def _warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
     """A warning as a sentence: the line of the program that it comes from says nothing to a user."""
     return f"headflow: warning: {' '.join(str(message).split())}\n"
 

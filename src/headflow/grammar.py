@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from . import __version__
 from .errors import InputError
+from .output import printable
 from .theory.choices import CLOSURES, PARAMETRISATIONS, unknown
 
 VERBS = {
@@ -62,6 +64,10 @@ class _Parser(ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=RawDescriptionHelpFormatter, **settings)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Help and version, as the terminal's encoding can show them."""
+        super()._print_message(printable(message, file or sys.stderr), file)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(message.removeprefix("argument "))

@@ -35,6 +35,22 @@ def json_text(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
+# What replaces characters that a terminal of another encoding lacks.
+_PLAIN = str.maketrans(
+    {"…": "...", "−": "-", "–": "-", "—": "--", "×": "x", "·": "*", "→": "->", "½": "1/2", "²": "^2"}
+)
+
+
+def printable(text: str, stream: Any) -> str:
+    """``text`` as a stream can show it: what its encoding lacks in plain characters, else as an escape."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN).encode(encoding, errors="backslashreplace").decode(encoding)
+    return text
+
+
 def emit(text: str) -> None:
     """Write ``text`` to standard output, with a line end; a reader that has gone away is no error.
 
@@ -46,8 +62,7 @@ def emit(text: str) -> None:
     stream = sys.stdout
     if stream is None:  # closed by whoever started the program
         return
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    text = text.encode(encoding, errors="backslashreplace").decode(encoding)
+    text = printable(text, stream)
     try:
         stream.write(text if text.endswith("\n") else text + "\n")
         stream.flush()

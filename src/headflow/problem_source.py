@@ -83,10 +83,9 @@ def _from_numbers(numbers: dict[str, str]) -> ProblemFile:
 def _standard_input() -> str:
     if sys.stdin is None:
         raise InputError("cannot read standard input: it is closed")
-    try:
-        return sys.stdin.buffer.read().decode("utf-8")
-    except UnicodeDecodeError:
-        raise InputError("cannot read standard input: it is not UTF-8 text") from None
+    from .numerics.read_file import as_text, read_stream
+
+    return as_text(read_stream(sys.stdin.buffer, "standard input"), "standard input")
 
 
 def _overridden(given: ProblemFile, arguments: Namespace) -> ProblemFile:
@@ -117,9 +116,12 @@ def _overridden(given: ProblemFile, arguments: Namespace) -> ProblemFile:
 def number(option: str, word: str) -> Decimal:
     """The decimal number that ``--option`` got."""
     try:
-        return Decimal(word.strip())
+        value = Decimal(word.strip())
     except InvalidOperation:
         raise InputError(f"--{option} must be a number, got {word!r}") from None
+    if value.is_snan():  # a float cannot hold it
+        raise InputError(f"--{option} must be finite, got {word!r}")
+    return value
 
 
 def numbers(option: str, words: str) -> list[float]:
