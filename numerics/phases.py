@@ -98,7 +98,7 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
     limit_of
         (problem, groups, closure) → the loss of that allocation; default `headflow.numerics.reference.realised_limit`.
     """
-    if trajectory.parametrisation == "merged":
+    if trajectory.parametrisation == "merged" and not any(trajectory.final.allocation.tied):
         return _of_merged(trajectory)
     if limit_of is None:
         from .reference import realised_limit

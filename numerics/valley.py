@@ -148,12 +148,12 @@ def merged_end(trajectory: Trajectory) -> tuple[float, bool] | str:
 
 
 def _require(trajectory: Trajectory, what: str, closures: tuple[str, ...]) -> None:
+    trajectory.ensure_reliable()
     if trajectory.parametrisation != "merged" or trajectory.closure not in closures:
         raise InputError(
             f"{what} needs parametrisation merged and closure {' or '.join(closures)}, got "
             f"{trajectory.parametrisation} and {trajectory.closure}"
         )
-    trajectory.ensure_reliable()
 
 
 def _outcome_at(trajectory: Trajectory, until: float) -> MergedOutcome:

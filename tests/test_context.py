@@ -252,7 +252,7 @@ class TestDerivationsDependOnTheirSteps:
 
     def test_hermite(self, monkeypatch):
         monkeypatch.setattr(hermite, "moment_generating_function", self.doubled_order)
-        assert "tilted generating function" in self.failed(hermite_transfer)
+        assert "tilted Hermite polynomial" in self.failed(hermite_transfer)
 
     @pytest.mark.slow
     def test_regimes(self, monkeypatch):
@@ -278,13 +278,16 @@ CONTEXT_CHECKS = (
 
 
 def holds(check, problem=REFERENCE):
-    finding = check(Setting(problem, seed=0, quick=True))
-    return finding.bound - finding.measured > finding.error
+    return all(finding.bound - finding.measured > finding.error for finding in _findings(check, problem))
 
 
 def fails(check, problem=REFERENCE):
-    finding = check(Setting(problem, seed=0, quick=True))
-    return finding.measured - finding.bound > finding.error
+    return any(finding.measured - finding.bound > finding.error for finding in _findings(check, problem))
+
+
+def _findings(check, problem):
+    found = check(Setting(problem, seed=0, quick=True))
+    return found if isinstance(found, tuple) else (found,)
 
 
 @pytest.mark.parametrize("check", CONTEXT_CHECKS, ids=lambda check: check.__name__)

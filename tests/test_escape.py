@@ -154,7 +154,7 @@ class TestTrajectories:
         run = reference_run(1e-10)
         comparison = hf.compare(REFERENCE, run)
         assert any("of an allocation that the flow has left" in line for line in flow_summary(run))
-        flow, _, _ = answer(run, comparison, cast(Any, SimpleNamespace(verdicts=(), sentence="")))
+        flow, *_ = answer(run, comparison, cast(Any, SimpleNamespace(verdicts=(), sentence="")))
         assert "came near the limit of an allocation of tasks to heads, 0.690551, and left it at t = 462" in flow
         figures = draw(run, comparison)
         assert "escape, t = 462" in figures["mu"]

@@ -145,6 +145,7 @@ def test_compare_from_tiny_starts(scale):
         assert rows[f"emergence of task {task}"].measured is None
 
 
+@pytest.mark.filterwarnings("ignore::headflow.errors.ValidityWarning")
 @pytest.mark.parametrize(
     ("parametrisation", "closure"), [("merged", "leading"), ("balanced", "finite_d"), ("split", "first_order")]
 )

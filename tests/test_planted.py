@@ -271,7 +271,7 @@ PLANTED: dict[str, Plant | Callable[[pytest.MonkeyPatch], None]] = {
     "merged-valley": Plant(valley, "merged_valley_order", next_order),
     "merged-valley-pairs": Plant(valley, "pairs_valley", louder),
     "merged-valley-simplex": Plant(valley, "simplex_valley", louder),
-    "merged-valley-one-task": Plant(valley, "pair_valley", louder_pair, slow=True),
+    "merged-valley-one-task": Plant(valley, "line_valley", louder_pair, slow=True),
     "merged-race": Plant(valley_checks, "merged_start", without_its_power),
     "merged-emergence": Plant(valley_checks, "merged_start", changed(emergence=PERCENT)),
     "factor-e": three_times_the_limit,

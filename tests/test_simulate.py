@@ -245,7 +245,8 @@ class TestCaveats:
     """Training beside the flow says where it has left it."""
 
     @pytest.fixture(scope="class")
-    def left(self):
+    @classmethod
+    def left(cls):
         return simulate(SHORT_CONTEXT, SMALL_START, Training(t_final=60, batch=128, backend="numpy"))
 
     def test_a_sign_that_balanced_weights_never_change(self, left):

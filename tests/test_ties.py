@@ -276,6 +276,7 @@ def test_errors_of_near_ties_are_within_their_estimates(difference):
         assert np.abs(state.mu - exact.mu.astype(float)).max() <= 10 * error * state.mu.max()
 
 
+@pytest.mark.filterwarnings("ignore::headflow.errors.ValidityWarning")
 def test_files_of_tied_trajectories(tmp_path):
     case = tied_case(7)
     run = hf.integrate(*case[:5])
