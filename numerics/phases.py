@@ -146,7 +146,7 @@ def _of_merged(trajectory: Trajectory) -> Phases:
     else:
         reasons["convergence_onset"] = "the flow comes to a minimum of identical heads, whose gap is no power of t"
     reasons["escape"] = "the limit is where this flow ends: it does not leave it"
-    return Phases(**found, reasons=reasons)
+    return Phases(**found, groups=None, reasons=reasons)
 
 
 def _station(trajectory: Trajectory, limit_of: Callable[..., float]) -> tuple[_Groups, float] | None:

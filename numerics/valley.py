@@ -235,7 +235,7 @@ def valley_report(trajectory: Trajectory, until: float | None = None) -> ValleyR
             "t",
             times,
             values[:, place],
-            exponent=None if exponents[place] is None else float(exponents[place]),
+            exponent=None if (power := exponents[place]) is None else float(power),
             constant=constants[place],
             correction=following,
         )

@@ -120,7 +120,8 @@ def resting_line(points: Sequence[float], sizes: Sequence[int]) -> LineShape | N
 
 
 def _scaled(places: FloatArray) -> FloatArray:
-    return places / np.abs(places).max()
+    scaled: FloatArray = places / np.abs(places).max()
+    return scaled
 
 
 @cache

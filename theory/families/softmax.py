@@ -6,8 +6,10 @@ tilts N(0, Λ) to N(Λ a_h, Λ): the moments of `attention` hold with the inner 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from sympy import Expr, IndexedBase, Lt, Rational, S, Symbol, exp, limit, log, symbols
 
@@ -285,13 +287,13 @@ def _is_isotropic(expression: Expr, definitions: tuple[Definition, ...], closure
     """For any D and H, against the isotropic loss of one task with d = D."""
     known, power, size = population_loss(closure), Symbol("lambda", positive=True), n_coordinates
     own_omega, own_mu = IndexedBase("own_omega", real=True), IndexedBase("own_mu", real=True)
-    equal = {
+    equal: dict[Any, Callable[..., Any]] = {
         variance: lambda _: S.One,
         regressor_variance: lambda _: power / size,
         output_value: lambda head: own_mu[head],
         key_query: lambda _, head: own_omega[head],
     }
-    alone = {
+    alone: dict[Any, Callable[..., Any]] = {
         n.dims: lambda _: size,
         n.signal_power: lambda _: power,
         n.mu: lambda _, head: own_mu[head],

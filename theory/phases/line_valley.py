@@ -147,7 +147,8 @@ def line_valley() -> LineValley:
     )
 
     def valley(*lines: tuple[Expr, Expr]) -> LineValley:
-        return LineValley(*(right for _, right in lines), own, strength, record.freeze())
+        gap_law, omega_law, mu_law, fastest_law = (right for _, right in lines)
+        return LineValley(gap_law, omega_law, mu_law, fastest_law, own, strength, record.freeze())
 
     record(
         "laws of the valleys of one task",
@@ -173,7 +174,7 @@ def _profile_as_said(places: Sequence[int]) -> bool:
     )
     mu = resting_weights([Rational(place) for place in places])
     last = Add(*(m * y ** (power + 1) for m, y in zip(mu, points, strict=True)))
-    return above - below == power and numerator / denominator == last**2 / factorial(power + 1)
+    return bool(above - below == power and numerator / denominator == last**2 / factorial(power + 1))
 
 
 def _coefficient_as_said(*lines: tuple[Expr, Expr]) -> bool:
