@@ -18,7 +18,7 @@ from .problem import Problem
 from .valley import MergedOutcome, merged_outcome
 
 _SCALE: Final = 1e-4
-_RTOL: Final = 1e-6
+_RTOL: Final = 1e-8
 _EMERGED: Final = 1e3  # long after small weights have grown
 _LIFETIMES: Final = 30.0  # of the slowest mode across the manifold of pairs: by then heads have parted or merged
 

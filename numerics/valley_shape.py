@@ -116,7 +116,9 @@ def resting_line(points: Sequence[float], sizes: Sequence[int]) -> LineShape | N
     exact = [Rational(one) for one in places[:-1]]
     exact.append(-sum(exact, Integer(0)))
     many = [Integer(size) for size in sizes]
-    return LineShape(tuple(map(float, places)), shape_number(exact, many), spread_number(exact, many) ** Rational(1, 2))
+    g, w = shape_number(exact, many), spread_number(exact, many) ** Rational(1, 2)
+    # Of float places: fractions of thousands of digits, whose roots SymPy cannot take.
+    return LineShape(tuple(map(float, places)), Rational(str(g.evalf(30))), Rational(str(w.evalf(30))))
 
 
 def _scaled(places: FloatArray) -> FloatArray:

@@ -184,5 +184,5 @@ def _compiled(
         _, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.zeros(()), jnp.ones(())))
         return done["from"] + high * done["length"]
 
-    compiled: Callable[..., Any] = jax.jit(jax.vmap(member, in_axes=(0, 0, 0, 0, 0, None, None, None, None)))
+    compiled: Callable[..., Any] = jax.jit(jax.vmap(member, in_axes=(0, 0, 0, 0, 0, 0, None, None, None, None)))
     return compiled
