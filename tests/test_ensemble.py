@@ -123,6 +123,7 @@ def test_jax_and_llvm_take_the_same_steps(parametrisation: str) -> None:
 
 @needs_jax
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::headflow.errors.ReliabilityWarning")
 def test_jax_gives_up_on_a_member_and_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(members, "MAX_EVALUATIONS", 200)
     found = hf.ensemble(REFERENCE, STARTS[:2], backend="jax")
