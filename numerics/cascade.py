@@ -30,7 +30,9 @@ _RTOL: Final = 1e-10
 _NEAR: Final = 1e-9  # the flow has blown up when the time left is this share of the time passed
 _FADED: Final = 1e-7  # it never will when all rates have fallen to this share of the first
 _MOST_EVALUATIONS: Final = 50_000
-_LONGEST: Final = 1e5  # in e-foldings of the weights; a blow-up is reached within some hundred
+# In e-foldings of the weights. A blow-up is reached within some hundred, but a head that dies meanwhile can take its
+# weights through any number of them.
+_LONGEST: Final = 1e9
 
 
 @dataclass(frozen=True)
@@ -240,13 +242,8 @@ def _blow_up(
     if blown_up(0.0, y) < 0:
         run = solve_ivp(slope, (0, _LONGEST), y, "LSODA", events=(blown_up, faded), rtol=_RTOL, atol=_RTOL)
         if run.status != 1:
-            if run.status == 0:  # the longest arc ended: rates neither grow without bound nor fade
-                raise IntegrationError(
-                    f"the small weights of task {' and task '.join(str(task + 1) for task in tasks)} neither grow to a "
-                    f"blow-up nor die out within {_LONGEST:g} e-foldings: the noise holds them where they are, and "
-                    "there is no emergence time to predict"
-                )
-            raise IntegrationError(f"the truncated flow could not be followed to its blow-up: {run.message}")
+            why = run.message if run.status else f"within {_LONGEST:g} e-foldings it neither blew up nor died out"
+            raise IntegrationError(f"the truncated flow could not be followed to its blow-up: {why}")
         if run.t_events is not None and len(run.t_events[1]):
             return None
         y = run.y[:, -1]

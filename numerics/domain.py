@@ -35,7 +35,7 @@ class Rows(Protocol):
 
 # From where on the next order of an expansion in 1/L is warned of, relative to the first one.
 NOTABLE: Final = 0.1
-# A head's exponent matters where it does at least this share of some task.
+# A head's exponent matters where it does at least this share of what all heads do for some task.
 _WORKS: Final = 0.01
 
 
@@ -54,7 +54,8 @@ def next_term(problem: Problem, mu: FloatArray, omega: FloatArray) -> tuple[floa
         )
         sizes = np.abs(second / first) / problem.context_length
     sizes = np.where(np.isnan(sizes), np.inf, sizes)
-    working = (np.abs(mu * omega) >= _WORKS).any(axis=0)
+    does = np.abs(mu * omega)
+    working = (does >= _WORKS * np.maximum(does.sum(axis=1, keepdims=True), np.finfo(float).tiny)).any(axis=0)
     sizes = np.where(working, sizes, 0.0)
     head = int(sizes.argmax())
     return float(sizes[head]), head

@@ -32,9 +32,8 @@ class Phases:
     ----------
     limit
         The loss that the allocation at the end of the trajectory tends to; of a merged run the infimum of its valley,
-        or the minimum of identical heads; where there is none any more, that of the
-        last allocation whose limit the loss came near (within 10 % of the drop to it), as the split flow does before
-        it escapes.
+        or the minimum of identical heads; where there is none any more, that of the last allocation whose limit the
+        loss came near (within 10 % of the drop to it), as the split flow does before it escapes.
     emergence
         T_0, the first t at which half of the drop from 𝓛(0) to the limit is done; equal to t_50.
     t_25, t_50, t_75

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .trajectory import Trajectory
 
 _BELIEVED: Final = 100.0  # how often the error of the loss fits into a gap whose constant is read off
+_SMALL: Final = 0.1  # of a head's Σ_j d_j ω_j² at the start: above, C is no longer 1, as the cascade takes it to be
 _NEAR: Final = 10.0  # a limit counts as reached, for what is predicted from there, after this many emergence times
 
 
@@ -101,6 +102,10 @@ def _emergence(trajectory: Trajectory) -> Iterator[Prediction]:
     except (InputError, IntegrationError) as excluded:  # heads that tie, or a task too weak to blow up
         yield Prediction("emergence", None, trajectory.phases.emergence, str(excluded))
         return
+    exponent = float((np.array(trajectory.problem.dims)[:, None] * start.omega**2).sum(axis=0).max())
+    how = "cascade of the waiting tasks, leading order in small weights"
+    if exponent > _SMALL:
+        how += f", which the start has not: Σ_j d_j ω_j² is {exponent:.2g}"
     phases = trajectory.phases
     # A flow that has left its allocation is looked at half-way to its escape.
     station = None
@@ -109,7 +114,7 @@ def _emergence(trajectory: Trajectory) -> Iterator[Prediction]:
     measured = emergence_times(trajectory, station)
     heads = (trajectory.allocation if station is None else trajectory.at(station).allocation).heads
     for task, (time, seen) in enumerate(zip(expected.times, measured, strict=True)):
-        note = "cascade of the waiting tasks, leading order in small weights"
+        note = how
         if time is None:
             note = expected.reasons.get(task, "no head is predicted to take it")
         elif seen is None:
@@ -146,10 +151,10 @@ def _late(trajectory: Trajectory) -> Iterator[Prediction]:
         yield Prediction("K of the gap K/t²", constant, None, "the trajectory ends before the law sets in")
         return
     # The law counts time from an origin of its own, after emergence, which the gap at a second time removes.
-    before = trajectory.loss_at(t / 2) - phases.limit
-    rise = float(gap[row]) ** -0.5 - before**-0.5
-    measured = (t / 2 / rise) ** 2
-    yield Prediction("K of the gap K/t²", constant, measured, f"from the gap at t = {t / 2:.4g} and {t:.4g}")
+    after, before = float(gap[row]), trajectory.loss_at(t / 2) - phases.limit
+    measured = (t / 2 / (after**-0.5 - before**-0.5)) ** 2 if before > after > 0 else None
+    note = f"from the gap at t = {t / 2:.4g} and {t:.4g}" + ("" if measured else ", which does not fall")
+    yield Prediction("K of the gap K/t²", constant, measured, note)
 
 
 def _escape(trajectory: Trajectory) -> Iterator[Prediction]:
