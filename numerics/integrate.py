@@ -50,7 +50,8 @@ def integrate(
     """Integrate the gradient flow from ``initial`` to ``t_final``.
 
     The flow is integrated twice, with rtol/100 (1e-13 at least) and with rtol; the first is the result, its
-    distance from the second the result's ``error_estimate``.  Where heads start nearly alike, it is compared with two
+    distance from the second the result's ``error_estimate``.  Where that is above 1e-3, both are made anew with a
+    smaller rtol, if that helps.  Where heads start nearly alike, the result is compared with two
     others, which start some rounding errors to either side.  ``balanced`` runs in log μ and log ω, ``merged`` in μ and
     ω, ``split`` at its fixed imbalances in the log growth of its factors, which is twice their hyperbolic angle; all in
     log time.  What starts equal or opposite and stays so is integrated as one: see `Trajectory.reduction`.
@@ -68,7 +69,7 @@ def integrate(
     times
         Times from 0 to ``t_final`` that become rows of the result besides its own; any order.
     rtol
-        Relative tolerance, from 1e-12 to 1e-2.
+        Relative tolerance, from 1e-12 to 1e-2; ``rtol`` of the result is smaller where it had to be.
     method
         "LSODA", "BDF", "Radau", "DOP853"; with the extra ``fast`` "Rodas5P" (compiled Rosenbrock steps) and "CVODE"
         (Krylov solves with the generated Jacobian-vector product); or "auto": with that extra Rodas5P where the
@@ -196,7 +197,6 @@ class _Run:
             "rtol": rtol,
         }
         self.t_final = t_final
-        self.rtol = rtol
         self.progress = progress
         self.times: tuple[float, ...] = ()
         self.method: Method = choose_method(method, 2 * problem.n_tasks * problem.n_heads)
@@ -225,20 +225,37 @@ class _Run:
         return tuple(flow.collapse(start.reshape(shape)) for start in full)
 
     def trajectory(self) -> Trajectory:
+        """The result; made anew, tighter, where its error is not small, until it is small or cannot be made so."""
         began = time.perf_counter()
+        found = first = self._attempt(began)
+        try:
+            while not found.stop.completed and self.what["rtol"] / TIGHTER >= SMALLEST_RTOL:
+                self.what["rtol"] /= TIGHTER
+                found = self._attempt(began)
+        except IntegrationError:
+            pass  # the solver does not get there at that tolerance
+        if found.stop.completed:
+            return found
+        if first.stop is StopReason.DISAGREEMENT:
+            raise IntegrationError(f"{first.stop.sentence} {first.stop_detail}", first.stop.remedy, first)
+        return first
+
+    def _attempt(self, began: float) -> Trajectory:
+        """Both integrations to the end, at the tolerance of now; `IntegrationError` where one does not come there."""
         asked = [self._log_time(t) for t in self.times]
-        recorder = Recorder(self.dynamics, self.start, self.end, asked, self.rtol)
+        rtol = self.what["rtol"]
+        recorder = Recorder(self.dynamics, self.start, self.end, asked, rtol)
         comparisons: list[Comparison] = []
         stop, detail = StopReason.REACHED_T_FINAL, ""
         rows: _Rows | None = None
         try:
             with self._bar() as bar:
-                self._integrate(max(self.rtol / TIGHTER, TIGHTEST), self.start, recorder, bar)
+                self._integrate(max(rtol / TIGHTER, TIGHTEST), self.start, recorder, bar)
                 recorder.finish()
                 rows = _Rows(self, recorder)
                 for start in self.compared_starts:
                     comparisons.append(Comparison(self.dynamics, rows.s, rows.states))
-                    self._integrate(self.rtol, start, comparisons[-1], bar)
+                    self._integrate(rtol, start, comparisons[-1], bar)
         except Stopped as stopped:
             stop, detail = stopped.reason, stopped.detail
         except KeyboardInterrupt as interrupt:
@@ -253,23 +270,13 @@ class _Run:
             raise IntegrationError(f"{stop.sentence} {where}. {detail}".rstrip(), stop.remedy, partial)
         assert rows is not None
         errors = np.max([comparison.errors for comparison in comparisons], axis=0)
-        return self._judged(rows, recorder, errors, began)
-
-    def _judged(self, rows: _Rows, recorder: Recorder, errors: FloatArray, began: float) -> Trajectory:
         apart = np.flatnonzero(~(errors[:, 1] < DISAGREEMENT))
-        if not len(apart):
-            large = np.flatnonzero(~(errors[:, 1] <= LARGEST_ERROR))
-            stop, detail = StopReason.REACHED_T_FINAL, ""
-            if len(large):
-                stop, detail = StopReason.UNRELIABLE, f"It is so from t = {rows.t[large[0]]:.6g} on."
-            return self._finished(rows, recorder, errors, stop, detail, began)
-        stop = StopReason.DISAGREEMENT
-        detail = f"They parted before t = {rows.t[apart[0]]:.6g}."
-        raise IntegrationError(
-            f"{stop.sentence} {detail}",
-            stop.remedy,
-            self._finished(rows, recorder, errors, stop, detail, began),
-        )
+        large = np.flatnonzero(~(errors[:, 1] <= LARGEST_ERROR))
+        if len(apart):
+            stop, detail = StopReason.DISAGREEMENT, f"They parted before t = {rows.t[apart[0]]:.6g}."
+        elif len(large):
+            stop, detail = StopReason.UNRELIABLE, f"It is so from t = {rows.t[large[0]]:.6g} on."
+        return self._finished(rows, recorder, errors, stop, detail, began)
 
     def _integrate(self, rtol: float, start: FloatArray, keeper: Recorder | Comparison, bar: _Bar | None) -> None:
         checking = isinstance(keeper, Comparison)

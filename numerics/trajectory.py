@@ -83,8 +83,10 @@ class Trajectory:
     ----------
     problem, initial, parametrisation, closure
         What was integrated.
-    t_final, times, rtol
+    t_final, times
         As asked for; ``times`` is () if none were.
+    rtol
+        The tolerance used: the one asked for, or a tighter one where that left an error that is not small.
     method, method_reason
         The solver or solvers used, and why.
     stop, stop_detail

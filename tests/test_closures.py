@@ -17,6 +17,7 @@ from headflow.errors import HypothesisError, InputError, ValidityWarning
 from headflow.numerics import compile_system
 from headflow.numerics.attention.quadrature import pooled_moments
 from headflow.numerics.domain import next_term
+from headflow.numerics.integrate import integrate_silently
 from headflow.numerics.reference import realised_limit
 from headflow.numerics.single_head import single_head_loss
 from headflow.theory import closures, gradient_flow, task_allocation_limit, to_log
@@ -110,11 +111,12 @@ def test_the_allocation_limit_is_the_minimum_for_one_head_by_hand(closure, probl
     ],
 )
 def test_the_flow_ends_at_the_limit_of_its_closure(closure, expected):
-    run = integrate(REFERENCE, START, closure=closure, t_final=3e3)
+    run = integrate_silently(REFERENCE, START, closure=closure, t_final=3e3)
     assert run.phases.limit == pytest.approx(expected, rel=1e-14)
     assert run.loss[-1] == pytest.approx(expected, rel=2e-4)
     assert run.loss[-1] > expected
-    assert run.caveats == ()
+    # Where first_order ends the next term of its expansion is no longer small.
+    assert len(run.caveats) == (closure == "first_order")
 
 
 def test_shared_heads_at_finite_d_have_the_closed_form_of_equal_tasks():

@@ -21,7 +21,7 @@ from headflow.numerics import (
     predicted_cascade,
 )
 from headflow.numerics.checks import families as checks
-from headflow.numerics.checks.finding import Setting
+from headflow.numerics.checks.finding import Setting, carried_out
 from headflow.theory import is_invariant
 from headflow.theory.families import linear, softmax
 from headflow.theory.families.covariates import average, over_coordinates, query, variance
@@ -343,8 +343,8 @@ class TestStatements:
     @pytest.mark.slow
     @pytest.mark.parametrize("name", list(checks.FAMILY_CHECKS))
     def test_each_is_verified(self, name):
-        finding = checks.FAMILY_CHECKS[name](Setting(REFERENCE, 0, True))
-        assert finding.measured + finding.error < finding.bound
+        for finding in carried_out(checks.FAMILY_CHECKS[name], Setting(REFERENCE, 0, True)):
+            assert finding.measured + finding.error < finding.bound
 
     @pytest.mark.slow
     def test_a_wrong_time_is_refuted(self, monkeypatch):

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sympy import Integer, Rational, exp, ones
+from sympy import Integer, Rational, exp
 
 from chains import RIGHT, assert_changed, clear_caches, ended, failed, keep_right
 from headflow.theory import (
@@ -36,6 +36,7 @@ from headflow.theory import (
 )
 from headflow.theory import notation as n
 from headflow.theory.indexed import normalise
+from headflow.theory.optimum_proof import is_rotation
 from headflow.theory.phases import merged_zero, warm_up
 
 pytestmark = pytest.mark.slow  # each derives chains anew
@@ -216,8 +217,12 @@ class TestOptimum:
     @pytest.mark.parametrize(
         ("name", "value", "label"),
         [
-            ("projector_frame", lambda shares: ones(len(shares), 1), "every split is reached"),
-            ("_coefficient", lambda function, order: Integer(-1), "C dominates G"),
+            (
+                "is_rotation",
+                lambda cosine, longer, shorter: is_rotation(2 * cosine, longer, shorter),
+                "every split is reached",
+            ),
+            ("exp", lambda argument: 1 - argument, "C dominates G"),
         ],
     )
     def test_proof(self, plant, name, value, label):

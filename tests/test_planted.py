@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -49,39 +48,11 @@ from headflow.theory.derivation import Derivation
 from headflow.theory.families import linear
 from headflow.theory.indexed import Definition
 from headflow.theory.statements import statement
+from plants import Plant, changed, evaluated
 
 REFERENCE = Problem(dims=[10, 10, 10], signal_power=[1, 1, 1], noise_variance=0.1, context_length=100, n_heads=3)
 TINY = 1 + Symbol("L") ** -3
 PERCENT = Rational(101, 100)
-
-
-@dataclass(frozen=True)
-class Plant:
-    """``module.name``, a function of theory as the check sees it, gives what ``change`` makes of its result."""
-
-    module: Any
-    name: str
-    change: Callable[[Any], Any]
-    slow: bool = False
-
-    def into(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        right = getattr(self.module, self.name)
-        monkeypatch.setattr(self.module, self.name, lambda *args: self.change(right(*args)))
-
-
-def changed(**factors: Any) -> Callable[[Any], Any]:
-    """A copy with the named fields multiplied: expressions, closed forms, or the first of a tuple of expressions."""
-
-    def times(value: Any, factor: Any) -> Any:
-        if isinstance(value, tuple):
-            return (times(value[0], factor), *value[1:])
-        if hasattr(value, "expression"):
-            return dataclasses.replace(value, expression=value.expression * factor)
-        return value * factor
-
-    return lambda right: dataclasses.replace(
-        right, **{name: times(getattr(right, name), factor) for name, factor in factors.items()}
-    )
 
 
 def step(label: str, wrong: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -104,22 +75,6 @@ def _with_derivation(right: Any, derivation: Derivation) -> Any:
     if "derivation" in {field.name for field in dataclasses.fields(right)}:
         return dataclasses.replace(right, derivation=derivation)
     return dataclasses.replace(right, limit=dataclasses.replace(right.limit, derivation=derivation))
-
-
-def evaluated(**factors: Any) -> Callable[[Any], Any]:
-    """An object like the right one whose methods give multiples of the right results."""
-
-    def change(right: Any) -> Any:
-        class Wrong:
-            def __getattr__(self, name: str) -> Any:
-                value = getattr(right, name)
-                if name not in factors:
-                    return value
-                return lambda *args, **more: value(*args, **more) * factors[name]
-
-        return Wrong()
-
-    return change
 
 
 def wrong_kernel(right: Any) -> Callable[[Any], Any]:

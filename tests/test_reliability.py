@@ -183,7 +183,7 @@ def test_a_report_says_so_on_top(capsys: pytest.CaptureFixture[str], tmp_path: P
 )
 def test_checks_that_rest_on_an_unreliable_flow_are_open(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any, **__: Any) -> Any:
-        return integrate_reliably(REFERENCE, START, t_final=100.0, rtol=1e-2)
+        return integrate_reliably(*near_tie("merged", 0), "merged", t_final=100.0)
 
     for module in ("checks.valley", "merged_race", "integrate"):
         monkeypatch.setattr(f"headflow.numerics.{module}.integrate_reliably", refused)
@@ -249,13 +249,29 @@ def test_the_disturbance_keeps_what_the_start_has_alike() -> None:
     assert np.quantile(many, [0.25, 0.75]) == pytest.approx([-0.5, 0.5], abs=0.05)
 
 
-def test_a_loose_run_warns() -> None:
+def test_a_run_that_rounding_errors_decide_warns() -> None:
+    what = (*near_tie("merged", 0), "merged")
     with pytest.warns(ReliabilityWarning, match="NOT RELIABLE: the estimated relative error is"):
-        run = hf.integrate(REFERENCE, START, t_final=100.0, rtol=1e-2)
+        run = hf.integrate(*what, t_final=100.0)
     assert run.stop is StopReason.UNRELIABLE
+    assert run.rtol == 1e-8  # tighter tolerances were of no help
     assert "It is so from t = " in run.stop_detail
     with pytest.raises(UnreliableError, match="Lower rtol"):
-        integrate_reliably(REFERENCE, START, t_final=100.0, rtol=1e-2)
+        integrate_reliably(*what, t_final=100.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "scale", "t_final", "rtol"),
+    [("LSODA", 1e-4, 2.5e5, 1e-8), ("auto", 0.1, 100.0, 1e-2), ("DOP853", 0.1, 100.0, 1e-2)],
+)
+def test_a_tolerance_that_is_too_loose_is_tightened(method: str, scale: float, t_final: float, rtol: float) -> None:
+    initial = hf.InitialState.random(REFERENCE, scale=scale)
+    run = hf.integrate(REFERENCE, initial, t_final=t_final, rtol=rtol, method=method)
+    assert run.reliable
+    assert run.rtol < rtol
+    exact = hf.integrate(REFERENCE, initial, t_final=t_final, rtol=1e-10, method="Radau")
+    for row, t in list(enumerate(run.t))[::20]:
+        assert abs(run.loss[row] / exact.loss_at(t) - 1) <= run.loss_error[row] + 1e-9
 
 
 @pytest.mark.parametrize("backend", [*BACKENDS, *JAX])

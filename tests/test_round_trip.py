@@ -331,7 +331,7 @@ def test_velocities_of_random_losses_read_back() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
 def test_velocities_of_many_random_losses_read_back(block: int) -> None:
-    assert check_flows(range(100 + 100 * block, 200 + 100 * block)) > 50
+    assert check_flows(range(100 + 100 * block, 200 + 100 * block)) > 40
 
 
 # What headflow itself prints
@@ -383,6 +383,8 @@ def names_of(sides: Sequence[sp.Expr]) -> tuple[set[sp.Basic], set[str], set[sp.
     bound = {index for big in bigs for index in big.variables}
     scalars = {symbol for side in sides for symbol in side.atoms(sp.Symbol)} - bound - labels - free
     uppers = {str(part) for big in bigs for *_, upper in big.limits for part in upper.free_symbols}
+    if any(index.name in SIZES for side in sides for entry in side.atoms(sp.Indexed) for index in entry.free_symbols):
+        raise Beyond  # a size as an index, such as S_H: the readers know it as a number
     functions = {applied.func: applied for side in sides for applied in side.atoms(AppliedUndef)}
     return {*entries.values(), *scalars, *functions.values()}, uppers, free
 

@@ -262,6 +262,7 @@ def test_weights_that_start_at_zero_stay_there(parametrisation):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::headflow.errors.ReliabilityWarning")
 @pytest.mark.parametrize("difference", [1e-13, 1e-11, 1e-9, 1e-7])
 def test_errors_of_near_ties_are_within_their_estimates(difference):
     from oracles import high_precision

@@ -70,8 +70,8 @@ def _slope_bounds(record: Recorder) -> tuple[Expr, Expr]:
     record(
         "bounds of the slope",
         (Le(least, slope), Le(slope, most)),
-        "D is a product of t + x_k, x_k > 0, so that −t ȧ = Σ_k t/(t + x_k)² lies between t a²/m (Cauchy and Schwarz) "
-        "and a: t (1 − 1/m) a² + (t + n − m + 1) a ≥ m, and t a² + (t + n − m) a ≤ m.",
+        "D is a product of t + x_k, x_k > 0, so that −t da/dt = Σ_k t/(t + x_k)² lies between t a²/m (Cauchy and "
+        "Schwarz) and a: t (1 − 1/m) a² + (t + n − m + 1) a ≥ m, and t a² + (t + n − m) a ≤ m.",
         theorem="the zeros of Laguerre polynomials are positive",
     )
     return least, most

@@ -49,6 +49,7 @@ def split_limit_saddle(setting: Setting) -> Finding:
 def merged_zero(setting: Setting) -> Finding:
     """Growing eigenvalues of the merged flow at zero."""
     problem = setting.small(3)
+    problem = problem if problem.n_heads > 1 else problem.replace(n_heads=2)
     rates = merged_at_zero().evaluate(problem)
     expected = np.sort([*rates.sum, *((problem.n_heads - 1) * rates.zero_sum)])
     zero = np.zeros((problem.n_tasks, problem.n_heads))

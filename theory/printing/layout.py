@@ -188,7 +188,7 @@ class _Layout:
         if self.inline and not after and not is_tall(numerator) and not is_tall(denominator):
             fraction = Fraction(
                 grouped(numerator) if isinstance(numerator, Terms) else closed(numerator),
-                grouped(denominator) if isinstance(denominator, Terms | Factors) else denominator,
+                grouped(denominator) if isinstance(denominator, Terms | Factors | Fraction) else denominator,
                 inline=True,
             )
         return self._row([fraction, *self._powers(after)])
