@@ -52,6 +52,7 @@ def test_one_dimension(n, s):
     assert float(low) * (1 - 1e-9) <= exact <= float(high) * (1 + 1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.integers(2, 60), shifts)
 @example(2, Fraction(1, 1000))
@@ -62,6 +63,7 @@ def test_two_dimensions(n, s):
     assert float(low) * (1 - 1e-8) <= exact <= float(high) * (1 + 1e-8)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(st.integers(1, 9), st.integers(1, 25), st.sampled_from([0.01, 0.1, 1.0, 30.0]), st.sampled_from([0.2, 1.0, 5.0]))
 @example(3, 3, 0.1, 1.0)
@@ -73,6 +75,7 @@ def test_sampled_contexts(d, length, noise, power):
     assert abs(sampled.mean - found.value) < 5 * sampled.error + 1e-12
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.integers(1, 40), st.integers(1, 40), shifts)
 def test_more_examples_than_dimensions_or_fewer(p, n, s):
@@ -91,6 +94,7 @@ def test_both_arithmetics_and_both_ways_meet(p, n, s):
     assert max(low for low, _ in own) <= min(high for _, high in own)
 
 
+@pytest.mark.slow
 def test_another_example_never_hurts():
     risks = [bayes_risk(one_task(4, length)) for length in (1, 2, 3, 4, 5, 8, 16)]
     assert all(after.upper < before.lower for before, after in pairwise(risks))
@@ -120,11 +124,13 @@ def test_without_noise_only_what_is_not_shown_is_lost():
     assert bayes_risk(one_task(3, 4, 0)).upper == 0.0
 
 
+@pytest.mark.slow
 def test_where_rows_are_too_many_the_interval_is_wide_and_true():
     found = bayes_risk(one_task(3, 4, "1e-300"))
     assert 0 < found.lower < found.upper < 1e-140
 
 
+@pytest.mark.slow
 def test_large_sizes_tend_to_the_limit():
     for ratio in (Fraction(1, 3), Fraction(1), Fraction(3)):
         gaps = []

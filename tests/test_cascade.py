@@ -174,6 +174,7 @@ class TestOtherShapes:
         last = run.at(1e6)
         assert (last.mu * last.omega)[2, 0] < 1e-6 < (last.mu * last.omega)[:2, 0].min()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("heads", [2, 4])
     def test_unequal_tasks(self, heads):
         problem = UNEQUAL.replace(n_heads=heads)

@@ -414,6 +414,7 @@ def networks(draw: st.DrawFn) -> list[tuple[str, str, str]]:
     return draw(st.lists(factor, min_size=2, max_size=6, unique=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(networks())
 def test_the_contraction_order_is_optimal(factors: list[tuple[str, str, str]]) -> None:

@@ -33,7 +33,9 @@ def test_statements_can_be_written_down(build):
     assert entry.derivation.check().holds
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize(
+    "name", [name if name == "reference" else pytest.param(name, marks=pytest.mark.slow) for name in PROBLEMS]
+)
 @pytest.mark.parametrize("build", DYNAMICS_BUILDERS.values(), ids=DYNAMICS_BUILDERS)
 def test_checks_hold(build, name):
     entry = build()
@@ -62,6 +64,7 @@ def test_a_wrong_winner_fails(monkeypatch):
     assert judged(DYNAMICS_BUILDERS["who-wins"](), finding).verdict == "fails"
 
 
+@pytest.mark.slow
 def test_a_wrong_time_fails(monkeypatch):
     right = dynamics.cascade
 

@@ -102,6 +102,7 @@ def test_explorations_are_shown_and_kept_in_the_certificate(tmp_path):
     assert str(change) == "factor-e: confirmed (fails without “H ≥ I”) was False, is True"
 
 
+@pytest.mark.slow
 def test_what_was_explored_is_continued_and_never_lost(tmp_path, monkeypatch):
     path = tmp_path / "certificate.json"
     claims = ["factor-e", "separation"]

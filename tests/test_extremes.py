@@ -74,6 +74,7 @@ def _against_nested_roots(seeds: range) -> None:
 class TestOneHead:
     """A minimum that exists is found at every scale."""
 
+    @pytest.mark.slow
     def test_against_nested_roots(self):
         _against_nested_roots(range(2))
 
@@ -117,7 +118,13 @@ EXTREMES = {
 
 
 @pytest.mark.parametrize("closure", ["leading", "finite_d"])
-@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("strong", "few and many under noise") else name
+        for name in EXTREMES
+    ],
+)
 def test_compare_gives_numbers_or_one_sentence(name, closure):
     dims, powers, noise, length, heads = EXTREMES[name]
     problem = hf.Problem(dims, powers, noise, length, heads)

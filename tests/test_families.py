@@ -62,6 +62,7 @@ class TestLinearLoss:
         assert abs(mean - found) < 4 * error
         assert error < 0.02 * found
 
+    @pytest.mark.slow
     def test_every_step_holds(self):
         for name in linear.FLOWS:
             assert not theory.linear_attention_flow(name).derivation.check().failed

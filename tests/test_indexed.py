@@ -65,6 +65,7 @@ class TestNormalForm:
         assert normalise(first + second) == normalise(second + first)
         assert difference_is_zero(first * (second + 1), second * first + first)
 
+    @pytest.mark.slow
     @given(expressions(closed=True))
     def test_a_changed_number_is_noticed(self, expression):
         assume(normalise(expression) != 0)

@@ -120,6 +120,7 @@ def test_the_loss_never_increases(seed: int, parametrisation: str) -> None:
     assert (np.diff(run.loss) <= 2 * run.loss[:-1] * run.error_estimate).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), data=st.data())
 def test_tasks_and_heads_can_be_permuted(seed: int, data: st.DataObject) -> None:

@@ -65,6 +65,7 @@ def test_what_cannot_be_predicted_says_why():
     assert prediction_lines(()) == []
 
 
+@pytest.mark.slow
 def test_a_comparison_does_not_need_the_cascade():
     """Heads that tie have no winner, and a start that is not small is no start for it: the comparison says so."""
     tied = InitialState(mu=np.full((3, 3), 0.03), omega=np.full((3, 3), 0.03))

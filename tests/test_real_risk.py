@@ -36,6 +36,7 @@ def test_known_values(problem, known):
     assert abs(found.value - known) < 4 * found.standard_error
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(
     dims=st.lists(st.integers(1, 8), min_size=1, max_size=2),

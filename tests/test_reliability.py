@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,7 @@ def near_tie(parametrisation: str, seed: int) -> tuple[hf.Problem, hf.InitialSta
     return problem, hf.InitialState(*weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parametrisation", ["balanced", "merged", "split"])
 @pytest.mark.parametrize("rtol", [1e-8, 1e-3])
 def test_near_ties_and_loose_tolerances_are_loud(parametrisation: str, rtol: float) -> None:
@@ -223,8 +225,10 @@ def test_near_ties_and_loose_tolerances_are_loud(parametrisation: str, rtol: flo
     assert rtol == 1e-8 or quiet < 4
 
 
-@pytest.mark.parametrize("ulps", [2, 4, 64])
-@pytest.mark.parametrize("size", [0.3, 0.55, 0.9])
+@pytest.mark.parametrize(
+    ("size", "ulps"),
+    [(0.55, 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in product((0.3, 0.55, 0.9), (4, 64)))],
+)
 def test_heads_that_float64_takes_for_one_are_no_result(size: float, ulps: int) -> None:
     """From these sizes the weights first shrink together, to less than their rounding errors apart."""
     problem = hf.Problem(dims=[10, 10], signal_power=[1, 1], noise_variance=0.1, context_length=100, n_heads=2)
@@ -262,7 +266,11 @@ def test_a_run_that_rounding_errors_decide_warns() -> None:
 
 @pytest.mark.parametrize(
     ("method", "scale", "t_final", "rtol"),
-    [("LSODA", 1e-4, 2.5e5, 1e-8), ("auto", 0.1, 100.0, 1e-2), ("DOP853", 0.1, 100.0, 1e-2)],
+    [
+        pytest.param("LSODA", 1e-4, 2.5e5, 1e-8, marks=pytest.mark.slow),
+        ("auto", 0.1, 100.0, 1e-2),
+        ("DOP853", 0.1, 100.0, 1e-2),
+    ],
 )
 def test_a_tolerance_that_is_too_loose_is_tightened(method: str, scale: float, t_final: float, rtol: float) -> None:
     initial = hf.InitialState.random(REFERENCE, scale=scale)

@@ -220,11 +220,11 @@ def test_a_flow_that_ends_early_is_reported_all_the_same(
 @pytest.mark.parametrize(
     ("dims", "n_heads", "parametrisation", "t_final"),
     [
-        ([5], 1, "balanced", 200.0),
+        pytest.param([5], 1, "balanced", 200.0, marks=pytest.mark.slow),
         ([4, 5, 6], 2, "balanced", 1000.0),
         ([4, 5], 3, "merged", 100.0),
         ([4, 5], 2, "balanced", 1.0),
-        ([3] * 12, 40, "balanced", 300.0),
+        pytest.param([3] * 12, 40, "balanced", 300.0, marks=pytest.mark.slow),
     ],
 )
 def test_every_kind_of_flow_has_figures(dims: list[int], n_heads: int, parametrisation: str, t_final: float) -> None:

@@ -78,6 +78,7 @@ def test_estimators_against_direct_simulation() -> None:
         assert abs(value - losses.mean()) < 4 * np.hypot(error, losses.std() / n**0.5)
 
 
+@pytest.mark.slow
 def test_context_length_has_the_derived_shift_and_flattens() -> None:
     found = reproduce("context-length")
     arrays = found.arrays

@@ -111,6 +111,7 @@ def test_a_published_claim_needs_a_plan_of_how_it_is_measured():
         dataclasses.replace(entry, plan="")
 
 
+@pytest.mark.slow
 def test_a_document_of_whatever_writes_itself_as_latex(tmp_path: Path) -> None:
     """Flows and limits get a display, derivations and tables stand as they are; what the user wrote too."""
     flow = gradient_flow("split")

@@ -171,7 +171,13 @@ def test_digits_of_one_thread_are_not_those_of_another() -> None:
     same_from_threads(exact, many, rounds=2)
 
 
-METHODS = ["auto", "LSODA", "BDF", "DOP853", *(["CVODE"] if sundials_installed() else [])]
+METHODS = [
+    "auto",
+    "LSODA",
+    pytest.param("BDF", marks=pytest.mark.slow),
+    "DOP853",
+    *(["CVODE"] if sundials_installed() else []),
+]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -185,6 +191,7 @@ def test_runs(method: str) -> None:
     same_from_threads(end, starts, rounds=2)
 
 
+@pytest.mark.slow
 def test_ensembles() -> None:
     starts = [hf.InitialState.random(REFERENCE, scale=0.1, seed=seed) for seed in range(6)]
     same_from_threads(
