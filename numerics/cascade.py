@@ -28,7 +28,9 @@ from .trajectory import Trajectory
 
 _RTOL: Final = 1e-10
 _NEAR: Final = 1e-9  # the flow has blown up when the time left is this share of the time passed
-_FADED: Final = 1e-7  # it never will when all rates have fallen to this share of the first
+# It never will when all rates have fallen to this share of the first: far below what strong noise makes of them, whose
+# decay is by a factor like c faster than the growth that follows.
+_FADED: Final = 1e-40
 _MOST_EVALUATIONS: Final = 50_000
 # In e-foldings of the weights. A blow-up is reached within some hundred, but a head that dies meanwhile can take its
 # weights through any number of them.

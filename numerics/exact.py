@@ -18,7 +18,7 @@ from ..theory.errors import InputError, InputTypeError
 
 ExactLike: TypeAlias = int | float | str | Decimal | Fraction | np.integer | np.floating
 
-_LARGEST_INTEGER = 2**53  # the largest up to which float64 holds every integer
+LARGEST_INTEGER = 2**53  # the largest up to which float64 holds every integer
 
 
 def shown(value: object) -> str:
@@ -50,7 +50,7 @@ def positive_integer(name: str, value: object) -> int:
     if isinstance(value, bool | np.bool_) or not (whole or isinstance(value, Integral)):
         raise _wrong_kind(name, "an integer", value)
     number: int = int(value)  # type: ignore[call-overload]
-    if not 1 <= number <= _LARGEST_INTEGER:
+    if not 1 <= number <= LARGEST_INTEGER:
         raise InputError(f"{name} must be an integer from 1 to 2**53, got {shown(number)}")
     return number
 

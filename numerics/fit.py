@@ -117,7 +117,9 @@ def power_law(
     exponent, constant
         What theory predicts for p and A, if anything.
     correction
-        The power q of the next order, as theory has it: B joins in.
+        The power q of the next order, as theory has it: B joins in.  Then the law is the exact one at one end of the
+        range; how far the fit moves when the third of the numbers that is farthest from that end is left out widens
+        the intervals, so that a range that does not reach the law decides nothing.
     errors
         Standard errors of y; what misfits more than they allow widens the intervals.  Without them all numbers have
         one relative error, which their scatter tells (Student).
@@ -125,18 +127,27 @@ def power_law(
     at, values = np.asarray(x, float), np.asarray(y, float)
     known = errors is not None
     sigma = np.asarray(errors, float) if known else np.abs(values)
-    data = (at, values, sigma, None if correction is None else (at / at.max()) ** correction, known)
+    next_order = None if correction is None else (at / at.max()) ** correction
+    data = (at, values, sigma, next_order, known)
     free = _fitted(None, *data)
     held = free if exponent is None else _fitted(exponent, *data)
     size = math.exp(held[0][0])
+    widths = float(free[1][1]), size * float(held[1][0])
+    if next_order is not None and correction is not None and not known:
+        nearest = np.argsort(at if correction > 0 else -at, kind="stable")[: len(at) - max(1, len(at) // 3)]
+        part = (at[nearest], values[nearest], sigma[nearest], next_order[nearest], known)
+        moved = abs(_fitted(None, *part)[0][1] - free[0][1])
+        shifted = abs(math.exp(_fitted(exponent, *part)[0][0]) - size)
+        # With so few numbers left that there is no fit, nothing is known about that.
+        widths = widths[0] + float(np.nan_to_num(moved)), widths[1] + float(np.nan_to_num(shifted))
     return Fit(
         quantity,
         variable,
         float(free[0][1]),
-        float(free[1][1]),
+        widths[0],
         exponent,
         size,
-        size * float(held[1][0]),
+        widths[1],
         constant,
         (float(at.min()), float(at.max())),
         len(at),
@@ -166,6 +177,8 @@ def _fitted(
     begin = start if next_order is None else np.append(start, 0.0)
     free = len(x) - len(begin)
     if free < 1 or len(np.unique(x)) < len(begin):
+        return nothing
+    if not np.isfinite(residual(begin)).all():
         return nothing
     run = least_squares(residual, begin, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15)
     squares = float(run.fun @ run.fun)

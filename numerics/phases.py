@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from ..theory.errors import HypothesisError
-from .problem import FloatArray
+from .problem import FloatArray, Problem
 
 if TYPE_CHECKING:
     from .trajectory import Trajectory
@@ -35,7 +35,8 @@ class Phases:
         or the minimum of identical heads; where there is none any more, that of the last allocation whose limit the
         loss came near (within 10 % of the drop to it), as the split flow does before it escapes.
     emergence
-        T_0, the first t at which half of the drop from 𝓛(0) to the limit is done; equal to t_50.
+        T_0, the first t at which half of the drop to the limit is done, from 𝓛 at t = 0 or, where that is above it,
+        from the loss Σ λ_i without output; equal to t_50.
     t_25, t_50, t_75
         When a quarter, half and three quarters of the drop are done.
     width
@@ -166,11 +167,19 @@ def _station(trajectory: Trajectory, limit_of: Callable[..., float]) -> tuple[_G
     return None
 
 
+def before_emergence(problem: Problem, start: float) -> float:
+    """The loss that an emergence falls from: at the start, or without output (Σ λ_i) where the start has a larger one.
+
+    Strong noise makes the loss of small weights large; that weights shrink at first is no emergence.
+    """
+    return min(start, float(sum(problem.signal_power)))
+
+
 def _emergence(trajectory: Trajectory, limit: float, found: dict[str, float], reasons: dict[str, str]) -> None:
-    start = float(trajectory.loss[0])
+    start = before_emergence(trajectory.problem, float(trajectory.loss[0]))
     names = ("t_25", "t_50", "t_75")
     if start <= limit:
-        reason = f"the flow starts at the loss {start:.6g}, not above the limit {limit:.6g}"
+        reason = f"the flow starts at the loss {trajectory.loss[0]:.6g}, not above the limit {limit:.6g}"
         reasons |= dict.fromkeys((*names, "emergence", "width"), reason)
         return
     for name, share in zip(names, (0.25, 0.5, 0.75), strict=True):

@@ -110,10 +110,9 @@ class Verdict:
 
 def outcome(finding: Finding) -> Outcome:
     """Holds if the margin is larger than the error, fails if it is negative beyond the error; else inconclusive."""
-    margin = finding.bound - finding.measured
-    if margin > finding.error:
+    if finding.holds:
         return "holds"
-    return "fails" if margin < -finding.error else "inconclusive"
+    return "fails" if finding.measured - finding.bound > finding.error else "inconclusive"
 
 
 def judged(entry: Statement, *findings: Finding, problem: Problem | None = None) -> Verdict:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from sympy import Integer
 
-from ...theory.errors import InputError
 from ...theory.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
@@ -20,7 +17,10 @@ from ..convergence import late_constant
 from ..fit import power_law
 from ..initial import InitialState
 from ..problem import Problem
-from .finding import NONE_FAILS, Finding, Setting, fitted
+from .finding import NONE_FAILS, Finding, Setting, fitted, unmeasured
+
+# Where the late law is looked for first; later where a flow is not near its limit by 100 times that.
+LATE = (1e4, 1e7, 1e10, 1e13)
 
 
 def waiting_flow(setting: Setting) -> Finding:
@@ -91,27 +91,26 @@ def late_law(setting: Setting) -> Finding:
 
     problem = setting.with_enough_heads(most=3)
     initial = InitialState.random(problem, seed=setting.seed)
-    begin = 1e4
-    run = integrate_reliably(problem, initial, t_final=100 * begin, rtol=1e-12)
-    onset = run.phases.convergence_onset
-    if onset is not None and 10 * onset > begin:  # a slow problem: the law is not there yet
-        begin = 10 * onset
+    for begin in LATE:
         run = integrate_reliably(problem, initial, t_final=100 * begin, rtol=1e-12)
+        onset = run.phases.convergence_onset
+        if onset is not None and 10 * onset > begin:  # the law is not there yet
+            begin = 10 * onset
+            run = integrate_reliably(problem, initial, t_final=100 * begin, rtol=1e-12)
+        if onset is not None or problem.n_tasks == 1:
+            break
+    else:
+        return unmeasured(f"the flow has not come near its limit by t = {100 * begin:.0e}")
     times = np.geomspace(begin, 100 * begin, 9)
     last, limit = run.at(float(times[-1])), run.phases.limit
-    unknown = Finding("float", math.inf, 0.01, math.inf, "no limit is reached by then", setting.seed, problem=problem)
-    try:
-        constant = late_constant(problem, last.mu, last.omega)
-    except InputError:
-        return unknown
-    if limit is None:
-        return unknown
+    constant = late_constant(problem, last.mu, last.omega)
+    assert limit is not None  # there is an onset, or one task
     gaps = [run.loss_at(float(t)) - limit for t in times]
     error = float(run.loss_error[-1]) * limit
     if constant == 0:  # one task: no pair is left, and the gap closes exponentially
         return Finding("float", abs(gaps[-1]), 1e-9, error, "gap with one task", setting.seed, problem=problem)
     if min(gaps) <= 0:
-        return unknown
+        return unmeasured("rounding errors are larger than the gap to the limit")
     law = power_law("gap", "t", times, gaps, exponent=-2.0, constant=constant, correction=-1.0)
     return fitted("float", [law], 0.01, error / abs(gaps[-1]), setting.seed, problem)
 

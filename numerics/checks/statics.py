@@ -24,10 +24,11 @@ from ...theory.optimum import eliminate_mu, multi_head_optimum
 from ...theory.precision import digits as at_digits
 from ...theory.rooted_form import DIGITS as ROOT_DIGITS
 from ..codegen import compile_system
+from ..exact import LARGEST_INTEGER
 from ..fit import power_law
 from ..optimum import Profile, search_optimum
 from ..problem import FloatArray, Problem
-from .finding import NONE_FAILS, Finding, Setting, at_least_two_tasks, fitted, proof
+from .finding import NONE_FAILS, Finding, Setting, at_least_two_tasks, fitted, proof, unmeasured
 
 FLOAT_ERROR = 1e-14
 
@@ -141,18 +142,23 @@ def strict_separation(setting: Setting) -> Finding:
 
 
 def separation_for_long_contexts(setting: Setting) -> Finding:
-    """The exact ratio over six decades of L: its deviation from the limit falls like 1/L."""
+    """The exact ratio where L is long for every task: its deviation from the limit falls like 1/L."""
     problem = at_least_two_tasks(setting.with_enough_heads())
     limit = separation().limit.exact(problem)
-    lengths = [10**power for power in range(6, 13)]
+    values = problem.exact_values()
+    costs = (unroll(n.noise_to_context[task + 1], values, PARAMETERS) for task in range(problem.n_tasks))
+    long = problem.context_length * max(1, math.ceil(max(costs)))
+    lengths = [length for power in range(2, 11) if (length := 10**power * long) <= LARGEST_INTEGER]
     deviations = []
     problems = tuple(problem.replace(context_length=length) for length in lengths)
-    for long in problems:
-        ratio = single_head_optimum().exact(long) / task_allocation_limit().loss.exact(long)
+    for each in problems:
+        ratio = single_head_optimum().exact(each) / task_allocation_limit().loss.exact(each)
         deviations.append(abs(N(ratio / limit - 1, setting.digits)))
-    if deviations[0] < setting.residual[1]:
+    if deviations and max(deviations) < setting.residual[1]:
         what = "the ratio equals its limit at every L"
         return Finding("high_precision", 0.0, 1e-2, 1e-6, what, problem=problems)
+    if len(lengths) < 4:
+        return unmeasured(f"a context is long for this problem from {float(long):.0e} examples on: too many to compute")
     law = power_law("ratio/ρ − 1", "L", lengths, list(map(float, deviations)), exponent=-1.0, correction=-1.0)
     return fitted("high_precision", [law], 1e-2, 1e-9, problem=problems)
 

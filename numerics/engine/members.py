@@ -18,7 +18,7 @@ from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
 from ..integrate import ROUNDING, TIGHTER, TIGHTEST, integrate_silently
 from ..near_ties import compared_starts, may_be_near
-from ..phases import phases_of
+from ..phases import before_emergence, phases_of
 from ..problem import FloatArray, Problem
 from ..reference import estimated_limit, realised_limit
 from ..reliability import doubt_about
@@ -301,8 +301,9 @@ class _Flows:
         found = np.full(len(self._problems), np.nan)
         for place, groups in enumerate(aims):
             limit = math.inf if groups is None else self._limit(place, groups)
-            if limit < ends.start_loss[place]:
-                found[place] = (ends.start_loss[place] + limit) / 2
+            start = before_emergence(self._problems[place], float(ends.start_loss[place]))
+            if limit < start:
+                found[place] = (start + limit) / 2
         return found
 
     def _limit(self, place: int, groups: _Groups) -> float:

@@ -28,7 +28,7 @@ class LargePower(Function):
         # The exponent multiplies the logarithm's relative error: so many bits more.
         with mpmath.workprec(prec + _bits(exponent) + 20):
             value = mpmath.exp(_number(exponent) * mpmath.log(_number(base)))
-        return Float._new(mpmath.mpf(value)._mpf_, prec)
+        return Float._new(value._mpf_, prec)
 
     def _sympystr(self, printer: object) -> str:
         return str(Pow(*self.args, evaluate=False))
