@@ -8,6 +8,7 @@ prints a line for `headflow.numerics.checks.detects.DETECTED` per statement: a c
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def main(words: list[str]) -> None:
     full = "--full" in words
     for id in [word for word in words if word in SIZED] or list(SIZED):
         quick = smallest_refuted(id, REFERENCE, quick=True)
-        whole = smallest_refuted(id, REFERENCE, quick=False) if full else None
+        begin = 0 if quick is None else round(-math.log10(quick))
+        whole = smallest_refuted(id, REFERENCE, quick=False, begin=begin) if full else None
         print(f'    "{id}": Detected("{SIZED[id].planted}", {quick!r}, {whole!r}),', flush=True)
 
 

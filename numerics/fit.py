@@ -17,6 +17,7 @@ CONFIDENCE: Final = 0.99  # of every interval
 _UPPER: Final = (1 + CONFIDENCE) / 2
 HALF_WIDTH: Final = float(ndtri(_UPPER))  # of an interval, in standard errors, where these are known
 _LEVEL: Final = 0.05  # significance at which a power alone misfits numbers of known errors
+_MOVES: Final = 2.0  # how often what a fit moves within its range is taken for what it still has to go
 _WORST_MISFIT: Final = 100.0  # χ² per degree of freedom from which a fit describes nothing
 
 
@@ -139,7 +140,7 @@ def power_law(
         moved = abs(_fitted(None, *part)[0][1] - free[0][1])
         shifted = abs(math.exp(_fitted(exponent, *part)[0][0]) - size)
         # With so few numbers left that there is no fit, nothing is known about that.
-        widths = widths[0] + float(np.nan_to_num(moved)), widths[1] + float(np.nan_to_num(shifted))
+        widths = widths[0] + _MOVES * float(np.nan_to_num(moved)), widths[1] + _MOVES * float(np.nan_to_num(shifted))
     return Fit(
         quantity,
         variable,

@@ -160,13 +160,18 @@ def refuted(id: str, problem: Problem, quick: bool, decades: int) -> bool:
         return verdict.verdict == "fails"
 
 
-def smallest_refuted(id: str, problem: Problem, quick: bool) -> float | None:
-    """The smallest power of ten whose plant is refuted, by bisection; None where none of the three largest is."""
+def smallest_refuted(id: str, problem: Problem, quick: bool, begin: int = 0) -> float | None:
+    """The smallest power of ten whose plant is refuted, by bisection; None where none of three from ``begin`` on is."""
     # A plant that is far too large may leave a check without what it looks for, and its claim open.
-    low = next((decades for decades in range(3) if refuted(id, problem, quick, decades)), None)
+    low = next((decades for decades in range(begin, begin + 3) if refuted(id, problem, quick, decades)), None)
     if low is None:
-        return None
-    high = SMALLEST + 1
+        return smallest_refuted(id, problem, quick) if begin else None
+    high, reach = SMALLEST + 1, low + 1
+    while reach < high:  # ever longer strides, since what a full run finds is mostly near what a quick one does
+        if not refuted(id, problem, quick, reach):
+            high = reach
+        else:
+            low, reach = reach, min(high, 2 * reach - low + 1)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if refuted(id, problem, quick, middle) else (low, middle)

@@ -15,9 +15,13 @@ import headflow as hf
 from headflow.errors import HeadflowError
 from headflow.numerics import CovariateProblem
 from headflow.numerics.cascade import cascade
+from headflow.numerics.checks import CHECKS, Setting
+from headflow.numerics.checks.finding import carried_out
 from headflow.numerics.single_head import single_head_loss
+from headflow.numerics.verdict import judged
 from headflow.theory import task_allocation_limit
 from headflow.theory.indexed.large_power import LargePower, power
+from headflow.theory.statements import statement
 from oracles.single_head_finite_d import single_head_finite_d
 
 
@@ -100,10 +104,30 @@ class TestCascade:
         assert other.winners == one.winners
         assert np.array(other.times) * scale * float(unit) == pytest.approx(one.times, rel=1e-8)
 
+    @pytest.mark.parametrize("noise", [300, 3000, 1e5])
+    def test_under_strong_noise_the_task_still_emerges_as_in_the_full_flow(self, noise):
+        """Weights fall first, by a factor like c faster than they grow then."""
+        problem = hf.Problem([3], [1], noise, 100, 2)
+        start = hf.InitialState.random(problem, scale=1e-4, seed=3)
+        found = cascade(problem, start)
+        (time,) = found.times
+        run = hf.integrate(problem, start, t_final=1.2 * time)
+        assert run.allocation.heads == found.winners
+        assert run.phases.emergence == pytest.approx(time, rel=1e-3)
+
     def test_powers_that_float64_cannot_hold_together(self):
         problem = hf.Problem([3, 3], [1e300, 1e-300], 0.1, 100, 2)
         with pytest.raises(hf.errors.InputError, match="more than float64 can hold beside each other"):
             cascade(problem, hf.InitialState.random(problem))
+
+
+def test_that_weights_shrink_at_first_is_no_emergence():
+    problem = hf.Problem([10], [1], 1e4, 100, 2)
+    run = hf.integrate(problem, hf.InitialState.random(problem, scale=1e-2, seed=0), t_final=1e6)
+    assert run.loss[0] > 1 > run.phases.limit
+    assert run.loss_at(run.phases.emergence) == pytest.approx((1 + run.phases.limit) / 2)
+    members = hf.ensemble(problem, [run.initial], t_final=1e6)
+    assert members.emergence.values == pytest.approx([run.phases.emergence], rel=1e-3)
 
 
 EXTREMES = {
@@ -173,3 +197,31 @@ def test_flows_without_noise(parametrisation, closure):
 def test_covariates_without_noise():
     problem = CovariateProblem([2, 1], [1, 1], noise_variance=0, context_length=20, n_heads=2)
     assert problem.noise_variance == 0
+
+
+FAR = {
+    "few and many under noise": ([1000, 2], [1, 1], 1e6, 100, 2),
+    "one example under noise": ([10**6, 10, 2], [1, 1, 1], 1e12, 1, 3),
+    "unequal": ([10, 10], ["1e-12", "1e12"], 0.1, 100, 2),
+    "many coordinates": ([10**6, 10], [1, 1], 0.1, 100, 2),
+    "few and many": ([1000, 2], [1, 1], 0.1, 100, 2),
+    "noise": ([10] * 3, [1] * 3, 1000, 100, 3),
+}
+
+
+@pytest.mark.parametrize(
+    "id", ["finite-d-allocation-limit", "separation-limit", "idle-head", "merged-at-zero", "task-allocation-limit"]
+)
+@pytest.mark.parametrize("name", FAR)
+def test_what_is_true_is_not_refuted(id, name):
+    problem = hf.Problem(*FAR[name])
+    verdict = judged(statement(id), *carried_out(CHECKS[id], Setting(problem, 0, True)))
+    assert verdict.verdict in ("holds", "inconclusive")
+    assert verdict.verdict == "holds" or verdict.reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id", ["who-wins", "late-law", "emergence-time", "cascade", "merged-emergence"])
+@pytest.mark.parametrize("name", FAR)
+def test_what_is_true_of_trajectories_is_not_refuted(id, name):
+    test_what_is_true_is_not_refuted(id, name)

@@ -33,6 +33,14 @@ def test_the_interval_holds_the_exponent_as_often_as_it_says():
     assert abs(hits / 400 - CONFIDENCE) < 0.02
 
 
+def test_a_range_that_does_not_reach_the_law_decides_nothing():
+    """x^−2 from 1e3 on, seen between 1e3 and 1e6; where it is reached, a constant that is 5 % wrong is refuted."""
+    for start, verdict in ((1e3, "inconclusive"), (1e4, "inconclusive"), (1e5, "fails")):
+        x = np.geomspace(start, 100 * start, 9)
+        law = power_law("y", "x", x, 1 / (x * (x + 1e3 * np.log(x))), exponent=-2.0, constant=1.05, correction=-1.0)
+        assert outcome(fitted("float", [law], 0.01)) == verdict
+
+
 def test_what_scatters_more_than_its_errors_has_a_student_interval():
     values = X**-1.0 * (1 + 0.1 * np.array([1, -1, 1, -1, 1]))
     narrow, wide = (power_law("y", "x", X, values, errors=size * values) for size in (0.02, 0.1))

@@ -251,6 +251,16 @@ class TestUndone:
         assert (verdict.verdict, verdict.reason[-14:]) == ("inconclusive", "ValueError: no")
         assert [finding.evidence for finding in verdict.findings] == ["symbolic", "none"]
 
+    def test_what_falls_with_the_digits_is_no_refutation_and_what_stays_is(self):
+        def cancels(setting):
+            return Finding("high_precision", 10.0 ** (30 - setting.digits), *setting.residual, "residual")
+
+        def wrong(setting):
+            return Finding("high_precision", 1e-33, *setting.residual, "residual")
+
+        for check, verdict in ((cancels, "holds"), (wrong, "fails")):
+            assert judged(own(hypotheses=()), *carried_out(check, Setting(REFERENCE, 0, True))).verdict == verdict
+
     def test_what_fails_fails_beside_a_check_that_raises(self):
         undone = carried_out(lambda setting: 1 / 0, Setting(REFERENCE, 0, True))
         assert judged(own(hypotheses=()), found(2.0), *undone).verdict == "fails"

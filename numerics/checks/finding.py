@@ -124,6 +124,11 @@ def unmeasured(what: str, error: BaseException | None = None) -> Finding:
     return Finding("none", math.nan, math.nan, math.inf, what + reason, problem=NOWHERE)
 
 
+def too_long(length: int) -> Finding:
+    """A finding that leaves its claim open: what it needs is a context longer than can be computed with."""
+    return unmeasured(f"a context is long for this problem from {float(length):.0e} examples on: too many to compute")
+
+
 # One finding, or several where a check finds out more than one thing.
 Check: TypeAlias = Callable[[Setting], Finding | tuple[Finding, ...]]
 

@@ -28,7 +28,7 @@ from ..exact import LARGEST_INTEGER
 from ..fit import power_law
 from ..optimum import Profile, search_optimum
 from ..problem import FloatArray, Problem
-from .finding import NONE_FAILS, Finding, Setting, at_least_two_tasks, fitted, proof, unmeasured
+from .finding import NONE_FAILS, Finding, Setting, at_least_two_tasks, fitted, proof, too_long
 
 FLOAT_ERROR = 1e-14
 
@@ -158,7 +158,7 @@ def separation_for_long_contexts(setting: Setting) -> Finding:
         what = "the ratio equals its limit at every L"
         return Finding("high_precision", 0.0, 1e-2, 1e-6, what, problem=problems)
     if len(lengths) < 4:
-        return unmeasured(f"a context is long for this problem from {float(long):.0e} examples on: too many to compute")
+        return too_long(long)
     law = power_law("ratio/ρ − 1", "L", lengths, list(map(float, deviations)), exponent=-1.0, correction=-1.0)
     return fitted("high_precision", [law], 1e-2, 1e-9, problem=problems)
 

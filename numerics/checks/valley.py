@@ -11,8 +11,12 @@ from scipy.optimize import brentq
 
 from ...theory.closed_form import parameters_of
 from ...theory.errors import HypothesisError
+from ...theory.indexed import unroll
+from ...theory.loss import PARAMETERS
+from ...theory.notation import noise_factor
 from ...theory.phases.merged_start import merged_start
 from ...theory.phases.merged_zero import merged_at_zero
+from ..exact import LARGEST_INTEGER
 from ..fit import Fit, power_law
 from ..initial import InitialState
 from ..integrate import integrate_reliably
@@ -20,7 +24,7 @@ from ..merged_race import balance_threshold, race
 from ..problem import Problem
 from ..valley import valley_report
 from ..valley_start import on_axes, valley_start
-from .finding import NONE_FAILS, Finding, Setting, fitted
+from .finding import NONE_FAILS, Finding, Setting, fitted, too_long
 
 # What an exponent (absolute) or a constant (relative) may be off by at the end of an integration.
 SAME = 0.005
@@ -98,7 +102,11 @@ def start(setting: Setting) -> Finding:
 def emergence(setting: Setting) -> Finding:
     """Growth by T_0 over a range of scales, at long context and for the first task alone: e^{2ρ T_0} ∝ scale^−2."""
     base = _equal(setting, 1, setting.small(3, n_heads=3).n_heads)
-    problem = base.replace(context_length=10**6 * base.dims[0])
+    noise = math.ceil(unroll(noise_factor[1], base.exact_values(), PARAMETERS))
+    length = 10**6 * base.dims[0] * noise
+    if length > LARGEST_INTEGER:
+        return too_long(length)
+    problem = base.replace(context_length=length)
     rate = merged_at_zero().evaluate(problem).zero_sum[0]
     rng = np.random.default_rng(setting.seed)
     laws = []
@@ -182,8 +190,8 @@ def _laws_from(problem: Problem, initial: InitialState, wanted: str | int | None
         return Laws((), 0.0)
     if wanted not in (None, report.outcome.kind, report.outcome.order):
         return Laws((), 0.0)
-    pairs = [(late, early) for late, early in zip(report.laws, before.laws, strict=True)]
     drift = max(
-        max(abs(late.exponent - early.exponent), abs(late.constant / early.constant - 1)) for late, early in pairs
+        max(abs(late.exponent - early.exponent), abs(late.constant / early.constant - 1))
+        for late, early in zip(report.laws, before.laws, strict=True)
     )
     return Laws(report.laws, drift)
