@@ -13,6 +13,7 @@ from numbers import Integral, Rational
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..theory.errors import InputError, InputTypeError
 
@@ -137,6 +138,31 @@ def as_float(name: str, value: object, *, least: float = -math.inf, positive: bo
     if number < least:
         raise InputError(f"{name} must be at least {least:g}, got {shown(value)}")
     return number
+
+
+def real_array(name: str, value: object) -> NDArray[np.float64]:
+    """``value``, a number or an array of numbers, as an array of finite floats; ``name`` is what the error calls it.
+
+    Raises
+    ------
+    InputTypeError
+        For anything that does not consist of real numbers: None, complex numbers, strings, rows of different lengths.
+    InputError
+        If an entry is not finite.
+    """
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind == "O" and not any(entry is None or isinstance(entry, str) for entry in array.flat):
+            array = array.astype(np.float64)  # Fractions, Decimals, numbers of SymPy
+        real = array.dtype.kind in "biuf"
+    except (TypeError, ValueError):
+        real = False
+    if not real:
+        raise _wrong_kind(name, "a real number or an array of real numbers", value)
+    floats: NDArray[np.float64] = array.astype(np.float64)
+    if not np.isfinite(floats).all():
+        raise InputError(f"{name} must consist of finite numbers, got {shown(floats[~np.isfinite(floats)][0])}")
+    return floats
 
 
 def float_literal(value: float) -> str:

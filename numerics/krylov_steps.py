@@ -34,7 +34,7 @@ def krylov_steps(
     y: FloatArray,
     end: float,
     rtol: float,
-    atol: float,
+    atol: float | FloatArray,
 ) -> Iterator[tuple[float, FloatArray, Callable[[float], FloatArray]]]:
     """(time, state, dense output since the last one) of each accepted step from ``start``; stops where one fails.
 

@@ -27,8 +27,8 @@ def doubt_about(error: float, where: str = "", unknown: str = _UNKNOWN) -> str |
     return f"NOT RELIABLE: the estimated relative error is {size}; what would follow from the result is left out"
 
 
-def relied_on(result: _T, doubt: str | None) -> _T:
-    """The result; where there is a doubt, `UnreliableError` with the result as its ``partial``."""
+def relied_on(result: _T, doubt: str | None, remedy: str = REMEDY) -> _T:
+    """The result; where there is a doubt, `UnreliableError` with the remedy, and the result as its ``partial``."""
     if doubt is not None:
-        raise UnreliableError(f"{doubt}.", REMEDY, result)
+        raise UnreliableError(f"{doubt}.", remedy, result)
     return result

@@ -216,6 +216,8 @@ class Stepper:
     checking
         Whether this is the second integration, which only shows how far the first is from the truth: its compiled steps
         may grow faster, and it is disturbed.
+    atol
+        Absolute tolerance per entry; by default from `absolute_tolerance`.  Compiled steps take the smallest for all.
     """
 
     def __init__(
@@ -227,11 +229,12 @@ class Stepper:
         unit: float,
         end: float,
         checking: bool = False,
+        atol: FloatArray | None = None,
     ) -> None:
         self.dynamics = dynamics
         self.method = method
         self.rtol = rtol
-        self.atol = absolute_tolerance(rtol, dynamics.log, start)
+        self.atol: float | FloatArray = absolute_tolerance(rtol, dynamics.log, start) if atol is None else atol
         self.unit = unit
         self.end = end
         self.growth = GROWTH if checking else CAREFUL_GROWTH
@@ -303,8 +306,11 @@ class Stepper:
             )
         stuck = 0
         while self._s < self.end and self.counter.evaluations < allowance:
-            with _without_warnings():
-                solver.step()
+            try:
+                with _without_warnings():
+                    solver.step()
+            except (ValueError, np.linalg.LinAlgError):  # a matrix that is not finite, or singular
+                raise _NonFinite from None
             if solver.status == "failed" or stuck > 20 or not _is_finite(solver.y):
                 self._give_up()
             stuck = stuck + 1 if solver.t <= self._s else 0
@@ -319,7 +325,8 @@ class Stepper:
 
         made, values, codes = cast(CompiledFlow, self.dynamics).integrator()  # `choose_method` sees to it
         ways = self.growth, self.dynamics.log, self._pushes, codes
-        steps = CompiledSteps(made, values, self._y, self.rtol, self.atol, self.unit, self.end, *ways)
+        atol = float(np.min(self.atol))
+        steps = CompiledSteps(made, values, self._y, self.rtol, atol, self.unit, self.end, *ways)
         for end, dense in steps.until_evaluations(allowance):
             self.counter.evaluations, self.counter.jacobians = steps.evaluations, steps.jacobians
             segment = Segment(self._s, end, dense)

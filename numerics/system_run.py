@@ -19,19 +19,29 @@ from ..theory import notation as n
 from ..theory.errors import InputError, IntegrationError, ReliabilityWarning
 from ..theory.indexed import Definition
 from ..theory.system import ReducedSystem
+from .blow_up import blow_up_time
 from .codegen import BoundKernel, JacobianProduct, compile_system
 from .codegen.compiled import CompiledSystem
 from .codegen.kernel import length
 from .codegen.native import native_system
 from .codegen.unrolled import Kernel, UnrolledKernel, is_small
-from .exact import as_float
+from .exact import as_float, positive_integer, real_array
 from .problem import FloatArray
-from .reliability import doubt_about, relied_on
-from .solvers import Segment, Stepper, Stopped, choose_method
+from .reliability import LARGEST_ERROR, doubt_about, relied_on
+from .solvers import Method, Segment, Stepper, Stopped, choose_method
 from .stop import DISAGREEMENT, StopReason
+from .yardsticks import Yardsticks, yardsticks
 
 _TIGHTER = 100.0  # the second integration has this times smaller a tolerance, as `integrate` has
 _ROWS_PER_STEP = 4
+_REMEDY = "Lower rtol, or take a smaller t_final."
+_EARLIER = "Take a smaller t_final."
+_STOPS = {StopReason.OVERFLOW: "The velocity is not a finite number, however short the step"}
+
+
+def _plain(value: object) -> object:
+    """A number that comes as an array of one, as that number."""
+    return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
 class SystemDynamics:
@@ -40,10 +50,15 @@ class SystemDynamics:
     log = False  # the state may have any sign
 
     def __init__(self, system: ReducedSystem, values: Mapping[str, ArrayLike]) -> None:
-        self._system, self._compiled = system, compile_system(system)
-        self._values = dict(values)
+        self.system, self._compiled = system, compile_system(system)
         ranges = {str(axis) for axes in self._compiled.ranges.values() for axis in axes}
-        self._sizes = {name: int(np.asarray(value)) for name, value in values.items() if name in ranges}
+        self._sizes = {
+            name: positive_integer(f"the size {name}", _plain(values[name])) for name in values if name in ranges
+        }
+        self._values: dict[str, ArrayLike] = {
+            name: self._sizes[name] if name in ranges else real_array(f"the parameter {name}", value)
+            for name, value in values.items()
+        }
         axes = {str(variable.base.label): self._compiled.ranges[variable.base] for variable in system.state}
         try:
             self._rate = _rate_of(system, self._compiled).loss.bind(self._values)
@@ -54,7 +69,7 @@ class SystemDynamics:
 
     def _kernel(self, name: str) -> Kernel:
         if is_small(sum(map(math.prod, self.shapes.values()))):
-            return UnrolledKernel(native_system(self._system, **self._sizes), name, self._values)
+            return UnrolledKernel(native_system(self.system, **self._sizes), name, self._values)
         kernel: BoundKernel = getattr(self._compiled, name).bind(self._values)
         return kernel
 
@@ -85,14 +100,24 @@ class SystemDynamics:
             raise InputError(f"the start must give {', '.join(self.shapes)}, got {', '.join(start) or 'nothing'}")
         parts = []
         for name, shape in self.shapes.items():
-            array = np.asarray(start[name], dtype=np.float64)
+            array = real_array(f"the start of {name}", start[name])
             if array.shape != shape:
                 raise InputError(f"the start of {name} must have shape {shape}, got {array.shape}")
             parts.append(array.ravel())
-        flat = np.concatenate(parts)
-        if not np.isfinite(flat).all():
-            raise InputError("the start must consist of finite numbers")
-        return flat
+        return np.concatenate(parts)
+
+    def yardsticks(self, flat: FloatArray, longest: float) -> Yardsticks:
+        """The yardsticks of a start, for times up to ``longest``."""
+        random = np.random.default_rng(0)
+        others = {
+            name: value if name in self._sizes else np.asarray(value) * (1 + random.uniform(-0.5, 0.5, np.shape(value)))
+            for name, value in self._values.items()
+        }
+
+        def generic(y: FloatArray) -> FloatArray:
+            return SystemDynamics(self.system, others).velocity(y)
+
+        return yardsticks(self.velocity, generic, flat, list(map(math.prod, self.shapes.values())), longest)
 
     def named(self, rows: FloatArray) -> dict[str, FloatArray]:
         """Flat states (…, n) as arrays (…, *shape) by the names of the state variables."""
@@ -135,7 +160,8 @@ class SystemRun:
         The largest difference of the loss, at these times, from a run at a hundred times larger tolerance.
     relative_error
         The same for loss and state: the difference relative to the largest |loss| of the run, and in each variable
-        relative to the largest entry that it has had by then; the largest of all.
+        relative to the largest entry that it has had by then, or to a thousandth of what the velocity makes of it where
+        that is more; the largest of all.
     method, rtol, evaluations
         How it was made; evaluations of the velocity in both runs.
     """
@@ -165,7 +191,7 @@ class SystemRun:
 
     def ensure_reliable(self) -> SystemRun:
         """The run itself; ``UnreliableError`` if its error estimate is not small."""
-        return relied_on(self, self.doubt)
+        return relied_on(self, self.doubt, _REMEDY)
 
     def __repr__(self) -> str:
         doubt = "" if self.doubt is None else f", {self.doubt}"
@@ -212,13 +238,13 @@ class _Path:
         self, dynamics: SystemDynamics, segments: Sequence[Segment], start: FloatArray, unit: float, last: float
     ) -> None:
         self.dynamics = dynamics
-        self._segments, self._start, self._unit, self._last = segments, start, unit, last
+        self._segments, self._start, self._unit, self.last = segments, start, unit, last
         self._ends = [segment.end for segment in segments]
 
     def times(self) -> FloatArray:
         places = [np.linspace(one.start, one.end, _ROWS_PER_STEP, endpoint=False) for one in self._segments]
-        t: FloatArray = self._unit * np.expm1(np.concatenate(places))
-        return np.append(t, self._last)  # as it was asked for, not as it comes back from log time
+        t: FloatArray = self._unit * np.expm1(np.concatenate([np.zeros(0), *places]))
+        return np.append(t, self.last)  # as it was asked for, not as it comes back from log time
 
     def state(self, t: float) -> FloatArray:
         s = math.log1p(t / self._unit)
@@ -226,6 +252,10 @@ class _Path:
             return self._start
         place = min(bisect_left(self._ends, s), len(self._ends) - 1)
         return np.asarray(self._segments[place].dense(min(s, self._ends[place])), dtype=np.float64)
+
+    def blow_up(self) -> float | None:
+        """When the path grows beyond all bounds, where it came near to that."""
+        return blow_up_time(self.dynamics.velocity.evaluate, self._segments, self._unit)
 
 
 def integrate_system(
@@ -254,8 +284,15 @@ def integrate_system(
     method
         "auto", "LSODA", "BDF", "Radau" or "DOP853".
 
-    Raises ``InputError`` for values or a start that do not fit, ``IntegrationError`` where a solver cannot go on or the
-    two runs go to different places.  Warns by ``ReliabilityWarning`` where they differ too much: see `SystemRun.doubt`.
+    Raises
+    ------
+    InputError, InputTypeError
+        For values or a start that do not fit or lie outside the domain of the system.
+    IntegrationError
+        If the state grows beyond all bounds, its loss is not a number any more, or a solver cannot go on: ``partial``
+        is then the run up to where both integrations agree.  If the two go to different places: ``partial`` is it all.
+    ReliabilityWarning
+        A warning: the two differ too much; see `SystemRun.doubt`.
     """
     run = _integrated(system, values, start, t_final, rtol, method)
     if run.doubt is not None:
@@ -283,58 +320,105 @@ def _integrated(
     if not 1e-11 <= tolerance <= 1e-2:
         raise InputError(f"rtol must lie between 1e-11 and 1e-2, got {tolerance:g}")
     chosen = choose_method(method, len(flat), compiled=False)
-    speed = dynamics.velocity(flat)
-    if not np.isfinite(speed).all():
-        raise InputError("the velocity at the start is not finite: the start lies outside the domain of the system")
-    moving = float(np.abs(speed).max())
-    unit = min(float(np.abs(flat).max()) / moving, last) if moving > 0 and flat.any() else last
-    paths, evaluations = [], 0
-    for rtol_of_run in (tolerance, tolerance / _TIGHTER):
-        checking = rtol_of_run == tolerance
-        stepper = Stepper(dynamics, chosen, rtol_of_run, flat, unit, math.log1p(last / unit), checking)
-        try:
-            with np.errstate(all="ignore"):
-                segments = list(stepper.segments())
-        except Stopped as stopped:
+    with np.errstate(all="ignore"):
+        for what, found in (("velocity", dynamics.velocity(flat)), ("loss", dynamics.loss(flat))):
+            if not np.isfinite(found).all():
+                raise InputError(
+                    f"the {what} at the start is not finite: the start lies outside the domain of the system"
+                )
+        return _Both(dynamics, dict(values), chosen, flat, last, tolerance).run()
+
+
+class _Both:
+    """The two integrations of one call, each as far as it came, and what comes of them."""
+
+    def __init__(
+        self,
+        dynamics: SystemDynamics,
+        values: Mapping[str, Any],
+        method: Method,
+        start: FloatArray,
+        last: float,
+        rtol: float,
+    ) -> None:
+        self._dynamics, self._values, self._method, self._rtol = dynamics, values, method, rtol
+        self._measure = dynamics.yardsticks(start, last)
+        self._evaluations = 0
+        self._stop: StopReason | None = None
+        unit = self._measure.time
+        paths = []
+        for tolerance in (rtol, rtol / _TIGHTER):
+            end, atol = math.log1p(last / unit), self._measure.absolute(tolerance)
+            stepper = Stepper(dynamics, method, tolerance, start, unit, end, tolerance == rtol, atol)
+            segments: list[Segment] = []
+            reached = last
+            try:
+                segments.extend(stepper.segments())  # those before a stop are kept
+            except Stopped as stopped:
+                self._stop, reached = stopped.reason, min(last, unit * math.expm1(stepper.position))
+            paths.append(_Path(dynamics, segments, start, unit, reached))
+            self._evaluations += stepper.counter.evaluations
+        self._loose, self._tight = paths
+        t = self._tight.times()
+        self._t = t[t <= self._loose.last]
+        self._rows = np.array([self._tight.state(time) for time in self._t])
+        self._others = np.array([self._loose.state(time) for time in self._t])
+        self._loss = np.array([float(dynamics.loss.evaluate(row)) for row in self._rows])
+        self._other = np.array([float(dynamics.loss.evaluate(row)) for row in self._others])
+
+    def run(self) -> SystemRun:
+        """The run; `IntegrationError` where there is none up to the end, with the part that can be relied on."""
+        errors = self._errors()
+        relative = float(errors.max())  # NaN where one is
+        if self._stop is None and relative <= LARGEST_ERROR:
+            return self._first(len(self._t), relative)
+        bad = np.flatnonzero(~(errors <= LARGEST_ERROR))
+        count = max(1, int(bad[0]) if len(bad) else len(self._t))
+        part = self._first(count, float(errors[:count].max()))
+        came = f"the integration came to t = {part.t[-1]:.6g}"
+        blows_up = self._tight.blow_up()
+        if blows_up is not None:
             raise IntegrationError(
-                f"{stopped.reason.sentence} {stopped.detail}".strip(), stopped.reason.remedy
-            ) from None
-        paths.append(_Path(dynamics, segments, flat, unit, last))
-        evaluations += stepper.counter.evaluations
-    loose, tight = paths
-    t = tight.times()
-    rows = np.array([tight.state(time) for time in t])
-    others = np.array([loose.state(time) for time in t])
-    loss, other = (np.array([float(dynamics.loss.evaluate(row)) for row in each]) for each in (rows, others))
-    relative = _relative(dynamics, rows, others, loss, other)
-    run = SystemRun(
-        system,
-        dict(values),
-        t,
-        dynamics.named(rows),
-        loss,
-        np.array([dynamics.loss_rate(row) for row in rows]),
-        float(np.abs(loss - other).max()),
-        relative,
-        chosen.name,
-        tolerance / _TIGHTER,
-        evaluations,
-        tight,
-    )
-    if not relative < DISAGREEMENT:
-        stop = StopReason.DISAGREEMENT
-        raise IntegrationError(stop.sentence, stop.remedy, run)
-    return run
+                f"The state grows beyond all bounds near t = {blows_up:.6g}; {came}.", _EARLIER, part
+            )
+        if not np.isfinite(self._loss).all():
+            raise IntegrationError(
+                f"The loss is not a number any more: the state left its domain; {came}.", _EARLIER, part
+            )
+        if self._stop is not None:
+            sentence = _STOPS.get(self._stop, self._stop.sentence).rstrip(".")
+            raise IntegrationError(f"{sentence}; {came}.", f"{_EARLIER[:-1]}, or a larger rtol.", part)
+        run = self._first(len(self._t), relative)
+        if not relative < DISAGREEMENT:
+            raise IntegrationError(StopReason.DISAGREEMENT.sentence, _REMEDY, run)
+        return run
 
+    def _first(self, count: int, relative: float) -> SystemRun:
+        """The run up to that row."""
+        t, rows = self._t[:count], self._rows[:count]
+        return SystemRun(
+            self._dynamics.system,
+            self._values,
+            t,
+            self._dynamics.named(rows),
+            self._loss[:count],
+            np.array([self._dynamics.loss_rate(row) for row in rows]),
+            float(np.abs(self._loss[:count] - self._other[:count]).max()),
+            relative,
+            self._method.name,
+            self._rtol / _TIGHTER,
+            self._evaluations,
+            self._tight,
+        )
 
-def _relative(
-    dynamics: SystemDynamics, rows: FloatArray, others: FloatArray, loss: FloatArray, other: FloatArray
-) -> float:
-    """`SystemRun.relative_error`."""
-    found = [np.abs(loss - other) / max(float(np.abs(loss).max()), np.finfo(np.float64).tiny)]
-    own, apart = dynamics.named(rows), dynamics.named(others - rows)
-    for name, values in own.items():
-        size = np.maximum.accumulate(np.abs(values).reshape(len(rows), -1).max(axis=1))
-        moved = np.abs(apart[name]).reshape(len(rows), -1).max(axis=1)
-        found.append(np.divide(moved, size, out=np.where(moved > 0, np.inf, 0.0), where=size > 0))
-    return float(np.max(found))
+    def _errors(self) -> FloatArray:
+        """Row by row what `SystemRun.relative_error` is the largest of."""
+        largest = float(np.nanmax(np.abs(self._loss)))
+        found: FloatArray = np.abs(self._loss - self._other) / max(largest, np.finfo(np.float64).tiny)
+        own, apart = self._dynamics.named(self._rows), self._dynamics.named(self._others - self._rows)
+        small = self._dynamics.named(self._measure.small)
+        for name, values in own.items():
+            size = np.maximum.accumulate(np.abs(values).reshape(len(found), -1).max(axis=1))
+            moved = np.abs(apart[name]).reshape(len(found), -1).max(axis=1)
+            found = np.maximum(found, moved / np.maximum(size, small[name].max()))
+        return found
