@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sympy import Add, Sum
+from sympy import Add
 
 from .._version import __version__
 from ..theory import notation as n
 from ..theory.errors import InputError, IntegrationError, ReliabilityWarning
 from ..theory.indexed import Definition
+from ..theory.indexed.nodes import close_sum, indices_of, name_of
 from ..theory.system import ReducedSystem
 from .blow_up import blow_up_time
 from .codegen import BoundKernel, JacobianProduct, compile_system
@@ -59,7 +60,7 @@ class SystemDynamics:
             name: self._sizes[name] if name in ranges else real_array(f"the parameter {name}", value)
             for name, value in values.items()
         }
-        axes = {str(variable.base.label): self._compiled.ranges[variable.base] for variable in system.state}
+        axes = {str(name_of(variable)): self._compiled.ranges[name_of(variable)] for variable in system.state}
         try:
             self._rate = _rate_of(system, self._compiled).loss.bind(self._values)
             self.shapes = {name: tuple(length(axis, self._sizes) for axis in ranges) for name, ranges in axes.items()}
@@ -124,7 +125,7 @@ class SystemDynamics:
         found, begin = {}, 0
         for name, shape in self.shapes.items():
             end = begin + math.prod(shape)
-            found[name] = rows[..., begin:end].reshape(*rows.shape[:-1], *shape)
+            found[name] = rows[..., begin:end].reshape((*rows.shape[:-1], *shape))
             begin = end
         return found
 
@@ -135,8 +136,8 @@ def _rate_of(system: ReducedSystem, compiled: CompiledSystem) -> CompiledSystem:
     moves = [Definition(n.time_derivative(one), rhs) for one, rhs in zip(system.state, system.velocity, strict=True)]
     parts = []
     for variable, move, metric in zip(system.state, moves, system.metric, strict=True):
-        ranges = zip(variable.indices, compiled.ranges[variable.base], strict=True)
-        parts.append(Sum(move.head**2 / metric, *((index, 1, upper) for index, upper in ranges)))
+        ranges = zip(indices_of(variable), compiled.ranges[name_of(variable)], strict=True)
+        parts.append(close_sum(move.head**2 / metric, tuple(ranges)))
     return CompiledSystem(replace(system, loss=Add(*parts), definitions=(*system.definitions, *moves)))
 
 

@@ -272,9 +272,13 @@ def test_a_state_of_the_wrong_shape(shape: tuple[int, ...]) -> None:
         bound(np.ones(shape))
 
 
-def test_a_fixed_index_is_refused() -> None:
-    with pytest.raises(TypeError, match="fixed index"):
-        own(n.over_heads(X[1, h])).loss  # noqa: B018
+def test_a_fixed_index_beyond_its_range_is_refused() -> None:
+    squares = n.over_tasks(n.over_heads(X[i, h] ** 2))
+    loss = CompiledSystem(gradient_flow(squares + n.over_heads(X[2, h]), state=[X[i, h]])).loss
+    values = np.arange(6.0)
+    assert loss.bind({"I": 2, "H": 3})(values) == (values**2).sum() + values[3:].sum()
+    with pytest.raises(ValueError, match="an index is 2, but its range ends at 1"):
+        loss.bind({"I": 1, "H": 3})
 
 
 def test_a_range_that_cannot_be_told_is_named() -> None:

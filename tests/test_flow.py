@@ -231,8 +231,10 @@ class TestOwnLoss:
             gradient_flow("balanced", state=[self.x[n.i, n.h]])
         with pytest.raises(ValueError, match="not state variables"):
             gradient_flow(loss, state=[self.x[n.i, n.h]], metric={self.a[n.i]: 2})
-        with pytest.raises(TypeError, match="indexed symbol"):
+        with pytest.raises(ValueError, match="two different symbols are called x"):
             gradient_flow(loss, state=[Symbol("x")])
+        with pytest.raises(TypeError, match="a symbol or an indexed one"):
+            gradient_flow(loss, state=[self.x])
 
     def test_bad_states_and_metrics(self):
         x, i, h = self.x, n.i, n.h

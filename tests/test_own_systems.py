@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 
+import mpmath
 import numpy as np
 import pytest
-from sympy import IndexedBase, Sum, Symbol, exp, log
+from sympy import (
+    Abs,
+    Function,
+    Idx,
+    IndexedBase,
+    Max,
+    Sum,
+    Symbol,
+    cosh,
+    coth,
+    csch,
+    exp,
+    lambdify,
+    log,
+    sech,
+    sin,
+    sinh,
+    tanh,
+)
 
 from headflow.errors import InputError, InputTypeError, IntegrationError
-from headflow.numerics import integrate_system
+from headflow.numerics import compile_system, integrate_system
+from headflow.numerics.codegen import JacobianProduct
+from headflow.numerics.codegen.backends import functions
+from headflow.numerics.codegen.native import native_system
+from headflow.numerics.compiler import compiler_installed
 from headflow.numerics.krylov_steps import sundials_installed
-from headflow.theory import gradient_flow
+from headflow.theory import Definition, gradient_flow
+from headflow.theory import notation as n
+from headflow.theory.indexed.nodes import NodeError
+from headflow.theory.indexed.unroll import unroll
 
 N, M = (Symbol(name, integer=True, positive=True) for name in "NM")
 i, j = (Symbol(name, integer=True) for name in "ij")
@@ -180,3 +207,179 @@ class TestInput:
         with pytest.raises(IntegrationError, match="not a number") as caught:
             integrate_system(flow, {"N": 1, "y": [0.0], "b": [0.0]}, {"v": [0.0]}, 2.0, method=method)
         assert 0.3 < caught.value.partial.t[-1] < 0.5
+
+
+w, a, p = (Symbol(name, real=True) for name in "wap")
+c = IndexedBase("c", real=True)
+
+
+def gradient_at(loss, state, values, point):
+    """Minus velocity, by SymPy's own derivative of the loss written out, and the same for the Jacobian."""
+    written = unroll(loss, values)
+    names = [entry for variable in state for entry in entries_of(variable, values)]
+    slopes = [-written.diff(name) for name in names]
+    matrix = [[slope.diff(name) for name in names] for slope in slopes]
+    numbers = lambdify(names, [written, slopes, matrix], "mpmath")(*map(float, point))
+    return [np.array(part, dtype=float) for part in numbers]
+
+
+def entries_of(variable, values):
+    return [variable] if isinstance(variable, Symbol) else [variable.base[1 + m] for m in range(values["I"])]
+
+
+WITH_ENTRIES = {
+    "scalar": ((w - a) ** 2 / 2 + w**4 / 4, [w]),
+    "two scalars": ((w - a) ** 2 / 2 + exp(w * p) + p**2, [w, p]),
+    "scalar and vector": (n.over_tasks((w * x[n.i] - y[n.i]) ** 2) / 2 + w**4, [w, x[n.i]]),
+    "vector and scalar": (n.over_tasks((w * x[n.i] - y[n.i]) ** 2) / 2 + w**4, [x[n.i], w]),
+    "one entry": ((x[1] - 1) ** 2 + n.over_tasks(x[n.i] ** 2), [x[n.i]]),
+    "entries that meet": (x[1] * x[2] ** 2 + exp(x[3] * x[1]) + n.over_tasks(x[n.i] ** 4), [x[n.i]]),
+    "an entry in a sum": (n.over_tasks(A[n.i, 2] * A[1, n.i] * x[n.i] ** 2 * x[3]) + A[2, 3] * x[1], [x[n.i]]),
+    "under functions": (
+        log(1 + w**2 * x[1] ** 2) + n.over_tasks(exp(x[n.i] * x[2])) + 1 / (1 + x[1] ** 2),
+        [x[n.i], w],
+    ),
+    "two sums": (n.over_tasks(n.over_tasks(A[n.i, n.j] * x[n.i] * x[n.j], n.j) * x[1] + w * x[n.i]), [x[n.i], w]),
+}
+VALUES = {"I": 3, "a": 0.5, "y": [0.5, 1.0, -0.25], "A": [[0.5, 1.0, -0.5], [0.25, 2.0, 0.75], [1.5, -1.0, 0.125]]}
+
+
+class TestScalarsAndEntries:
+    @pytest.mark.parametrize("name", list(WITH_ENTRIES))
+    def test_derived_compiled_and_integrated(self, name):
+        loss, state = WITH_ENTRIES[name]
+        flow = gradient_flow(loss, state=state)
+        assert flow.derivation.check().failed == ()
+        assert "nan" not in str(flow) + flow.latex()
+        size = sum(len(entries_of(variable, VALUES)) for variable in state)
+        point = np.array([0.4, -0.3, 0.7, 0.2, 0.1])[:size]
+        value, velocity, jacobian = gradient_at(loss, state, VALUES, point)
+        code = compile_system(flow)
+        np.testing.assert_allclose(code.loss.bind(VALUES)(point), value, rtol=1e-13)
+        np.testing.assert_allclose(code.velocity.bind(VALUES)(point), velocity, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(code.jacobian.bind(VALUES)(point), jacobian, rtol=1e-12, atol=1e-14)
+        product = JacobianProduct(code, VALUES).at(point)
+        columns = np.array([product.evaluate(unit) for unit in np.eye(size)]).T
+        np.testing.assert_allclose(columns, jacobian, rtol=1e-12, atol=1e-14)
+        native = native_system(flow, I=3)
+        out = np.zeros(size)
+        native.function("velocity", compiled=compiler_installed())(
+            native.bound(VALUES),
+            point,
+            np.zeros(max(native.n_work, 1)),
+            out,
+        )
+        np.testing.assert_allclose(out, velocity, rtol=1e-12, atol=1e-14)
+
+    @pytest.mark.parametrize("backend", ["numpy", "mpmath", *(["jax"] if find_spec("jax") else [])])
+    def test_on_every_backend(self, backend):
+        loss, state = WITH_ENTRIES["under functions"]
+        made = functions(gradient_flow(loss, state=state), backend, n_tasks=3, n_heads=1)
+        point = [0.4, -0.3, 0.7, 0.2]
+        value, velocity, jacobian = gradient_at(loss, state, VALUES, point)
+        with mpmath.workdps(20):
+            np.testing.assert_allclose(float(made.loss(point, {})), value, rtol=1e-13)
+            np.testing.assert_allclose(np.array(made.velocity(point, {}), float), velocity, rtol=1e-12)
+            np.testing.assert_allclose(np.array(made.jacobian(point, {}), float), jacobian, rtol=1e-12, atol=1e-14)
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_trajectories(self, method):
+        """ẇ = a − w from 0, and (x₁ − 1)² + Σ x² from 0: x₁ = (1 − e^(−4t))/2, the others stay."""
+        run = integrate_system(gradient_flow((w - a) ** 2 / 2, state=[w]), {"a": 2.0}, {"w": 0.0}, 3.0, method=method)
+        np.testing.assert_allclose(run.states["w"], 2 * -np.expm1(-run.t), atol=1e-7)
+        assert run.states["w"].shape == run.t.shape
+        loss = (x[1] - 1) ** 2 + over(x[i] ** 2)
+        run = integrate_system(gradient_flow(loss, state=[x[i]]), {"N": 3}, {"x": [0.0, 0.0, 0.5]}, 3.0, method=method)
+        exact = np.column_stack([-np.expm1(-4 * run.t) / 2, 0 * run.t, np.exp(-2 * run.t) / 2])
+        np.testing.assert_allclose(run.states["x"], exact, atol=1e-7)
+
+    def test_printed(self):
+        flow = gradient_flow((x[1] - 1) ** 2 + over(x[i] ** 2), state=[x[i]])
+        assert str(flow) == "ẋ_i = 2 (δ_{1, i} − x_i − x_1 δ_{1, i})"
+        assert str(gradient_flow((w - a) ** 2 / 2, state=[w])) == "ẇ = a − w"
+        assert r"\dot{w} &= a - w" in gradient_flow((w - a) ** 2 / 2, state=[w]).latex()
+
+    def test_definitions_at_an_entry_and_a_metric(self):
+        square = Definition(c[i], x[i] ** 2 * w)
+        total = Definition(a, over(c[i]))
+        flow = gradient_flow(c[1] ** 2 + a**2, state=[x[i], w], definitions=[square, total], metric={w: 3})
+        velocity = compile_system(flow).velocity.bind({"N": 2})(np.array([2.0, 3.0, 0.5]))
+        assert velocity == pytest.approx([-34.0, -39.0, -3 * (16 + 169)])
+        run = integrate_system(flow, {"N": 2}, {"x": [2.0, 3.0], "w": 0.5}, 0.1)
+        assert run.loss_rate[0] == pytest.approx(-(34**2 + 39**2 + 3 * 185**2))
+
+    def test_entries_that_are_not_there(self):
+        flow = gradient_flow((x[4] - 1) ** 2 + over(x[i] ** 2), state=[x[i]])
+        with pytest.raises(InputError, match="an index is 4, but its range ends at 3"):
+            integrate_system(flow, {"N": 3}, {"x": np.zeros(3)}, 1.0)
+        with pytest.raises(NodeError, match="count from 1"):
+            gradient_flow(x[0] + over(x[i]), state=[x[i]])
+
+    def test_idx(self):
+        index = Idx("i", (1, N))
+        flow = gradient_flow(Sum((x[index] - y[index]) ** 2, index) / 2, state=[x[index]])
+        assert flow.velocity == RELAXATION.velocity
+        assert Definition(c[index], x[index] ** 2).indices == (i,)
+        with pytest.raises(NodeError, match=r"as of Idx\('i', \(1, N\)\)"):
+            gradient_flow(Sum(x[Idx("i", N)], Idx("i", N)), state=[x[i]])
+
+    def test_a_name_that_is_two_things(self):
+        with pytest.raises(ValueError, match="two different symbols are called w"):
+            gradient_flow(Symbol("w") ** 2 + w, state=[w])
+
+
+class TestFunctions:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            *(function(w * x[n.i]) for function in (cosh, sinh, tanh, coth, sech, csch)),
+            log(1 + exp(w * x[n.i])),
+            1 / (1 + exp(-w * x[n.i])),
+            (tanh(w * x[n.i]) - y[n.i]) ** 2 * cosh(x[1]),
+        ],
+        ids=str,
+    )
+    def test_in_the_node_set(self, body):
+        loss, state = n.over_tasks(body), [x[n.i], w]
+        flow = gradient_flow(loss, state=state)
+        assert flow.derivation.check().failed == ()
+        point = np.array([0.4, -0.3, 0.7, 0.9])
+        exact = loss if not loss.has(cosh, sinh, tanh, coth, sech, csch) else None
+        bound = compile_system(flow)
+        entries = [x[1], x[2], x[3], w]
+        written = sum(body.subs(n.i, m) for m in (1, 2, 3)).subs({y[m]: VALUES["y"][m - 1] for m in (1, 2, 3)})
+        velocity = [float(-written.diff(one).subs(dict(zip(entries, point, strict=True)))) for one in entries]
+        np.testing.assert_allclose(bound.velocity.bind(VALUES)(point), velocity, rtol=1e-11)
+        assert exact is None or flow.loss == exact
+
+    @pytest.mark.parametrize("exponent", [p, p - 1, 2 * p, w, x[n.i]], ids=str)
+    def test_powers_by_a_symbol(self, exponent):
+        base = IndexedBase("z", positive=True)
+        loss, state = n.over_tasks(base[n.i] ** exponent * y[n.i] + 2 ** base[n.i]), [base[n.i], w]
+        if exponent == x[n.i]:
+            state = [base[n.i], x[n.i]]
+        else:
+            loss += w**2
+        flow = gradient_flow(loss, state=state)
+        assert flow.derivation.check().failed == ()
+        values = {**VALUES, "p": 1.7}
+        point = np.array([0.4, 1.3, 0.7, 0.9, 0.2, -0.6])[: 6 if exponent == x[n.i] else 4]
+        _, velocity, jacobian = gradient_at(loss, state, values, point)
+        code = compile_system(flow)
+        np.testing.assert_allclose(code.velocity.bind(values)(point), velocity, rtol=1e-12)
+        np.testing.assert_allclose(code.jacobian.bind(values)(point), jacobian, rtol=1e-11, atol=1e-13)
+
+    @pytest.mark.parametrize(
+        ("body", "match"),
+        [
+            (Abs(x[i]), r"Abs is not a node .*Kronecker deltas.*nearest in it is sqrt\(x\*\*2 \+ epsilon\*\*2\)"),
+            (Max(0, x[i]), r"Max is not .*nearest in it is epsilon\*log"),
+            (sin(x[i]), r"sin is not .*nothing in it is equal"),
+            (Function("f")(x[i]), r"f is not a node"),
+            (x[i] ** p, r"the exponent of x\[i\]\*\*p .*known to be positive"),
+        ],
+        ids=str,
+    )
+    def test_what_is_left_is_named(self, body, match):
+        with pytest.raises(NodeError, match=match):
+            gradient_flow(over(body), state=[x[i]])

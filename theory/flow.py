@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from functools import partial as partial_function
 
-from sympy import Add, Expr, Gt, Indexed, IndexedBase, S, Sum, Symbol
+from sympy import Add, Expr, Gt, Indexed, IndexedBase, S, Symbol
 from sympy.core.relational import Relational
 
 from . import notation as n
@@ -33,7 +33,8 @@ from .indexed import (
     rule,
 )
 from .indexed.definitions import ranges_in
-from .indexed.nodes import free_indices, indexed_bases
+from .indexed.nodes import close_sum, free_indices, free_symbols, indexed_bases, indices_of, name_of
+from .indexed.rewriting import plain_indices
 from .invariants import is_invariant, quadratic_invariants
 from .loss import PARAMETERS, PopulationLoss, population_loss
 from .system import ReducedSystem
@@ -43,8 +44,8 @@ def gradient_flow(
     loss: str | Expr,
     closure: str = "leading",
     *,
-    state: Sequence[Indexed] | None = None,
-    metric: Mapping[Indexed, Expr] | None = None,
+    state: Sequence[Indexed | Symbol] | None = None,
+    metric: Mapping[Indexed | Symbol, Expr] | None = None,
     definitions: Iterable[Definition] = (),
 ) -> ReducedSystem:
     """The gradient flow of a parametrisation of attention, or of a loss of your own.
@@ -57,7 +58,8 @@ def gradient_flow(
     closure
         For a named parametrisation: ``"leading"``, ``"finite_d"`` or ``"first_order"`` (see `theory.loss`).
     state
-        For a loss of your own: its variables with distinct index symbols, e.g. ``[mu[i, h], omega[i, h]]``.
+        For a loss of your own: its variables with distinct index symbols, e.g. ``[mu[i, h], omega[i, h]]``; a plain
+        symbol is one number.
     metric
         Optional factor per variable: ``dx/dt = −metric[x] ∂loss/∂x`` (default 1).
     definitions
@@ -73,11 +75,15 @@ def gradient_flow(
         return _attention_flow(checked_parametrisation(loss), closure)
     if state is None:
         raise TypeError("a loss of your own needs state=[...], the variables that the flow moves")
-    return _own_flow(check(loss), tuple(state), dict(metric or {}), tuple(definitions))
+    factors = {plain_indices(variable): factor for variable, factor in (metric or {}).items()}
+    return _own_flow(check(loss), tuple(map(plain_indices, state)), factors, tuple(definitions))
 
 
 def _own_flow(
-    loss: Expr, state: tuple[Indexed, ...], metric: dict[Indexed, Expr], definitions: tuple[Definition, ...]
+    loss: Expr,
+    state: tuple[Indexed | Symbol, ...],
+    metric: dict[Indexed | Symbol, Expr],
+    definitions: tuple[Definition, ...],
 ) -> ReducedSystem:
     _check_state(loss, state, definitions)
     if unknown := set(metric) - set(state):
@@ -86,7 +92,7 @@ def _own_flow(
     record("loss", (n.loss, loss), "As given.", scope=DEFINITION)
     factors = tuple(check(metric.get(variable, S.One)) for variable in state)
     for variable, factor in zip(state, factors, strict=True):
-        if loose := free_indices(factor) - set(variable.indices):
+        if loose := free_indices(factor) - set(indices_of(variable)):
             raise ValueError(f"the metric of {variable} has the free index {min(map(str, loose))}")
     partials = _recorded_gradients(record, loss, state, definitions)
     velocity = _recorded_velocity(record, "own", state, factors, partials)
@@ -104,21 +110,21 @@ def _own_flow(
     )
 
 
-def _check_state(loss: Expr, state: tuple[Indexed, ...], definitions: tuple[Definition, ...]) -> None:
+def _check_state(loss: Expr, state: tuple[Indexed | Symbol, ...], definitions: tuple[Definition, ...]) -> None:
     for variable in state:
-        if not isinstance(variable, Indexed):
-            raise TypeError(f"a state variable is an indexed symbol such as mu[i, h], got {variable!r}")
-        if len({x for x in variable.indices if isinstance(x, Symbol)}) < len(variable.indices):
+        if not isinstance(variable, Indexed | Symbol):
+            raise TypeError(f"a state variable is a symbol or an indexed one such as mu[i, h], got {variable!r}")
+        if len({x for x in indices_of(variable) if isinstance(x, Symbol)}) < len(indices_of(variable)):
             raise ValueError(f"the indices of the state variable {variable} must be distinct symbols")
-    known: dict[str, IndexedBase] = {}
+    known: dict[str, IndexedBase | Symbol] = {}
     for variable in state:
-        name = str(variable.base.label)
-        if name in known or variable.base in {item.base for item in definitions}:
-            raise ValueError(f"{name} is given twice, as a state variable or a definition")
-        known[name] = variable.base
+        base = name_of(variable)
+        if str(base) in known or base in {item.base for item in definitions}:
+            raise ValueError(f"{base} is given twice, as a state variable or a definition")
+        known[str(base)] = base
     for expression in (loss, *(item.body for item in definitions)):
-        for base in indexed_bases(expression):
-            if known.get(str(base.label), base) != base:
+        for base in indexed_bases(expression) | (free_symbols(expression) - free_indices(expression)):
+            if known.get(str(base), base) != base:
                 raise ValueError(
                     f"two different symbols are called {base}, one in state=[...] and one in the loss: make it once"
                 )
@@ -250,12 +256,12 @@ def _through_products(record: Recorder, base: AttentionGradient, factor: Indexed
 
 
 def _recorded_gradients(
-    record: Recorder, loss: Expr, state: Sequence[Indexed], definitions: Sequence[Definition]
+    record: Recorder, loss: Expr, state: Sequence[Indexed | Symbol], definitions: Sequence[Definition]
 ) -> tuple[Expr, ...]:
     partials = tuple(gradient(loss, variable, definitions) for variable in state)
     for variable, partial in zip(state, partials, strict=True):
         record(
-            f"gradient in {variable.base.label}",
+            f"gradient in {name_of(variable)}",
             (n.partial_derivative(variable), partial),
             "Chain rule through the definitions; ∂x_a/∂x_b = δ_ab, deltas collapsed.",
             check=partial_function(_is_partial, loss, variable, definitions),
@@ -263,26 +269,32 @@ def _recorded_gradients(
     return partials
 
 
-def _is_partial(loss: Expr, variable: Indexed, definitions: Sequence[Definition], line: tuple[Expr, Expr]) -> bool:
+def _is_partial(
+    loss: Expr, variable: Indexed | Symbol, definitions: Sequence[Definition], line: tuple[Expr, Expr]
+) -> bool:
     """Whether the loss changes in any direction ξ of one variable by Σ ξ times the partial derivative."""
-    direction = IndexedBase("xi_of_any_size", real=True)
     ranges = ranges_in(variable, loss, definitions)
-    bounds = ((index, 1, upper) for index, upper in zip(variable.indices, ranges, strict=True))
-    along = directional_derivative(loss, {variable.base: lambda *indices: direction[indices]}, definitions)
-    return difference_is_zero(along, Sum(direction[variable.indices] * line[1], *bounds))
+    bounds = tuple(zip(indices_of(variable), ranges, strict=True))
+    name = "xi_of_any_size"
+
+    def direction(*indices: Expr) -> Expr:
+        return IndexedBase(name, real=True)[indices] if indices else Symbol(name, real=True)
+
+    along = directional_derivative(loss, {name_of(variable): direction}, definitions)
+    return difference_is_zero(along, close_sum(direction(*indices_of(variable)) * line[1], bounds))
 
 
 def _recorded_velocity(
     record: Recorder,
     name: str,
-    state: Sequence[Indexed],
+    state: Sequence[Indexed | Symbol],
     metric: Sequence[Expr],
     partials: Sequence[Expr],
 ) -> tuple[Expr, ...]:
     velocity = tuple(factored(-m * g) for m, g in zip(metric, partials, strict=True))
     for variable, rhs, factor, own in zip(state, velocity, metric, partials, strict=True):
         record(
-            f"{name} flow of {variable.base.label}",
+            f"{name} flow of {name_of(variable)}",
             (n.time_derivative(variable), rhs),
             "Gradient flow with unit learning rate: minus the metric times the gradient.",
             check=partial_function(_is_descent, factor, own),

@@ -175,12 +175,16 @@ DOT = "_dot"
 GRADIENT = "g_"
 
 
-def time_derivative(variable: Indexed) -> Indexed:
+def time_derivative(variable: Indexed | Symbol) -> Indexed | Symbol:
     """The symbol for d(variable)/dt: printed with a dot, time = learning rate x steps."""
+    if isinstance(variable, Symbol):
+        return Symbol(f"{variable}{DOT}", real=True)
     base = variable.base
     return IndexedBase(f"{base.label}{DOT}", real=True)[variable.indices]
 
 
-def partial_derivative(variable: Indexed) -> Indexed:
+def partial_derivative(variable: Indexed | Symbol) -> Indexed | Symbol:
     """The symbol for ∂𝓛/∂(variable): printed g with the variable's name below."""
+    if isinstance(variable, Symbol):
+        return Symbol(f"{GRADIENT}{variable}", real=True)
     return IndexedBase(f"{GRADIENT}{variable.base.label}", real=True)[variable.indices]

@@ -14,7 +14,7 @@ from sympy.core.relational import Relational
 from . import notation as n
 from .derivation import Derivation
 from .indexed import Definition, directional_derivative, free_symbols, gradient, inline, normalise, rule
-from .indexed.nodes import free_indices, indexed_bases
+from .indexed.nodes import free_indices, indexed_bases, indices_of, name_of
 from .printing import Equations
 
 
@@ -27,7 +27,8 @@ class ReducedSystem(Equations):
     parametrisation, closure, coordinates
         What the system is: for example "balanced", "leading", "plain" (or "log").
     state
-        The state variables as indexed symbols, ``mu[i, h]``, ``omega[i, h]``; each is an (I, H) array.
+        The state variables as indexed symbols, ``mu[i, h]``, ``omega[i, h]``, each an (I, H) array; a plain symbol is
+        one number.
     definitions
         Named sub-expressions, each using only the state, parameters and those before it.
     parameter_definitions
@@ -49,7 +50,7 @@ class ReducedSystem(Equations):
 
     parametrisation: str
     closure: str
-    state: tuple[Indexed, ...]
+    state: tuple[Indexed | Symbol, ...]
     loss: Expr
     gradient: tuple[Expr, ...]
     metric: tuple[Expr, ...]
@@ -78,11 +79,12 @@ class ReducedSystem(Equations):
     @property
     def indices(self) -> set[Symbol]:
         """The index symbols of the state variables."""
-        return {index for variable in self.state for index in variable.indices}
+        return {index for variable in self.state for index in indices_of(variable)}
 
     @property
-    def state_bases(self) -> tuple[IndexedBase, ...]:
-        return tuple(variable.base for variable in self.state)
+    def state_bases(self) -> tuple[IndexedBase | Symbol, ...]:
+        """The names of the state variables."""
+        return tuple(map(name_of, self.state))
 
     @property
     def parameters(self) -> tuple[IndexedBase | Symbol, ...]:
@@ -109,11 +111,11 @@ class ReducedSystem(Equations):
     def derivative_along(self, expression: Expr) -> Expr:
         """``d expression / dt`` along the flow, in normal form."""
         direction = {
-            variable.base: rule(variable, rhs) for variable, rhs in zip(self.state, self.velocity, strict=True)
+            name_of(variable): rule(variable, rhs) for variable, rhs in zip(self.state, self.velocity, strict=True)
         }
         return normalise(directional_derivative(expression, direction, self.definitions))
 
-    def partial(self, expression: Expr, variable: Indexed) -> Expr:
+    def partial(self, expression: Expr, variable: Indexed | Symbol) -> Expr:
         """``∂ expression / ∂ variable`` in normal form, through the definitions."""
         return gradient(expression, variable, self.definitions)
 

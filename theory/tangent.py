@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from sympy import Expr, Indexed, IndexedBase, exp
+from sympy import Expr, Indexed, IndexedBase, Symbol, exp
 
 from .indexed import Definition, directional_derivative
 from .notation import SymmetricBase
@@ -28,7 +28,7 @@ def tangent(system: ReducedSystem) -> ReducedSystem:
     Its velocity is the Jacobian of that of ``system`` times the direction, its loss the derivative of the loss along
     the direction.  (It is no gradient flow: ``gradient`` and ``metric`` are those of ``system``.)
     """
-    names: dict[IndexedBase, Callable[..., Expr]] = {}
+    names: dict[IndexedBase | Symbol, Callable[..., Expr]] = {}
     scalars = tuple(item for item in system.definitions if not item.indices)
     tangents: list[Definition] = []
 
@@ -38,10 +38,17 @@ def tangent(system: ReducedSystem) -> ReducedSystem:
         names[base] = lambda *indices: name[indices]
         return name
 
+    def direction(variable: Indexed | Symbol) -> Indexed | Symbol:
+        if isinstance(variable, Indexed):
+            return named(variable.base)[variable.indices]
+        name = Symbol(f"{variable}{SUFFIX}", real=True)
+        names[variable] = lambda: name
+        return name
+
     def along(expression: Expr) -> Expr:
         return directional_derivative(expression, names, scalars)
 
-    state = tuple(named(variable.base)[variable.indices] for variable in system.state)
+    state = tuple(map(direction, system.state))
     for item in system.definitions:
         if isinstance(item.head, Indexed):
             # D C = C D(log C) keeps the name.

@@ -19,6 +19,7 @@ import numpy as np
 from sympy import sympify
 
 from ...theory.errors import InputError
+from ...theory.indexed.nodes import name_of
 from ...theory.system import ReducedSystem
 from ...theory.tangent import SUFFIX, tangent
 from .compiled import CompiledSystem, Parts, compile_system
@@ -26,6 +27,7 @@ from .graph import Node, Operand
 from .kernel import length
 from .lower import Lowering
 from .names import unique
+from .numpy_table import unit
 from .printer import ArrayCall, generated, source_of
 
 Array = Any  # of the back end
@@ -48,7 +50,7 @@ class Functions:
         self._table = _TABLES[backend]()
         code = compile_system(system)
         self._shapes = {
-            str(one.base.label): tuple(length(axis, sizes) for axis in code.ranges[one.base]) for one in system.state
+            str(name_of(one)): tuple(length(axis, sizes) for axis in code.ranges[name_of(one)]) for one in system.state
         }
         self._code = code
         self._named: dict[tuple[str, ...], _Pure] = {}
@@ -225,6 +227,7 @@ def _table(xp: ModuleType) -> dict[str, Callable[..., Any]]:
     same = ("multiply", "add", "subtract", "exp", "log", "sqrt", "square", "reciprocal", "power", "matmul", "vecdot")
     return {
         **{name: getattr(xp, name) for name in (*same, "einsum", "eye")},
+        "unit": lambda size, place: xp.asarray(unit(size, place)),
         "reduce": xp.sum,
         "view": view,
         "joined": joined,
@@ -274,6 +277,7 @@ def _mpmath() -> Table:
         "reciprocal": on_entries(lambda value: 1 / value),
         "vecdot": lambda left, right: (left * right).sum(axis=-1),
         "eye": lambda size: array(np.eye(size, dtype=int)),
+        "unit": lambda size, place: array(unit(size, place).astype(int)),
         "number": lambda text: sympify(text)._to_mpmath(mpmath.mp.prec),
         "array": array,
         "columns": lambda product, size: np.stack([product(row) for row in np.eye(size, dtype=int)], axis=-1),

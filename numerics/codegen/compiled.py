@@ -15,7 +15,7 @@ from sympy import Add, Dummy, Indexed, KroneckerDelta, Mul, S, Symbol
 
 from ...theory.indexed import directional_derivative
 from ...theory.indexed.monomial import Term
-from ...theory.indexed.nodes import delta, indices_of, substitute
+from ...theory.indexed.nodes import delta, indices_of, name_of, substitute
 from ...theory.indexed.normal import terms
 from ...theory.system import ReducedSystem
 from ...theory.tangent import tangent
@@ -73,7 +73,7 @@ class CompiledSystem:
 
     def velocity_parts(self, lowering: Lowering) -> Parts:
         """The time derivative of each state variable, one after the other."""
-        labels = [f"{variable.base.label}_dot" for variable in self.system.state]
+        labels = [f"{name_of(variable)}_dot" for variable in self.system.state]
         return self._stacked(lowering, labels, self.system.state, self.system.velocity)
 
     def loss_parts(self, lowering: Lowering) -> Parts:
@@ -91,19 +91,19 @@ class CompiledSystem:
     def named_parts(self, lowering: Lowering, names: tuple[str, ...]) -> Parts:
         """The named definitions or state variables, one after the other; ``KeyError`` for an unknown name."""
         heads = {str(item.base.label): item.head for item in self.system.definitions if item.indices}
-        heads |= {str(variable.base.label): variable for variable in self.system.state}
+        heads |= {str(name_of(variable)): variable for variable in self.system.state}
         if missing := [name for name in names if name not in heads]:
             raise KeyError(f"{missing[0]} is neither a state variable nor a definition of this system")
         asked = [heads[name] for name in names]
         return self._stacked(lowering, [f"{name}_out" for name in names], asked, asked)
 
     def _stacked(
-        self, lowering: Lowering, labels: Sequence[str], heads: Sequence[Indexed], values: Sequence[Expr]
+        self, lowering: Lowering, labels: Sequence[str], heads: Sequence[Indexed | Symbol], values: Sequence[Expr]
     ) -> Parts:
         """The values in the shapes of the heads, one after the other in a flat result."""
-        outputs = dict(zip(unique_names(labels), (self.ranges[head.base] for head in heads), strict=True))
+        outputs = dict(zip(unique_names(labels), (self.ranges[name_of(head)] for head in heads), strict=True))
         targets = [
-            Target(out, lowering.expression(value, self._scope(head)), tuple(head.indices))
+            Target(out, lowering.expression(value, self._scope(head)), indices_of(head))
             for out, head, value in zip(outputs, heads, values, strict=True)
         ]
         sizes = [_size(axes) for axes in outputs.values()]
@@ -112,9 +112,9 @@ class CompiledSystem:
         }
         return Parts(targets, outputs, _blocks(outputs), addresses)
 
-    def _scope(self, head: Indexed, indices: Sequence[Symbol] = ()) -> dict[Symbol, Expr]:
+    def _scope(self, head: Indexed | Symbol, indices: Sequence[Symbol] = ()) -> dict[Symbol, Expr]:
         """The ranges of the head's indices (under other names, where given)."""
-        return dict(zip(indices or head.indices, self.ranges[head.base], strict=True))
+        return dict(zip(indices or indices_of(head), self.ranges[name_of(head)], strict=True))
 
     @cached_property
     def jacobian(self) -> Kernel:
@@ -137,10 +137,10 @@ class CompiledSystem:
         system = self.system
         pairs = product(enumerate(zip(system.state, system.velocity, strict=True)), enumerate(system.state))
         for (row, (variable, rhs)), (column, other) in pairs:
-            aims = tuple(Dummy(index.name, integer=True) for index in other.indices)
+            aims = tuple(Dummy(index.name, integer=True) for index in indices_of(other))
             for deltas, parts in _by_deltas(_derivative(system, rhs, other, aims), aims).items():
                 tied = dict(deltas)
-                labels = tuple(tied.get(label, label) for label in (*variable.indices, *aims))
+                labels = tuple(tied.get(label, label) for label in (*indices_of(variable), *aims))
                 letters = dict(zip(dict.fromkeys(labels), "abcdefgh", strict=False))
                 scope = {**self._scope(other, aims), **self._scope(variable)}
                 ranges = {label: scope[label] for label in letters}
@@ -153,7 +153,7 @@ class CompiledSystem:
                 views[name] = (row, column, f"{block}->{''.join(letters[label] for label in order)}")
                 targets.append(Target(name, value, order, adds=bool(deltas)))
         targets.sort(key=lambda target: target.adds)  # whole blocks are written, diagonals added to them
-        axes = [self.ranges[variable.base] for variable in system.state]
+        axes = [self.ranges[name_of(variable)] for variable in system.state]
         addresses = {name: _matrix_address(axes, *view) for name, view in views.items()}
         return Parts(targets, outputs, _matrix_blocks(axes, views), addresses)
 
@@ -171,7 +171,7 @@ class JacobianProduct:
     def __init__(self, code: CompiledSystem, values: Mapping[str, ArrayLike]) -> None:
         sizes = {name: int(np.asarray(value)) for name, value in values.items() if np.ndim(value) == 0}
         self._shapes = {
-            str(variable.base.label): _shape(code.ranges[variable.base], sizes) for variable in code.system.state
+            str(name_of(variable)): _shape(code.ranges[name_of(variable)], sizes) for variable in code.system.state
         }
         nowhere = {name: np.zeros(shape) for name, shape in self._shapes.items()}
         with np.errstate(all="ignore"):  # zero need not be a state of the flow
@@ -195,11 +195,13 @@ def compile_system(system: ReducedSystem) -> CompiledSystem:
     return CompiledSystem(system)
 
 
-def _derivative(system: ReducedSystem, rhs: Expr, variable: Indexed, aims: Sequence[Dummy]) -> tuple[Term, ...]:
+def _derivative(
+    system: ReducedSystem, rhs: Expr, variable: Indexed | Symbol, aims: Sequence[Dummy]
+) -> tuple[Term, ...]:
     def unit(*indices: Expr) -> Expr:
         return Mul(*(delta(a, b) for a, b in zip(indices, aims, strict=True)))
 
-    return terms(directional_derivative(rhs, {variable.base: unit}, system.definitions))
+    return terms(directional_derivative(rhs, {name_of(variable): unit}, system.definitions))
 
 
 def _by_deltas(parts: Sequence[Term], aims: Sequence[Dummy]) -> dict[tuple[tuple[Dummy, Expr], ...], list[Term]]:
@@ -209,7 +211,7 @@ def _by_deltas(parts: Sequence[Term], aims: Sequence[Dummy]) -> dict[tuple[tuple
         ties: dict[Dummy, Expr] = {}
         rest = []
         for atom, power in term.factors:
-            if not isinstance(atom, KroneckerDelta):
+            if not isinstance(atom, KroneckerDelta) or any(entry.is_Integer for entry in indices_of(atom)):
                 rest.append((atom, power))
                 continue
             first, second = (_tied_to(entry, ties) for entry in indices_of(atom))
@@ -267,7 +269,9 @@ def _matrix_blocks(axes: Sequence[tuple[Expr, ...]], views: Mapping[str, tuple[i
         arrays = {}
         for name, (row, column, subscripts) in views.items():
             block = result[cuts[row] : cuts[row + 1], cuts[column] : cuts[column + 1]]
-            arrays[name] = np.einsum(subscripts, block.reshape(*shapes[row], *shapes[column]))
+            whole = block.reshape((*shapes[row], *shapes[column]))
+            own, viewed = subscripts.split("->")
+            arrays[name] = whole if own == viewed else np.einsum(subscripts, whole)  # a view: not so of a scalar
         return result, arrays
 
     return layout

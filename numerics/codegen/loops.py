@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from sympy import Add, Mul, S, Symbol, expand_mul, sympify
 
+from ...theory.indexed.nodes import name_of
 from .compiled import CompiledSystem, Parts
 from .graph import Node, Operand
 from .loop_nodes import (
@@ -90,7 +91,7 @@ class _Writer:
             "jacobian": compiled.jacobian_parts(self.lowering),
             "loss": compiled.loss_parts(self.lowering),
         }
-        names = {str(variable.base.label) for variable in self.system.state}
+        names = {str(name_of(variable)) for variable in self.system.state}
         names |= {str(item.base.label) for item in self.system.definitions if item.indices}
         if {"mu", "omega"} <= names:
             self.parts["weights"] = compiled.named_parts(self.lowering, ("mu", "omega"))
@@ -144,7 +145,7 @@ class _Writer:
         )
 
     def _header(self, parameters: Sequence[str], totals: Sequence[Expr]) -> list[str]:
-        state = ", ".join(str(variable.base.label) for variable in self.system.state)
+        state = ", ".join(str(name_of(variable)) for variable in self.system.state)
         what = f"{self.system.parametrisation}, {self.system.closure} closure, {self.system.coordinates} coordinates"
         return [
             f'"""The flow {what}, as loops; generated.',
@@ -273,6 +274,8 @@ class _Writer:
         operation = node.operation
         if operation == "eye":
             return f"1.0 if {indices[0]} == {indices[1]} else 0.0"
+        if operation == "unit":
+            return f"1.0 if {indices[0]} == {int(node.detail) - 1} else 0.0"
         reads = [self._read(operand, indices, uses, inner=True) for operand in node.operands]
         if operation in _INFIX:
             return f" {_INFIX[operation]} ".join(reads)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sympy import Indexed, KroneckerDelta, S, Symbol, log
+from sympy import Dummy, Indexed, KroneckerDelta, S, Symbol, log
 
 from ...theory.indexed import Definition
 from ...theory.indexed.factoring import common_factor
 from ...theory.indexed.monomial import Term
-from ...theory.indexed.nodes import indices_of
+from ...theory.indexed.nodes import indices_of, name_of
 from ...theory.indexed.normal import terms
 from ...theory.system import ReducedSystem
 from .contraction import product
@@ -40,7 +40,8 @@ class Lowering:
     def state_nodes(self) -> tuple[Node, ...]:
         """The state variables' arrays, in order."""
         return tuple(
-            self.graph.leaf(str(variable.base.label), self.ranges[variable.base], "run") for variable in self._variables
+            self.graph.leaf(str(name_of(variable)), self.ranges[name_of(variable)], "run")
+            for variable in self._variables
         )
 
     def names(self) -> dict[int, str]:
@@ -98,7 +99,7 @@ class Lowering:
         if isinstance(atom, Symbol):
             if atom in self._definitions:
                 return self._definition(self._definitions[atom], ())
-            return Value(self.graph.leaf(atom.name, (), "bind"), ())
+            return Value(self.graph.leaf(atom.name, (), "run" if atom in self._state else "bind"), ())
         if atom.is_number:
             return self.graph.number(atom)
         if isinstance(atom, KroneckerDelta):
@@ -108,13 +109,29 @@ class Lowering:
         return self.expression(atom, scope)
 
     def _indexed(self, atom: Indexed) -> Value:
-        if any(not isinstance(index, Symbol) for index in atom.indices):
-            raise TypeError(f"{atom} has a fixed index: generated code works on whole arrays")
+        if any(index.is_Integer for index in atom.indices):
+            return self._entry(atom)
         if atom.base in self._definitions:
             return self._definition(self._definitions[atom.base], atom.indices)
         stage: Stage = "run" if atom.base in self._state else "bind"
         node = self.graph.leaf(str(atom.base.label), self.ranges[atom.base], stage)
         return Value(node, tuple(atom.indices))
+
+    def _entry(self, atom: Indexed) -> Value:
+        """At concrete indices: the sum with a unit vector for each, as generated code works on whole arrays."""
+        labels = tuple(Dummy("n", integer=True) if index.is_Integer else index for index in atom.indices)
+        ranges = self.ranges[atom.base]
+        units = [
+            self._unit(int(index), label, upper)
+            for index, label, upper in zip(atom.indices, labels, ranges, strict=True)
+            if index.is_Integer
+        ]
+        kept = tuple(dict.fromkeys(index for index in atom.indices if not index.is_Integer))
+        return product(self.graph, [self._indexed(atom.base[labels]), *units], kept)
+
+    def _unit(self, place: int, label: Symbol, upper: Expr) -> Value:
+        """1 at a place of a range, 0 elsewhere."""
+        return Value(self.graph.node("unit", [self._size(upper).along(())], (upper,), str(place)), (label,))
 
     def _definition(self, definition: Definition, indices: Iterable[Symbol]) -> Value:
         if definition.base not in self._opened:
@@ -126,10 +143,10 @@ class Lowering:
         return Value(value.node, tuple(renamed[label] for label in value.labels))
 
     def _identity(self, delta: Expr, scope: Scope) -> Value:
-        """δ between two indices of the result (all others are collapsed) as an identity matrix."""
-        first, second = indices_of(delta)
-        if not {first, second} <= set(scope):
-            raise TypeError(f"{delta} has a fixed index: generated code works on whole arrays")
+        """δ between two indices of the result (all others are collapsed) as an identity matrix, or a row of it."""
+        first, second = sorted(indices_of(delta), key=lambda index: not index.is_Integer)
+        if first.is_Integer:
+            return self._unit(int(first), second, scope[second])
         size = self._size(scope[first]).along(())
         return Value(self.graph.node("eye", [size], (scope[first], scope[second])), (first, second))
 

@@ -14,6 +14,15 @@ def eye(size: float) -> NDArray[np.float64]:
     return np.eye(int(size))
 
 
+def unit(size: float, place: int) -> NDArray[np.float64]:
+    """1 at a place, counted from 1, and 0 at all others; ``ValueError`` where there is no such place."""
+    if place > size:
+        raise ValueError(f"an index is {place}, but its range ends at {int(size)}")
+    found = np.zeros(int(size))
+    found[place - 1] = 1.0
+    return found
+
+
 NUMPY: Mapping[str, Any] = {
     "multiply": np.multiply,
     "add": np.add,
@@ -32,6 +41,7 @@ NUMPY: Mapping[str, Any] = {
     "transpose": np.transpose,
     "expand_dims": np.expand_dims,
     "eye": eye,
+    "unit": unit,
     "e": np.e,
     "pi": np.pi,
 }

@@ -11,7 +11,7 @@ from ...theory.indexed.nodes import bounds
 from ...theory.system import ReducedSystem
 
 Expr = Any
-Ranges = dict[IndexedBase, tuple[Expr, ...]]
+Ranges = dict[IndexedBase | Symbol, tuple[Expr, ...]]  # of a scalar state variable ()
 
 
 def axis_ranges(system: ReducedSystem) -> Ranges:
@@ -50,7 +50,8 @@ def axis_ranges(system: ReducedSystem) -> Ranges:
             visit(head, {**scope, **_free_scope(head, body, found)})
         if found == before:
             break
-    return _complete(found, [*(head for head, _ in heads), system.loss, *(body for _, body in heads)])
+    scalars: Ranges = {variable: () for variable in system.state if isinstance(variable, Symbol)}
+    return scalars | _complete(found, [*(head for head, _ in heads), system.loss, *(body for _, body in heads)])
 
 
 def _scope(head: Expr, found: Mapping[tuple[IndexedBase, int], Expr]) -> dict[Symbol, Expr]:

@@ -8,10 +8,10 @@ from sympy import Add, Expr, Indexed, IndexedBase, KroneckerDelta, Mul, Pow, S, 
 
 from ..notation import SymmetricBase
 from .definitions import Definition
-from .nodes import NodeError, check, close_sum, delta, open_sum
+from .nodes import NodeError, check, close_sum, delta, indices_of, name_of, open_sum
 from .normal import normalise
 
-Direction = Mapping[IndexedBase, Callable[..., Expr]]
+Direction = Mapping[IndexedBase | Symbol, Callable[..., Expr]]
 
 
 def directional_derivative(expression: Expr, direction: Direction, definitions: Iterable[Definition] = ()) -> Expr:
@@ -25,6 +25,8 @@ def directional_derivative(expression: Expr, direction: Direction, definitions: 
         if isinstance(node, Indexed):
             return of_indexed(node)
         if isinstance(node, Symbol):
+            if node in direction:
+                return direction[node]()
             return derivative(known[node].body) if node in known else S.Zero
         if isinstance(node, KroneckerDelta) or not node.args:
             return S.Zero
@@ -44,7 +46,8 @@ def directional_derivative(expression: Expr, direction: Direction, definitions: 
         if isinstance(node, log):
             return derivative(node.args[0]) / node.args[0]
         if isinstance(node, Pow):
-            return node.exp * Pow(node.base, node.exp - 1) * derivative(node.base)
+            slope = node.exp * Pow(node.base, node.exp - 1) * derivative(node.base)
+            return slope if node.exp.is_Rational else slope + node * log(node.base) * derivative(node.exp)
         if isinstance(node, Sum):
             body, pairs = open_sum(node)
             inner = derivative(body)
@@ -62,12 +65,12 @@ def directional_derivative(expression: Expr, direction: Direction, definitions: 
     return derivative(check(expression))
 
 
-def gradient(expression: Expr, variable: Indexed, definitions: Iterable[Definition] = ()) -> Expr:
+def gradient(expression: Expr, variable: Indexed | Symbol, definitions: Iterable[Definition] = ()) -> Expr:
     """``∂ expression / ∂ variable`` in normal form, the delta rule applied and collapsed."""
-    if isinstance(variable.base, SymmetricBase):
-        raise NodeError(f"the entries of the symmetric {variable.base} are not independent: no ∂/∂{variable}")
+    if isinstance(name_of(variable), SymmetricBase):
+        raise NodeError(f"the entries of the symmetric {name_of(variable)} are not independent: no ∂/∂{variable}")
 
     def unit(*indices: Expr) -> Expr:
-        return Mul(*(delta(a, b) for a, b in zip(indices, variable.indices, strict=True)))
+        return Mul(*(delta(a, b) for a, b in zip(indices, indices_of(variable), strict=True)))
 
-    return normalise(directional_derivative(expression, {variable.base: unit}, definitions))
+    return normalise(directional_derivative(expression, {name_of(variable): unit}, definitions))

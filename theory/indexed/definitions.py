@@ -18,11 +18,14 @@ from .nodes import (
     free_indices,
     free_symbols,
     indexed_bases,
+    indices_of,
+    name_of,
     ranges_of,
     replace_indexed,
     substitute,
 )
 from .normal import normalise
+from .rewriting import plain_indices
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Definition:
     def __post_init__(self) -> None:
         if not isinstance(self.head, Indexed | Symbol):
             raise TypeError(f"a definition names a symbol or an indexed symbol, got {self.head}")
-        check(self.body)
+        object.__setattr__(self, "head", plain_indices(self.head))
+        object.__setattr__(self, "body", check(self.body))
         if len(set(self.indices)) != len(self.indices) or not all(isinstance(x, Symbol) for x in self.indices):
             raise NodeError(f"the indices of {self.head} must be distinct symbols")
         if self.base in indexed_bases(self.body) or self.head in free_symbols(self.body):
@@ -51,22 +55,21 @@ class Definition:
     @property
     def base(self) -> IndexedBase | Symbol:
         """The name that is defined."""
-        return self.head.base if isinstance(self.head, Indexed) else self.head
+        return name_of(self.head)
 
     @property
     def indices(self) -> tuple[Symbol, ...]:
         """The head's index symbols."""
-        return tuple(self.head.indices) if isinstance(self.head, Indexed) else ()
+        return indices_of(self.head)
 
     def at(self, *indices: Expr) -> Expr:
         """The body at the given indices, without capture."""
         return rule(self.head, self.body)(*indices)
 
 
-def rule(head: Indexed, body: Expr) -> Callable[..., Expr]:
+def rule(head: Indexed | Symbol, body: Expr) -> Callable[..., Expr]:
     """``head = body`` as a function of the indices: ``rule(X[a, b], body)(i, h)`` is the body at (i, h)."""
-    symbols = tuple(head.indices) if isinstance(head, Indexed) else ()
-    return lambda *indices: substitute(body, dict(zip(symbols, indices, strict=True)))
+    return lambda *indices: substitute(body, dict(zip(indices_of(head), indices, strict=True)))
 
 
 def inline(expression: Expr, definitions: Iterable[Definition]) -> Expr:
@@ -79,11 +82,13 @@ def inline(expression: Expr, definitions: Iterable[Definition]) -> Expr:
     return expression
 
 
-def ranges_in(variable: Indexed, expression: Expr, definitions: Iterable[Definition]) -> tuple[Expr, ...]:
+def ranges_in(variable: Indexed | Symbol, expression: Expr, definitions: Iterable[Definition]) -> tuple[Expr, ...]:
     """How far the indices of a variable run in an expression and in the definitions that it uses.
 
     An index that no sum binds gets a new symbol.
     """
+    if isinstance(variable, Symbol):
+        return ()
     scopes: list[tuple[Expr, Mapping[Symbol, Expr]]] = [(expression, {})]
     for item in reversed(tuple(definitions)):
         ranges = ranges_of(item.base, scopes) if item.indices else ()

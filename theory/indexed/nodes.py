@@ -32,6 +32,8 @@ from sympy import (
     sympify,
 )
 
+from .rewriting import NODES, nearest, rewritten
+
 
 class NodeError(TypeError):
     """An expression holds a node that the index calculus does not know."""
@@ -45,7 +47,10 @@ def bounds(total: Sum) -> tuple[tuple[Symbol, Expr], ...]:
     pairs: list[tuple[Symbol, Expr]] = []
     for limit in total.limits:
         if len(limit) != 3 or limit[1] != 1:
-            raise NodeError(f"a sum over an index must run from 1 to a constant, got the limits {limit} in {total}")
+            raise NodeError(
+                f"a sum over an index must run from 1 to a constant, as of Idx('i', (1, N)), "
+                f"got the limits {limit} in {total}"
+            )
         index, _, upper = limit
         if not isinstance(index, Symbol):
             raise NodeError(f"{index} ({type(index).__name__}) in {total} must be a symbol to be summed over")
@@ -60,14 +65,22 @@ def bounds(total: Sum) -> tuple[tuple[Symbol, Expr], ...]:
 def check(expression: Any) -> Expr:
     """Return ``expression`` as SymPy, or raise ``NodeError`` naming the first node outside the set.
 
-    The set: numbers, symbols, Add, Mul, Pow with a rational exponent, exp, log, sqrt, Indexed with plain
-    indices, KroneckerDelta of two plain indices of one range, and Sum from 1 to a constant.
+    The set: numbers, symbols, Add, Mul, Pow with a rational exponent or of a positive base, exp, log, sqrt, Indexed
+    with plain indices, KroneckerDelta of two plain indices of one range, and Sum from 1 to a constant.  Hyperbolic
+    functions and ``Idx`` are rewritten into it.
     """
     try:
         expression = sympify(expression, strict=True)
     except SympifyError:
         raise NodeError(f"{expression!r} is not an index expression") from None
-    _check(expression, {})
+    try:
+        _check(expression, {})
+    except NodeError:
+        other = rewritten(expression)
+        if other == expression:
+            raise
+        _check(other, {})
+        return other
     return expression
 
 
@@ -86,13 +99,20 @@ def _check(expression: Any, ranges: Mapping[Symbol, Expr]) -> None:
         for entry in indices_of(expression):
             if not (isinstance(entry, Symbol) or entry.is_Integer):
                 raise NodeError(f"the index {entry} of {expression} must be a symbol or an integer")
+            if entry.is_Integer and entry < 1:
+                raise NodeError(f"the index {entry} of {expression} must be at least 1: indices count from 1")
         uppers = {ranges[entry] for entry in indices_of(expression) if entry in ranges}
         if isinstance(expression, KroneckerDelta) and len(uppers) > 1:
             raise NodeError(f"{expression} ties indices that run to {' and to '.join(sorted(map(str, uppers)))}")
     elif isinstance(expression, Pow) and not isinstance(expression, exp):
         if not isinstance(expression.exp, Rational):
-            raise NodeError(f"the exponent of {expression} must be an integer or a rational number")
-        if not expression.exp.is_Integer and expression.base.is_number and expression.base.is_negative:
+            if not expression.base.is_positive:
+                raise NodeError(
+                    f"the exponent of {expression} must be an integer or a rational number, or its base known to be "
+                    "positive, as of IndexedBase('x', positive=True)"
+                )
+            _check(expression.exp, ranges)
+        elif not expression.exp.is_Integer and expression.base.is_number and expression.base.is_negative:
             raise NodeError(f"{expression} is a fractional power of a negative number")
         _check(expression.base, ranges)
     elif isinstance(expression, Sum):
@@ -104,11 +124,17 @@ def _check(expression: Any, ranges: Mapping[Symbol, Expr]) -> None:
         for argument in expression.args:
             _check(argument, ranges)
     else:
-        raise NodeError(f"{type(expression).__name__} is not a node of the index calculus: {expression}")
+        name = type(expression).__name__
+        raise NodeError(f"{name} is not a node of the index calculus ({NODES}): {expression}; {nearest(expression)}")
+
+
+def name_of(variable: Indexed | Symbol) -> IndexedBase | Symbol:
+    """What a variable is called: the name before the indices, or the symbol that a scalar is."""
+    return variable.base if isinstance(variable, Indexed) else variable
 
 
 def indices_of(atom: Expr) -> tuple[Expr, ...]:
-    """The index entries of an Indexed or a KroneckerDelta."""
+    """The index entries of an Indexed or a KroneckerDelta; none of a symbol."""
     return tuple(atom.indices) if isinstance(atom, Indexed) else tuple(atom.args[:2])
 
 

@@ -57,6 +57,8 @@ def _expand(expression: Expr) -> list[Term]:
         body, pairs = open_sum(expression)
         return [summed for term in terms(body) for summed in sum_over(term, pairs)]
     if isinstance(expression, Pow):
+        if not isinstance(expression.exp, Rational):
+            return _exponential(expression.exp * log(expression.base))
         return _power(expression.base, expression.exp)
     if isinstance(expression, log):
         return _logarithm(expression.args[0])
