@@ -20,6 +20,7 @@ from .compiler import compiler_installed
 from .disturbance import disturbance
 from .krylov_steps import krylov_steps, sundials_installed
 from .problem import FloatArray
+from .stiffness import StiffnessWatch
 from .stop import StopReason
 from .ties import IntArray, TiedProduct
 
@@ -51,12 +52,14 @@ _RETRIES = 12  # each from the last good step, with a first step ten times short
 class Method:
     """The solvers to use, one after the other, and why.
 
-    ``stages`` holds (name of the solver, the number of evaluations after which the next one takes over).
+    ``stages`` holds (name of the solver, the number of evaluations after which the next one takes over); explicit steps
+    that are ``watched`` also end where the flow turns stiff.
     """
 
     name: str
     reason: str
     stages: tuple[tuple[str, int], ...]
+    watched: bool = False
 
 
 def choose_method(method: object, size: int, compiled: bool = True) -> Method:
@@ -91,6 +94,8 @@ def choose_method(method: object, size: int, compiled: bool = True) -> Method:
             "auto: llvmlite is installed and the state is small, so that compiled Rosenbrock steps are fastest",
             ((COMPILED, MAX_EVALUATIONS),),
         )
+    if not compiled and size >= _KRYLOV_STATE:
+        return _until_stiff(size)
     if size >= _KRYLOV_STATE and sundials_installed():
         reason = (
             f"auto: scikit-sundae is installed, and at {size} variables Krylov solves with the generated "
@@ -110,6 +115,16 @@ def choose_method(method: object, size: int, compiled: bool = True) -> Method:
         )
         return Method("DOP853, LSODA", reason, (("DOP853", _EXPLICIT_EVALUATIONS), ("LSODA", MAX_EVALUATIONS)))
     return Method("DOP853", f"auto: a Jacobian of {size} × {size} is too large", (("DOP853", MAX_EVALUATIONS),))
+
+
+def _until_stiff(size: int) -> Method:
+    """Explicit steps for as long as these are not held back by stability."""
+    implicit = "LSODA" if size <= _LARGE_STATE or not sundials_installed() else KRYLOV
+    if implicit == "LSODA" and size > _LARGEST_MATRIX:
+        return Method("DOP853", f"auto: a Jacobian of {size} × {size} is too large", (("DOP853", MAX_EVALUATIONS),))
+    reason = f"auto: explicit steps are cheap at {size} variables, and {implicit} takes over where the flow turns stiff"
+    stages = (("DOP853", MAX_EVALUATIONS), (implicit, MAX_EVALUATIONS))
+    return Method(f"DOP853, {implicit}", reason, stages, watched=True)
 
 
 def on_cells(cells: int, entries: int) -> Method:
@@ -293,14 +308,17 @@ class Stepper:
         options: dict[str, Any] = {} if explicit else {"jac": self._jacobian}
         # LSODA accepts a step whose error is not a number; the others shorten it by themselves.
         velocity = self._finite_velocity if name == "LSODA" else self._velocity
+        watch = StiffnessWatch() if explicit and self.method.watched else None
+        # SciPy measures a step's error by its mean square over all variables, of which few may be the fast ones.
+        share = 1.0 if watch is None else len(self._y) ** -0.25
         with _without_warnings():
             solver: OdeSolver[np.float64] = getattr(integrate, name)(
                 velocity,
                 self._s,
                 self._y,
                 self.end,
-                rtol=self.rtol,
-                atol=self.atol,
+                rtol=max(self.rtol * share, _SMALLEST_TOLERANCE),
+                atol=self.atol * share,
                 first_step=first_step,
                 **options,
             )
@@ -319,6 +337,8 @@ class Stepper:
             segment = Segment(self._s, float(solver.t), solver.dense_output())
             self._s, self._y, self._trouble = segment.end, solver.y.copy(), None
             yield segment
+            if watch is not None and watch.held_back(solver):
+                return
 
     def _compiled(self, allowance: int) -> Iterator[Segment]:
         from .engine.stepping import CompiledSteps  # here, so that the others need no compiler

@@ -35,6 +35,7 @@ from .yardsticks import Yardsticks, yardsticks
 
 _TIGHTER = 100.0  # the second integration has this times smaller a tolerance, as `integrate` has
 _ROWS_PER_STEP = 4
+_LARGE = 200  # variables: beyond, the losses of so many rows would cost more than the steps
 _REMEDY = "Lower rtol, or take a smaller t_final."
 _EARLIER = "Take a smaller t_final."
 _STOPS = {StopReason.OVERFLOW: "The velocity is not a finite number, however short the step"}
@@ -150,7 +151,7 @@ class SystemRun:
     system, values
         What was integrated, with which parameters.
     t
-        Times, shape (T,), in learning rate × steps; several per step of the solver.
+        Times, shape (T,), in learning rate × steps; several per step of the solver, one for a large system.
     states
         Name → array of shape (T, *shape of the variable).
     loss
@@ -243,7 +244,8 @@ class _Path:
         self._ends = [segment.end for segment in segments]
 
     def times(self) -> FloatArray:
-        places = [np.linspace(one.start, one.end, _ROWS_PER_STEP, endpoint=False) for one in self._segments]
+        count = _ROWS_PER_STEP if len(self._start) <= _LARGE else 1
+        places = [np.linspace(one.start, one.end, count, endpoint=False) for one in self._segments]
         t: FloatArray = self._unit * np.expm1(np.concatenate([np.zeros(0), *places]))
         return np.append(t, self.last)  # as it was asked for, not as it comes back from log time
 
@@ -283,7 +285,8 @@ def integrate_system(
     rtol
         Relative tolerance of the looser of the two integrations; the reported one has ``rtol/100``.
     method
-        "auto", "LSODA", "BDF", "Radau" or "DOP853".
+        "LSODA", "BDF", "Radau", "DOP853", with the extra ``fast`` "CVODE"; or "auto": LSODA, and for a large state
+        explicit steps (DOP853) until the system turns stiff.
 
     Raises
     ------

@@ -383,3 +383,33 @@ class TestFunctions:
     def test_what_is_left_is_named(self, body, match):
         with pytest.raises(NodeError, match=match):
             gradient_flow(over(body), state=[x[i]])
+
+
+class TestLargeSystems:
+    SIZE = 400
+
+    def test_explicit_steps_where_it_is_not_stiff(self):
+        """Double wells with weak springs between them."""
+        wells = over((x[i] ** 2 - 1) ** 2) / 4
+        springs = over(over(A[i, j] * (x[i] - x[j]) ** 2, j)) / 4
+        flow = gradient_flow(wells + springs, state=[x[i]])
+        random = np.random.default_rng(0)
+        matrix = random.random((self.SIZE, self.SIZE)) / self.SIZE
+        start = random.normal(size=self.SIZE)
+        values = {"N": self.SIZE, "A": matrix}
+        run = integrate_system(flow, values, {"x": start}, 5.0)
+        assert run.method.startswith("DOP853, ")
+        assert run.evaluations < 1500
+        assert len(run.t) < 100
+        other = integrate_system(flow, values, {"x": start}, 5.0, method="LSODA")
+        np.testing.assert_allclose(run.states["x"][-1], other.states["x"][-1], atol=1e-7)
+
+    def test_implicit_steps_where_it_turns_stiff(self):
+        rates = np.logspace(0, 4, self.SIZE)
+        flow = gradient_flow(over(A[i] * (x[i] - y[i]) ** 2) / 2, state=[x[i]])
+        target = np.random.default_rng(0).normal(size=self.SIZE)
+        values = {"N": self.SIZE, "A": rates, "y": target}
+        run = integrate_system(flow, values, {"x": np.zeros(self.SIZE)}, 20.0, rtol=1e-6)
+        exact = target * -np.expm1(-np.outer(run.t, rates))
+        assert np.abs(run.states["x"] - exact).max() < 1e-5
+        assert run.evaluations < 6000  # explicit steps alone would take some hundred thousand

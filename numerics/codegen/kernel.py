@@ -219,7 +219,8 @@ class _Memory:
 
     def take(self, constants: Mapping[str, Floats]) -> None:
         for name, value in constants.items():
-            np.copyto(self.arrays[name], value)
+            if value is not self.constants[name]:  # a matrix of parameters stays where it is
+                np.copyto(self.arrays[name], value)
         self.constants = constants
 
 
