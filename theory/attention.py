@@ -35,6 +35,7 @@ from .gaussian import completed_square, delta_method, moment_generating_function
 from .grounds import DEFINITION, FORMAL
 from .indexed import difference_is_zero, factored, normalise
 from .inner_products import coordinate, in_coordinates, over_coordinates, regressor, tilt
+from .result import Result, built
 
 expectation = Function("E")
 covariance = Function("Cov")
@@ -46,8 +47,8 @@ token_output = IndexedBase("y", real=True)
 head_output = IndexedBase("f", real=True)
 
 
-@dataclass(frozen=True)
-class OutputMoments:
+@dataclass(frozen=True, repr=False)
+class OutputMoments(Result):
     """Moments of the heads' outputs for task i given the query and β, to order 1/L.
 
     ``mean`` and ``bias`` (the order-1/L part of the mean) are those of head h, ``covariance`` is that of
@@ -61,6 +62,7 @@ class OutputMoments:
 
 
 @cache
+@built
 def output_moments() -> OutputMoments:
     """Mean, bias and covariance of the heads' outputs, derived from the softmax model."""
     i, h, k, length = n.i, n.h, n.k, n.context_length

@@ -37,6 +37,7 @@ from sympy import (
 from . import notation as n
 from .derivation import Derivation, Recorder
 from .grounds import DEFINITION
+from .result import Result, built
 from .wishart import agrees_with_moments, fewer, moment, more, one_agrees_with_moments
 
 Terms: TypeAlias = tuple[tuple[Expr, Expr], ...]
@@ -64,8 +65,8 @@ trace = trace_mean(fewer, more, shift)
 _place = n.index("k")
 
 
-@dataclass(frozen=True)
-class BayesRisk:
+@dataclass(frozen=True, repr=False)
+class BayesRisk(Result):
     """How the Bayes risk is computed: for one task of p = min(d, L), n = max(d, L), s = σ²d/λ.
 
     Attributes
@@ -95,6 +96,7 @@ class BayesRisk:
 
 
 @cache
+@built
 def bayes_risk() -> BayesRisk:
     """The posterior risk of every task in one formula, without a limit."""
     record = Recorder("Bayes risk")

@@ -12,11 +12,12 @@ from sympy import Expr, Le, Pow, S, Symbol, cancel, fraction, log, rem, sqrt, to
 
 from .bayes import ORDERS, bayes_risk, determinant_mean, partial, point, shift, size, term, trace, vanishes
 from .derivation import Derivation, Recorder
+from .result import Result, built
 from .wishart import fewer, more, parts_series
 
 
-@dataclass(frozen=True)
-class TraceBounds:
+@dataclass(frozen=True, repr=False)
+class TraceBounds(Result):
     """Bounds for p ≤ n.
 
     Attributes
@@ -39,6 +40,7 @@ class TraceBounds:
 
 
 @cache
+@built
 def trace_bounds() -> TraceBounds:
     """Bounds by integration by parts, and by the equation that D satisfies."""
     record = Recorder("Bounds of the Bayes risk")

@@ -20,6 +20,7 @@ from .loss import PARAMETERS
 from .optimum import head_budget, multi_head_optimum, water_level
 from .optimum_proof import expressed
 from .printing import Equations
+from .result import Result, built
 from .scalars import plain_symbols, positive_solution, summand
 
 universal = Symbol("loss_universal", positive=True)
@@ -28,6 +29,7 @@ separation_limit_symbol = Symbol("rho", positive=True)
 
 
 @cache
+@built
 def universal_lower_bound() -> ClosedForm:
     """Below every loss of every number of heads; the infimum itself iff H ≥ I + 1."""
     i = n.i
@@ -54,7 +56,7 @@ def universal_lower_bound() -> ClosedForm:
     return ClosedForm("the universal lower bound", universal, bound, record.freeze())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SingleHeadOptimum(Equations):
     """The optimum of one head: ``form`` where every task is served, ``evaluate`` for any problem."""
 
@@ -78,6 +80,7 @@ class SingleHeadOptimum(Equations):
 
 
 @cache
+@built
 def single_head_optimum() -> SingleHeadOptimum:
     """𝓛*_1 where all tasks are active: the budget 1/e shared by water-filling."""
     i = n.i
@@ -135,8 +138,8 @@ def _in_problem_parameters(expression: Expr) -> Expr:
     return plain_symbols(opened).factored()
 
 
-@dataclass(frozen=True)
-class FactorE:
+@dataclass(frozen=True, repr=False)
+class FactorE(Result):
     """limit / universal bound ≤ e, task by task."""
 
     ratio: Expr
@@ -144,6 +147,7 @@ class FactorE:
 
 
 @cache
+@built
 def factor_e() -> FactorE:
     """The allocation limit is optimal up to the factor e: for all I, H ≥ I, d, L, σ."""
     record = Recorder("Optimal up to the factor e")
@@ -187,8 +191,8 @@ def _positive(expression: Expr) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class Separation:
+@dataclass(frozen=True, repr=False)
+class Separation(Result):
     """Single-head optimum over allocation limit: the ratio, and its limit as L → ∞."""
 
     ratio: Expr
@@ -204,6 +208,7 @@ class Separation:
 
 
 @cache
+@built
 def separation() -> Separation:
     """𝓛*_1/𝓛_∞ and its limit as L → ∞, in (1, I] for I ≥ 2 tasks."""
     i, j, length = n.i, n.j, n.context_length

@@ -49,7 +49,7 @@ def _tasks(values: Mapping[str, Any]) -> range:
     return range(1, int(values["I"]) + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClosedForm(Equations):
     """``symbol = expression`` under hypotheses, with the derivation that led to it.
 
@@ -62,6 +62,10 @@ class ClosedForm(Equations):
     derivation: Derivation
     hypotheses: tuple[Hypothesis, ...] = ()
     definitions: tuple[Definition, ...] = ()
+
+    @property
+    def in_brief(self) -> str:
+        return f"{self.title}, {self.symbol} = …, {self.derivation.as_part('')}"
 
     def exact(self, problem: HasValues) -> Expr:
         """The value as an exact SymPy number; ``HypothesisError`` where a hypothesis does not hold."""

@@ -19,6 +19,7 @@ from .limits import kappa, loss_infinity, task_allocation_limit
 from .loss import PROPORTIONAL_SCALING, PopulationLoss, population_loss
 from .optimum import infimum, multi_head_optimum
 from .optimum_proof import LOEWNER, SCHUR
+from .result import built
 from .scalars import plain_symbols, summand
 
 _dim = Symbol("d", positive=True)
@@ -26,6 +27,7 @@ infimum_finite_d = Symbol("infimum_finite_d", positive=True)
 
 
 @cache
+@built
 def closure_limits() -> Derivation:
     """``finite_d`` and ``first_order`` tend to ``leading`` as d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i."""
     record = Recorder("Limits between the closures")
@@ -68,6 +70,7 @@ def _kappa() -> Expr:
 
 
 @cache
+@built
 def finite_d_bounds() -> Derivation:
     """The optimum theorem in ``finite_d``: the same infimum for H ≥ 2, and a limit within κ of the universal bound."""
     record = Recorder("Optimum and bounds at finite d")

@@ -25,6 +25,7 @@ from .indexed.nodes import free_symbols, indexed_bases
 from .limits import loss_infinity
 from .loss import PARAMETERS, PopulationLoss
 from .marchenko_pastur import bayes_limit_symbol
+from .result import built
 from .scalars import plain_symbols
 from .system import ReducedSystem
 
@@ -36,7 +37,7 @@ _SHARED = PARAMETERS[:2]  # φ and c, which hold the signal power
 _STEP = "in another convention"
 _WHY_HALF = "The factor ½ is a unit of y that is √2 times as large: λ_i/2 and σ²/2 for λ_i and σ²."
 
-Result: TypeAlias = ReducedSystem | PopulationLoss | ClosedForm
+Rewritable: TypeAlias = ReducedSystem | PopulationLoss | ClosedForm
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def in_convention(what: ReducedSystem, convention: Convention) -> ReducedSystem:
 def in_convention(what: PopulationLoss, convention: Convention) -> PopulationLoss: ...
 @overload
 def in_convention(what: ClosedForm, convention: Convention) -> ClosedForm: ...
-def in_convention(what: Result, convention: Convention) -> Result:
+@built
+def in_convention(what: Rewritable, convention: Convention) -> Rewritable:
     """A flow, a population loss or a closed form (of a loss or a weight) in another convention; derived here.
 
     Symbols keep their names: in ``unit_covariance`` λ_i (`Problem.signal_power`) is the variance of a coordinate of

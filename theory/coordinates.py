@@ -28,12 +28,14 @@ from .indexed import (
     rule,
 )
 from .indexed.nodes import delta
+from .result import built
 from .system import ReducedSystem
 
 _LOGARITHM_OF = {n.mu: n.log_mu, n.omega: n.log_omega}
 
 
 @cache
+@built
 def to_log(system: ReducedSystem) -> ReducedSystem:
     """The same flow for the logarithms of its (positive) state variables mu and omega; or the split flow in them.
 
@@ -93,6 +95,7 @@ def _is_logarithmic(variable: Indexed, velocity: Expr, line: tuple[Expr, Expr]) 
 
 
 @cache
+@built
 def to_hyperbolic(system: ReducedSystem) -> ReducedSystem:
     """The split flow at fixed invariants Δ ≠ 0, Γ ≠ 0 (of either sign): one hyperbolic angle for each product.
 
@@ -110,6 +113,7 @@ def to_hyperbolic(system: ReducedSystem) -> ReducedSystem:
 
 
 @cache
+@built
 def to_growth(system: ReducedSystem) -> ReducedSystem:
     """The split flow from any start: how much the sum of the factors has grown, in logarithms.
 

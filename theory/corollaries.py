@@ -19,6 +19,7 @@ from .derivation import Derivation, Recorder
 from .indexed import difference_is_zero, normalise, replace_indexed
 from .optimum import head_budget, infimum, multi_head_optimum, water_level
 from .optimum_proof import expressed
+from .result import Result, built
 from .scalars import only, plain_symbols, positive_solution, summand
 from .shared_heads import task_cost
 from .symmetry import task_power
@@ -29,8 +30,8 @@ own_level = Symbol("nu_1", positive=True)
 common_share = Symbol("x", positive=True)
 
 
-@dataclass(frozen=True)
-class BoundReached:
+@dataclass(frozen=True, repr=False)
+class BoundReached(Result):
     """The universal bound is the infimum itself iff H ≥ ``least_heads`` = I + 1."""
 
     least_heads: Expr
@@ -44,6 +45,7 @@ class BoundReached:
 
 
 @cache
+@built
 def universal_bound_reached() -> BoundReached:
     """Exactly when all shares x_i = 1 fit in the budget R_H is the universal bound the infimum."""
     theorem = multi_head_optimum()
@@ -89,8 +91,8 @@ MANY_HEADS = Hypothesis(
 )
 
 
-@dataclass(frozen=True)
-class EqualTasksOptimum:
+@dataclass(frozen=True, repr=False)
+class EqualTasksOptimum(Result):
     """The infimum for I equal tasks and H ≥ 2 heads: ``expression`` in λ, c, I, H, and the share of every task."""
 
     share: Expr
@@ -106,6 +108,7 @@ class EqualTasksOptimum:
 
 
 @cache
+@built
 def equal_tasks_optimum() -> EqualTasksOptimum:
     """``inf 𝓛_H = λ I c/(min(1, (H − 1)/I) + c)`` for H ≥ 2."""
     theorem = multi_head_optimum()
@@ -150,8 +153,8 @@ def equal_tasks_optimum() -> EqualTasksOptimum:
     return EqualTasksOptimum(share, total, record.freeze())
 
 
-@dataclass(frozen=True)
-class SingleHeadResiduals:
+@dataclass(frozen=True, repr=False)
+class SingleHeadResiduals(Result):
     """The best single head in general: what is left of task i, ``residual`` = r_i = 1 − μ_i ω_i in the level ν_1.
 
     ``budget`` is the left side of ``budget = 1``, the equation for ν_1; ``level_of_share`` is ν_1 where the share x_i
@@ -185,6 +188,7 @@ def _numbers_of_task(values: Mapping[str, Any], task: int) -> dict[Expr, Expr]:
 
 
 @cache
+@built
 def single_head_residuals() -> SingleHeadResiduals:
     """``r_i = min(1, √(φ_i d_i ν/λ_i))`` with ``(e/L) Σ_i d_i φ_i (√(λ_i/(φ_i d_i ν)) − 1)_+ = 1``."""
     i = n.i

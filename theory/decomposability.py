@@ -14,6 +14,7 @@ from . import notation as n
 from .derivation import Derivation, Recorder
 from .grounds import DEFINITION
 from .indexed import difference_is_zero, gradient, normalise, replace_indexed, rule, substitute
+from .result import built
 
 Rules = Mapping[IndexedBase, Callable[..., Expr]]
 
@@ -118,6 +119,7 @@ _EXCHANGE: Rules = {
 
 
 @cache
+@built
 def decomposability() -> Derivation:
     """The gradient at decomposable weights is decomposable, with one ω for the coordinates of a task."""
     record = Recorder("Decomposability", ("Gaussian tokens, regressors and noise, written in the basis of Φ",))

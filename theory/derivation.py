@@ -14,13 +14,14 @@ from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 from .grounds import ARGUED, DEFINITION, GENERAL, Grounds, grounds_of
 from .printing import aligned_html, aligned_latex, aligned_text, html_prose, latex_prose, sum_legend
 from .printing.aligned import Equation
+from .result import Result
 
 Formula: TypeAlias = Equation | tuple[Equation, ...]
 F = TypeVar("F", bound=Any)
 
 
-@dataclass(frozen=True, init=False)
-class Step:
+@dataclass(frozen=True, init=False, repr=False)
+class Step(Result):
     """One step: what holds now and why.
 
     Parameters
@@ -74,6 +75,11 @@ class Step:
         object.__setattr__(self, "scope", scope)
         object.__setattr__(self, "theorem", theorem)
 
+    @property
+    def in_brief(self) -> str:
+        lines = len(self.formula)
+        return f"{self.label!r}, {lines} line{'' if lines == 1 else 's'}, {self.scope}"
+
     def holds(self) -> bool | None:
         """What the check says of the formula; None without one."""
         if self.check is None:
@@ -104,8 +110,8 @@ class CheckReport:
         return f"{len(self.passed)} steps checked, {len(self.unchecked)} resting on their justification{failed}"
 
 
-@dataclass(frozen=True)
-class Derivation:
+@dataclass(frozen=True, repr=False)
+class Derivation(Result):
     """Steps in the order in which each follows from those before it; the last one is the result.
 
     ``derivation["label"]`` is a step, ``first + second`` the steps of both, each shared step once.  ``given`` are the
@@ -123,6 +129,13 @@ class Derivation:
             if step.label in seen:
                 raise ValueError(f"two different steps of “{self.title}” have the label {step.label!r}")
             seen.add(step.label)
+
+    @property
+    def in_brief(self) -> str:
+        return f"“{self.title}”, {self.as_part('')}"
+
+    def as_part(self, name: str) -> str:
+        return f"{len(self)} step{'' if len(self) == 1 else 's'}"
 
     @property
     def result(self) -> Step:

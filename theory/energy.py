@@ -10,10 +10,12 @@ from . import notation as n
 from .derivation import Derivation, Recorder
 from .flow import gradient_flow
 from .indexed import difference_is_zero, inline, replace_indexed, rule
+from .result import built
 from .system import ReducedSystem
 
 
 @cache
+@built
 def energy_identity(parametrisation: str = "balanced") -> Derivation:
     """``d𝓛/dt = −Σ velocity²/metric`` along a flow of attention, both sides by the index calculus."""
     flow = gradient_flow(parametrisation)

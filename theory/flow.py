@@ -37,6 +37,7 @@ from .indexed.nodes import close_sum, free_indices, free_symbols, indexed_bases,
 from .indexed.rewriting import plain_indices
 from .invariants import is_invariant, quadratic_invariants
 from .loss import PARAMETERS, PopulationLoss, population_loss
+from .result import Result, built
 from .system import ReducedSystem
 
 
@@ -79,6 +80,7 @@ def gradient_flow(
     return _own_flow(check(loss), tuple(map(plain_indices, state)), factors, tuple(definitions))
 
 
+@built
 def _own_flow(
     loss: Expr,
     state: tuple[Indexed | Symbol, ...],
@@ -130,8 +132,8 @@ def _check_state(loss: Expr, state: tuple[Indexed | Symbol, ...], definitions: t
                 )
 
 
-@dataclass(frozen=True)
-class AttentionGradient:
+@dataclass(frozen=True, repr=False)
+class AttentionGradient(Result):
     """The population loss with its partial derivatives in μ and ω, before a parametrisation is chosen."""
 
     loss: PopulationLoss
@@ -142,6 +144,7 @@ class AttentionGradient:
 
 
 @cache
+@built
 def attention_gradient(closure: str = "leading") -> AttentionGradient:
     """Both partial derivatives of the population loss, with the power of head pairs M named."""
     i, j, h, k = n.i, n.j, n.h, n.k
@@ -169,6 +172,7 @@ def attention_gradient(closure: str = "leading") -> AttentionGradient:
 
 
 @cache
+@built
 def _attention_flow(parametrisation: str, closure: str) -> ReducedSystem:
     if parametrisation == "split":
         return split_flow(closure)
@@ -198,6 +202,7 @@ def _positive(variables: Iterable[Indexed]) -> tuple[Relational, ...]:
 
 
 @cache
+@built
 def split_flow(closure: str = "leading") -> ReducedSystem:
     """The gradient flow of the factors o, v, k, q, with its quadratic invariants.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
+
+from .result import Record, built, constant
 
 
 class HasValues(Protocol):
@@ -23,8 +26,8 @@ class Numbers:
         return self.values
 
 
-@dataclass(frozen=True)
-class Hypothesis:
+@dataclass(frozen=True, repr=False)
+class Hypothesis(Record):
     """A condition on a problem: its wording, and a test of the problem's values that also says what was got."""
 
     statement: str
@@ -33,6 +36,13 @@ class Hypothesis:
 
     def __str__(self) -> str:
         return self.statement
+
+    @property
+    def in_brief(self) -> str:
+        return self.statement
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return constant(self, getattr(self.holds, "__module__", None)) or super().__reduce__()
 
 
 def sizes(values: Mapping[str, Any]) -> str:
@@ -61,6 +71,8 @@ TWO_HEADS = Hypothesis("H = 2", lambda values: bool(values["H"] == 2), sizes)
 SEVERAL_HEADS = Hypothesis("H ≥ 2", lambda values: bool(values["H"] >= 2), sizes)
 
 
+@cache
+@built
 def equal_tasks(statement: str) -> Hypothesis:
     """That all tasks have one d and one λ (and so one φ and one c), in the words of a statement."""
     return Hypothesis(

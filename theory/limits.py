@@ -23,6 +23,7 @@ from .indexed import Definition, difference_is_zero, factored, inline, normalise
 from .indexed.nodes import indexed_bases, rebuild
 from .loss import PARAMETERS
 from .printing import Equation, Equations
+from .result import built
 from .rooted_form import Root, RootedForm
 from .scalars import is_only_root, is_same_power, plain_symbols, positive_solution, summand
 from .system import ReducedSystem
@@ -34,7 +35,7 @@ head_spread = IndexedBase("C_on", positive=True)
 kappa = IndexedBase("kappa", positive=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TaskAllocationLimit(Equations):
     """Task i on a head of its own: ``omega`` and ``mu`` there (all other μ vanish), and the loss.
 
@@ -59,6 +60,7 @@ class TaskAllocationLimit(Equations):
 
 
 @cache
+@built
 def task_allocation_limit(closure: str = "leading") -> TaskAllocationLimit:
     """The stationary point of the balanced flow at which each task has one head of its own (H ≥ I).
 

@@ -26,6 +26,7 @@ from .indexed.monomial import Term, to_expression
 from .indexed.nodes import indexed_bases
 from .indexed.normal import terms
 from .inner_products import in_task_coordinates, mean_over_regressor
+from .result import Result, built
 
 # Derived parameters of a problem, opened when numbers are put in.
 PARAMETERS = (
@@ -43,8 +44,8 @@ PROPORTIONAL_SCALING: Mapping[Expr, Rational] = {
 }
 
 
-@dataclass(frozen=True)
-class PopulationLoss:
+@dataclass(frozen=True, repr=False)
+class PopulationLoss(Result):
     """A population loss: an expression in the state, with its definitions (r, C) kept closed.
 
     ``domain`` holds what ω must satisfy for the expectation over the query to be finite; ``validity`` what it must
@@ -60,6 +61,7 @@ class PopulationLoss:
 
 
 @cache
+@built
 def population_loss(closure: str = "leading") -> PopulationLoss:
     """The population loss in spectral variables mu[i, h], omega[i, h].
 

@@ -12,6 +12,7 @@ from sympy import Expr, IndexedBase, S, Symbol, solve
 from . import notation as n
 from .closed_form import ClosedForm
 from .derivation import Recorder
+from .result import built
 from .scalars import only
 
 bayes_limit_symbol = Symbol("loss_bayes_limit", positive=True)
@@ -23,6 +24,7 @@ stieltjes = IndexedBase("m_MP", positive=True)
 
 
 @cache
+@built
 def bayes_limit() -> ClosedForm:
     """Σ_i of the posterior risk of task i, d_i, L → ∞ at fixed d_i/L."""
     i, signal = n.i, n.signal_power[n.i]

@@ -17,6 +17,7 @@ from .derivation import Derivation, Recorder
 from .gaussian import chi_square_generating_function
 from .grounds import FORMAL
 from .indexed import normalise
+from .result import Result, built
 
 # |a_h|², |a_k|² and ⟨a_h, a_k⟩ at a query.
 _own, _other, _both = (Symbol(name, real=True) for name in ("g_hh", "g_kk", "g_hk"))
@@ -26,8 +27,8 @@ _first_log, _second_log = log(Symbol("Z_h")), log(Symbol("Z_k"))
 _MOST = 4  # powers of the fluctuations of Z that are of order 1/L²
 
 
-@dataclass(frozen=True)
-class NextOrder:
+@dataclass(frozen=True, repr=False)
+class NextOrder(Result):
     """The first two terms of a head's overlap with itself, E Σ_l p_l², averaged over the query.
 
     Attributes
@@ -47,6 +48,7 @@ class NextOrder:
 
 
 @cache
+@built
 def next_order() -> NextOrder:
     """The overlap at orders 1/L and 1/L²."""
     record = Recorder("What first_order leaves out", ("L → ∞ at fixed ω",))

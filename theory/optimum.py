@@ -49,6 +49,7 @@ from .indexed import (
 )
 from .optimum_proof import SCHUR, expressed, optimum_proof
 from .printing import Equation, Equations
+from .result import Result, built
 from .scalars import only, plain_symbols, positive_solution, summand
 from .water_filling import WaterFilling, water_filling
 
@@ -57,8 +58,8 @@ infimum = Symbol("infimum", positive=True)
 water_level = Symbol("nu", positive=True)
 
 
-@dataclass(frozen=True)
-class Elimination:
+@dataclass(frozen=True, repr=False)
+class Elimination(Result):
     """The loss with μ at its best for given ω: ``loss`` in x and c, ``mu`` in ω and C⁻¹."""
 
     mu: Expr
@@ -68,6 +69,7 @@ class Elimination:
 
 
 @cache
+@built
 def eliminate_mu() -> Elimination:
     """Solve ∂𝓛/∂μ = 0 for μ at given ω and insert it (the loss is a positive definite quadratic in μ)."""
     i, h, k = n.i, n.h, n.k
@@ -136,7 +138,7 @@ def _in_expressed(expression: Expr) -> Expr:
     return normalise(folded.xreplace({quadratic[i]: expressed[i] / n.dims[i], n.noise_factor[i]: in_c}))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MultiHeadOptimum(Equations):
     """The infimum of the loss over all weights with H heads: a minimisation over shares, solved exactly.
 
@@ -178,6 +180,7 @@ def head_budget(n_heads: int) -> Expr:
 
 
 @cache
+@built
 def multi_head_optimum() -> MultiHeadOptimum:
     """The optimum theorem, for every number of heads and every problem."""
     i = n.i

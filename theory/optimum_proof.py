@@ -34,6 +34,7 @@ from . import notation as n
 from .derivation import Derivation, Recorder
 from .indexed import contract_inverse, difference_is_zero, replace_indexed, rule, substitute
 from .loss import population_loss
+from .result import built
 from .series import has_nonnegative_coefficients, sinh_over_argument_rises
 
 # How much of task i's regressor the heads can express: x_i = d_i ω_iᵀ C⁻¹ ω_i.
@@ -53,6 +54,7 @@ _v, _column = IndexedBase("v", real=True), IndexedBase("column", real=True)
 
 
 @cache
+@built
 def optimum_proof() -> Derivation:
     """The steps (a)–(d) of the proof, for any I and H."""
     record = Recorder("Optimum over the weights of H heads")

@@ -30,12 +30,13 @@ from itertools import chain
 from operator import add
 
 from .errors import InputError
+from .result import Record
 
 Pairs = tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
-class Orbits:
+@dataclass(frozen=True, repr=False)
+class Orbits(Record):
     """Cells of pairs of vertices; vertices 0, …, I − 1 are the tasks, I, …, I + H − 1 the heads.
 
     Attributes

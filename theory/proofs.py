@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .derivation import Step
 from .grounds import ARGUED, DEFINITION, FORMAL, GENERAL
 from .printing import aligned_latex, latex_prose
+from .result import Result
 from .statement import Statement
 
 # What a proof says of a step by its scope; another scope names the instances that are checked.
@@ -20,8 +21,8 @@ _CHECKED = {
 _NAMES = {"proved": "Proof", "derived": "Derivation", "published": "Evidence"}
 
 
-@dataclass(frozen=True)
-class Proof:
+@dataclass(frozen=True, repr=False)
+class Proof(Result):
     """What leads to one statement beyond the statements before it.
 
     ``steps`` are those of its derivation that no earlier statement has, ``uses`` the ids of the statements that have

@@ -24,6 +24,7 @@ from .indexed.nodes import free_symbols, indexed_bases, indices_of, rebuild
 from .indexed.normal import terms
 from .notation import SymmetricBase
 from .orbits import Orbits
+from .result import Result, built
 from .system import ReducedSystem
 
 # One or two vertices, and the ranges that they are from.
@@ -33,8 +34,8 @@ Kinds = tuple[range, ...]
 Scope = Mapping[Symbol, int]
 
 
-@dataclass(frozen=True)
-class OrbitReduction:
+@dataclass(frozen=True, repr=False)
+class OrbitReduction(Result):
     """A flow on the cells; loss convention and time are those of ``system``.
 
     Attributes
@@ -61,6 +62,7 @@ class OrbitReduction:
     derivation: Derivation
 
 
+@built
 def orbit_reduction(system: ReducedSystem, orbits: Orbits, values: Mapping[str, Any] | None = None) -> OrbitReduction:
     """The flow on the cells of a partition of its entries; derived here.
 

@@ -17,6 +17,7 @@ from .errors import HypothesisError
 from .indexed import Definition, substitute, unroll
 from .loss import PARAMETERS
 from .precision import digits
+from .result import Record
 
 DIGITS = 50
 # Points at which the equation is looked at for a change of sign; its terms vary on the scale of the whole range.
@@ -24,8 +25,8 @@ SAMPLES = 200
 _UNKNOWN = Symbol("unknown", positive=True)
 
 
-@dataclass(frozen=True)
-class Root:
+@dataclass(frozen=True, repr=False)
+class Root(Record):
     """For each task i the ``unknown`` in (0, ``most``) with ``equation`` = 0 at which all definitions are positive.
 
     ``definitions`` are the names that the equation and what hangs on it use besides a problem's parameters, each
@@ -69,7 +70,7 @@ def _roots(equation: Expr, positive: tuple[Expr, ...], most: Expr) -> tuple[Expr
         return tuple(Float(mpmath.findroot(function, ends, solver="anderson"), DIGITS) for ends in found)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RootedForm(ClosedForm):
     """``symbol = expression`` where the expression holds the root of an equation: "exact" is to 50 digits."""
 

@@ -42,6 +42,7 @@ from .indexed import Definition, difference_is_zero, factored, fold, inline, nor
 from .indexed.nodes import free_symbols
 from .limits import as_power, task_allocation_limit
 from .optimum_proof import expressed
+from .result import Result, built
 from .scalars import is_only_root, is_same_power, plain_symbols, positive_solution, summand
 from .symmetry import task_dim, task_noise, task_power
 
@@ -62,8 +63,8 @@ ONE = Integer(1)
 Rule = Callable[[Expr, Expr], Expr]
 
 
-@dataclass(frozen=True)
-class SharedHead:
+@dataclass(frozen=True, repr=False)
+class SharedHead(Result):
     """A head that hosts g tasks of equal d, λ: its ω and μ on each of them, and the loss of the group.
 
     ``kappa`` is the closure's C/(g d ω²) there: e in ``leading``, (1 + 2/(g d))^(g d/2 + 1) in ``finite_d``, where μ
@@ -90,6 +91,7 @@ def shared_head(closure: str = "leading") -> SharedHead:
 
 
 @cache
+@built
 def _shared_head(closure: str) -> SharedHead:
     i, h = n.i, n.h
     flow = gradient_flow("balanced", closure)
@@ -266,8 +268,8 @@ def _single_head_of_equal_tasks() -> Expr:
     return _in_cost(replace_indexed(opened, {base: (lambda _, value=value: value) for base, value in equal.items()}))
 
 
-@dataclass(frozen=True)
-class SplitTask:
+@dataclass(frozen=True, repr=False)
+class SplitTask(Result):
     """A task on K heads of the same ω: that ω, the sum of its μ over these heads, and its loss (those of one head)."""
 
     omega: Expr
@@ -277,6 +279,7 @@ class SplitTask:
 
 
 @cache
+@built
 def split_task() -> SplitTask:
     """Where task i stays split over heads of equal ω = 1/√d_i: Σ_h μ_i^h = √d_i/(1 + e c_i), a line of equilibria."""
     i, h = n.i, n.h
@@ -363,8 +366,8 @@ def _in_costs_of_task(expression: Expr) -> Expr:
     return plain_symbols(normalise(in_c)).factored()
 
 
-@dataclass(frozen=True)
-class IdleHead:
+@dataclass(frozen=True, repr=False)
+class IdleHead(Result):
     """A head without a task at the allocation limit: its ω is frozen, ``rate`` = −d(log μ_i^l)/dt in u = √d_i ω_i^l."""
 
     rate: Expr
@@ -372,6 +375,7 @@ class IdleHead:
 
 
 @cache
+@built
 def idle_head() -> IdleHead:
     """An idle head l at the allocation limit loses μ_i at the rate ``rate`` ≥ 0, and its ω stands still."""
     i = n.i

@@ -15,6 +15,7 @@ from . import notation as n
 from .derivation import Derivation, Recorder
 from .indexed import Definition, difference_is_zero, replace_indexed, rule
 from .loss import population_loss
+from .result import Result, built
 
 head_scale = IndexedBase("D", positive=True)
 head_difference = n.SymmetricBase("E", positive=True)
@@ -23,8 +24,8 @@ shift = IndexedBase("s", real=True)
 _shifted = n.SymmetricBase("C_prime", positive=True)
 
 
-@dataclass(frozen=True)
-class ShiftCovariance:
+@dataclass(frozen=True, repr=False)
+class ShiftCovariance(Result):
     """``C_hk = D_h E_hk D_k``: ``scale`` is D_h, ``difference`` is E_hk, which a common shift of all heads keeps."""
 
     scale: Definition
@@ -33,6 +34,7 @@ class ShiftCovariance:
 
 
 @cache
+@built
 def shift_covariance() -> ShiftCovariance:
     """The interaction of the leading closure as a function of differences of heads, scaled head by head."""
     i, j, h, k = n.i, n.j, n.h, n.k

@@ -9,6 +9,7 @@ from typing import Literal
 from .derivation import Derivation
 from .hypothesis import HasValues, Hypothesis
 from .printing import Equation, aligned_html, aligned_latex, aligned_text, html_prose, latex_prose
+from .result import Result
 
 # proved: every step is checked by computation or is a theorem that is named; derived: formal at the stated order
 # (an asymptotic expansion without an error bound); published: stated in the source, and measured here.
@@ -20,8 +21,8 @@ BALANCED = "exactly balanced weights, o = v and k = q (an imbalance or the noise
 LEADING = "the leading closure: d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i"
 
 
-@dataclass(frozen=True, init=False)
-class Statement:
+@dataclass(frozen=True, init=False, repr=False)
+class Statement(Result):
     """One claim.
 
     Attributes
@@ -89,6 +90,10 @@ class Statement:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def in_brief(self) -> str:
+        return f"{self.id!r}, {self.title}, {self.status}, {self.derivation.as_part('')}"
 
     def unmet(self, problem: HasValues) -> tuple[Hypothesis, ...]:
         """The hypotheses that a problem's numbers violate."""

@@ -21,6 +21,7 @@ from .indexed import Definition, difference_is_zero, factored, inline, normalise
 from .indexed.monomial import to_expression
 from .indexed.nodes import free_indices
 from .indexed.normal import terms
+from .result import Result, built
 
 # On and off the task that the head favours: μ is m or n, ω is p or q.
 on_mu, off_mu, on_omega, off_omega = symbols("m n p q", real=True)
@@ -36,8 +37,8 @@ _interaction = symbols("C_d C_o", positive=True)
 _power = symbols("M_d M_o", real=True)
 
 
-@dataclass(frozen=True)
-class SymmetricReduction:
+@dataclass(frozen=True, repr=False)
+class SymmetricReduction(Result):
     """The symmetric set, with the gradients of its entries.
 
     Attributes
@@ -61,6 +62,7 @@ class SymmetricReduction:
 
 
 @cache
+@built
 def symmetric_reduction() -> SymmetricReduction:
     """The gradient on the symmetric set, the sums over tasks and heads worked out for a symbolic number of tasks."""
     base = attention_gradient()

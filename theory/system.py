@@ -18,7 +18,7 @@ from .indexed.nodes import free_indices, indexed_bases, indices_of, name_of
 from .printing import Equations
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReducedSystem(Equations):
     """A gradient flow in reduced coordinates: ``dx/dt = −metric · ∂loss/∂x``, entry by entry.
 
@@ -75,6 +75,12 @@ class ReducedSystem(Equations):
             if early := (indexed_bases(item.body) | free_symbols(item.body)) & set(later):
                 raise ValueError(f"the definition of {item.base} uses {early.pop()}, which is not defined before it")
             later.remove(item.base)
+
+    @property
+    def in_brief(self) -> str:
+        what = f"{self.parametrisation}, {self.closure}, {self.coordinates} coordinates"
+        named = f"{len(self.definitions)} definition{'' if len(self.definitions) == 1 else 's'}"
+        return f"{what}: {', '.join(map(str, self.state))}; {named}, {self.derivation.as_part('')}"
 
     @property
     def indices(self) -> set[Symbol]:

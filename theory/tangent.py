@@ -15,12 +15,14 @@ from sympy import Expr, Indexed, IndexedBase, Symbol, exp
 
 from .indexed import Definition, directional_derivative
 from .notation import SymmetricBase
+from .result import built
 from .system import ReducedSystem
 
 SUFFIX = "_tangent"
 
 
 @cache
+@built
 def tangent(system: ReducedSystem) -> ReducedSystem:
     """The linear flow of directions at a point; derived here, by the chain rule.
 

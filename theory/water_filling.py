@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from sympy import Add, Expr, N, S, sqrt
 
+from .result import Record
+
 DIGITS = 40
 
 
@@ -30,8 +32,8 @@ class Arithmetic:
 EXACT: Final = Arithmetic(sqrt, Add, lambda value: N(value, DIGITS), S.Zero, S.One)
 
 
-@dataclass(frozen=True)
-class WaterFilling:
+@dataclass(frozen=True, repr=False)
+class WaterFilling(Record):
     """The solution: shares x_i, the minimum, and which tasks are empty, partly filled or full (0-based)."""
 
     shares: tuple[Expr, ...]

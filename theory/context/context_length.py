@@ -15,6 +15,7 @@ from ..indexed import difference_is_zero, inline, normalise, replace_indexed, su
 from ..limits import task_allocation_limit
 from ..loss import PARAMETERS, population_loss
 from ..printing import aligned_latex, aligned_text
+from ..result import Result, built
 from ..scalars import plain_symbols, summand
 
 shifted_loss = Symbol("loss_prime", positive=True)
@@ -24,8 +25,8 @@ plateau_symbol = Symbol("loss_plateau", positive=True)
 own_gain = IndexedBase("s", positive=True)
 
 
-@dataclass(frozen=True)
-class ContextShift:
+@dataclass(frozen=True, repr=False)
+class ContextShift(Result):
     """The loss at context length L′ of weights trained at L, and what is left of it as L′ → ∞.
 
     ``gain`` is s_i, the part of task i's regressor that the heads express, ``in_gain`` the loss in s_i, ``expression``
@@ -65,6 +66,7 @@ class ContextShift:
 
 
 @cache
+@built
 def context_shift() -> ContextShift:
     """``Σ_i λ_i [(1 − s_i)² + e (φ_i d_i/L′) s_i²]`` with ``s_i = 1/(1 + e c_i)``, c_i at the training length L."""
     i = n.i

@@ -36,6 +36,7 @@ from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..gaussian import moment_generating_function
 from ..printing import aligned_latex, aligned_text
+from ..result import Result, built
 from ..scalars import only
 
 degree = Symbol("k", integer=True, positive=True)
@@ -51,8 +52,8 @@ hermite_target = Function("He_k")(projection)
 DEGREES = 8
 
 
-@dataclass(frozen=True)
-class HermiteTransfer:
+@dataclass(frozen=True, repr=False)
+class HermiteTransfer(Result):
     """The loss on ``He_k(⟨β, x⟩)/√k!`` in degree k and S_k, the best S_k, and what it leaves."""
 
     loss: Expr
@@ -88,6 +89,7 @@ def _checked_degree(order: int) -> Integer:
 
 
 @cache
+@built
 def hermite_transfer() -> HermiteTransfer:
     """``1 − 2 S_k + S_k² (2k−1)!!/k!``, from generating functions of Hermite polynomials and Gaussian moments."""
     record = Recorder("Hermite targets", ("unit β, no label noise, L → ∞, heads with a_h = ω_h x_q",))
@@ -251,6 +253,7 @@ _v = Dummy("v", real=True)
 
 
 @cache
+@built
 def _derivative(order: int) -> Expr:
     """The polynomial before e^{v²/2} in its derivative: that of p(v) e^{v²/2} is (p′ + v p) e^{v²/2}."""
     if order == 0:

@@ -48,6 +48,7 @@ from ..inner_products import (
     regressor,
 )
 from ..loss import PARAMETERS
+from ..result import Result, built
 
 variance = Function("Var")
 effective = IndexedBase("A", real=True)
@@ -60,8 +61,8 @@ linear_loss_symbol = Symbol("loss_linear", positive=True)
 EFFECTIVE = Definition(effective[n.i, n.j], n.over_heads(n.mu[n.i, n.h] * n.omega[n.j, n.h]))
 
 
-@dataclass(frozen=True)
-class LinearAttentionLoss:
+@dataclass(frozen=True, repr=False)
+class LinearAttentionLoss(Result):
     """The population loss of linear attention and its ``task`` i part, exact at finite d and L, in A."""
 
     expression: Expr
@@ -71,6 +72,7 @@ class LinearAttentionLoss:
 
 
 @cache
+@built
 def linear_attention_loss() -> LinearAttentionLoss:
     """``Σ_i λ_i [(1 − A_ii)² + (φ_i Σ_j d_j A_ij² + A_ii²)/L]``, from moments of one Gaussian token."""
     i, j, length = n.i, n.j, n.context_length

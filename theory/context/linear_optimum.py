@@ -51,6 +51,7 @@ from ..indexed import (
 from ..optimum import eliminate_mu, multi_head_optimum
 from ..optimum_proof import SCHUR_HORN, expressed, gram, is_rotation
 from ..printing import aligned_latex, aligned_text
+from ..result import Result, built
 from ..scalars import plain_symbols, positive_solution, summand
 from ..water_filling import WaterFilling, water_filling
 from .linear_attention import EFFECTIVE, effective, linear_attention_loss, linear_loss_symbol
@@ -62,8 +63,8 @@ linear_infimum = Symbol("loss_linear_star", positive=True)
 GRAM = Definition(gram[n.h, n.k], n.over_tasks(n.dims[n.i] * n.omega[n.i, n.h] * n.omega[n.i, n.k]))
 
 
-@dataclass(frozen=True)
-class LinearAttentionOptimum:
+@dataclass(frozen=True, repr=False)
+class LinearAttentionOptimum(Result):
     """The least loss of H linear heads over all weights, attained; exact at finite d and L.
 
     ``objective`` is to be minimised over ``0 ≤ x_i ≤ 1``, ``Σ_i x_i ≤ min(H, I)``; ``filling`` are the parts
@@ -116,6 +117,7 @@ class LinearAttentionOptimum:
 
 
 @cache
+@built
 def linear_attention_optimum() -> LinearAttentionOptimum:
     """The optimum of H linear heads: μ eliminated, then shares on the diagonal of a projector of rank H."""
     record = Recorder("Optimum of linear attention")

@@ -15,6 +15,7 @@ from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..grounds import FORMAL
 from ..printing import aligned_latex, aligned_text
+from ..result import Result, built
 from ..scalars import only
 
 # r = |a|²/log L, the level x of a score and the inverse temperature of a sum of e^{b s}.
@@ -27,8 +28,8 @@ number_exponent = Function("n")
 sum_exponent = Function("zeta")
 
 
-@dataclass(frozen=True)
-class SoftmaxRegimes:
+@dataclass(frozen=True, repr=False)
+class SoftmaxRegimes(Result):
     """Exponents of ``Σ_l p_l²`` in L, in r = |a|²/log L: of its typical value and of its expectation.
 
     ``typical_edge`` is where the typical value leaves ``e^{|a|²}/L``, ``expected_edge`` where the expectation does,
@@ -70,6 +71,7 @@ def _positive(value: Expr) -> Expr:
 
 
 @cache
+@built
 def softmax_regimes() -> SoftmaxRegimes:
     """The exponents of the typical value and of the expectation of Σ_l p_l², regime by regime."""
     assumed = "|a|² = r log L, L → ∞ at fixed r; exponents of L, logarithms dropped"

@@ -20,6 +20,7 @@ from ..derivation import Derivation, Recorder
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
 from ..loss import population_loss
 from ..printing import aligned_latex, aligned_text
+from ..result import Result, built
 from ..scalars import only, plain_symbols, positive_solution
 from ..series import sinh_over_argument_rises
 
@@ -40,8 +41,8 @@ ONE_TASK = Hypothesis(
 )
 
 
-@dataclass(frozen=True)
-class ZeroSumPair:
+@dataclass(frozen=True, repr=False)
+class ZeroSumPair(Result):
     """Two heads ±ω of one task: ``profile`` with the best μ at each ω, its ``limit`` as ω → 0, the ``predictor`` there.
 
     ``mu`` is the best μ (of the head at ω; the other has −μ); ``predictor`` is the limit of the pair's output.
@@ -92,6 +93,7 @@ _OF_TASK = (n.signal_power, n.noise_factor, n.dims, n.noise_to_context)
 
 
 @cache
+@built
 def zero_sum_pair() -> ZeroSumPair:
     """The profile ``λ(1 − ω²/(ω² + (φ/L) sinh dω²))``, its limit as ω → 0, and the predictor there."""
     record = Recorder("Zero-sum pair of heads", ("I = 1, H = 2, key-query eigenvalues ω and −ω",))

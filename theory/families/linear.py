@@ -31,6 +31,7 @@ from ..indexed import (
 )
 from ..inner_products import mean_over
 from ..invariants import is_invariant
+from ..result import Result, built
 from ..system import ReducedSystem
 from .covariates import (
     COVARIATES,
@@ -63,8 +64,8 @@ SPLIT = Definition(effective[a, b], n.over_heads(output_value[_h] * key[a, _h] *
 ALIGNED = Definition(effective[a], output_value[a] * key[a] * query_weight[a])
 
 
-@dataclass(frozen=True)
-class LinearCovariateLoss:
+@dataclass(frozen=True, repr=False)
+class LinearCovariateLoss(Result):
     """The exact population loss of linear attention with a D × D effective matrix A = Σ_h v_h U_h.
 
     ``expression`` sees all of ``A[a, b]``; ``diagonal`` is its value at ``A_ab = A_a δ_ab``, ``off_diagonal`` says
@@ -78,6 +79,7 @@ class LinearCovariateLoss:
 
 
 @cache
+@built
 def linear_covariate_loss() -> LinearCovariateLoss:
     """``Σ_a w_a (1 − 2Λ_a A_aa) + Σ_ab w_a Λ_a Λ_b (1 + ρ_a) A_ab²``, from the moments of one Gaussian token."""
     length = n.context_length
@@ -135,6 +137,7 @@ def linear_covariate_loss() -> LinearCovariateLoss:
 
 
 @cache
+@built
 def linear_attention_flow(parametrisation: str = "split") -> ReducedSystem:
     """The gradient flow of linear attention on coordinates of any variances, exact at finite D and L.
 

@@ -26,6 +26,7 @@ from ..indexed.monomial import Term, to_expression
 from ..indexed.normal import terms
 from ..inner_products import mean_over
 from ..loss import PARAMETERS, population_loss, tilted_second_moment
+from ..result import Result, built
 from ..scalars import of_one_task
 from ..system import ReducedSystem
 from .covariates import (
@@ -60,8 +61,8 @@ _SCALING = {
 }
 
 
-@dataclass(frozen=True)
-class SoftmaxCovariateLoss:
+@dataclass(frozen=True, repr=False)
+class SoftmaxCovariateLoss(Result):
     """A population loss in mu[h], omega[a, h], with definitions r, C (b in ``first_order``) kept closed."""
 
     expression: Expr
@@ -71,6 +72,7 @@ class SoftmaxCovariateLoss:
 
 
 @cache
+@built
 def softmax_covariate_loss(closure: str = "leading") -> SoftmaxCovariateLoss:
     """``Σ_a w_a r_a² + (P/L) Σ_hk μ_h C_hk μ_k`` (leading, finite_d), every term of order 1/L (first_order).
 
@@ -107,6 +109,7 @@ def softmax_covariate_loss(closure: str = "leading") -> SoftmaxCovariateLoss:
 
 
 @cache
+@built
 def softmax_covariate_flow(closure: str = "leading") -> ReducedSystem:
     """The gradient flow of mu[h], omega[a, h], each trained itself with unit learning rate.
 

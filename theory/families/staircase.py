@@ -40,6 +40,7 @@ from ..indexed import (
     unroll,
 )
 from ..loss import PARAMETERS
+from ..result import Result, built
 from ..scalars import of_one_task, plain_symbols, positive_solution
 from .covariates import (
     COVARIATES,
@@ -91,8 +92,8 @@ def _drives(values: Mapping[str, Any]) -> list[Any]:
     return [power * width**2 for power, width in zip(values["tau"], values["Lambda"], strict=True)]
 
 
-@dataclass(frozen=True)
-class Staircase:
+@dataclass(frozen=True, repr=False)
+class Staircase(Result):
     """Plateaus and drop times of linear attention on coordinates of any variances.
 
     Attributes
@@ -192,6 +193,7 @@ def _exact(number: object) -> Expr:
 
 
 @cache
+@built
 def linear_staircase() -> Staircase:
     """Plateaus, order and times of the drops, from the stationarity and the truncations of the derived flows."""
     record = Recorder("Loss drops of linear attention", ("the weights start small",))

@@ -12,6 +12,7 @@ from ..derivation import Recorder
 from ..flow import gradient_flow
 from ..indexed import difference_is_zero, inline, replace_indexed
 from ..indexed.asymptotics import leading_order
+from ..result import built
 from ..system import ReducedSystem
 from .covariates import a, direction_power, over_coordinates, variance
 from .drop_times import drive
@@ -20,6 +21,7 @@ from .staircase import linear_staircase
 
 
 @cache
+@built
 def small_split_flow() -> ReducedSystem:
     """The second-order truncation in v[h], k[a, h], q[a, h]: heads grow on their own, driven by ``gamma`` (D,).
 

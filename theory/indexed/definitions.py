@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sympy import Dummy, Expr, Indexed, IndexedBase, Symbol
 
 from ..notation import SymmetricBase
+from ..result import Record
 from .nodes import (
     NodeError,
     check,
@@ -28,8 +29,8 @@ from .normal import normalise
 from .rewriting import plain_indices
 
 
-@dataclass(frozen=True)
-class Definition:
+@dataclass(frozen=True, repr=False)
+class Definition(Record):
     """``head = body``: head is ``X[a, b]`` with distinct index symbols, or a scalar symbol."""
 
     head: Expr
@@ -51,6 +52,10 @@ class Definition:
             swapped = substitute(self.body, dict(zip(self.indices, reversed(self.indices), strict=True)))
             if normalise(swapped) != normalise(self.body):
                 raise ValueError(f"{self.base} is symmetric, but its definition changes when its indices are swapped")
+
+    @property
+    def in_brief(self) -> str:
+        return super().in_brief if len(str(self.body)) <= 60 else f"{self.head} = …"
 
     @property
     def base(self) -> IndexedBase | Symbol:

@@ -15,13 +15,14 @@ from ..flow import gradient_flow
 from ..indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, rule, substitute
 from ..indexed.calculus import Direction
 from ..limits import in_noise_to_context, task_allocation_limit, where_distinct
+from ..result import Result, built
 from ..scalars import positive_solution
 from ..system import ReducedSystem
 from .linearised import block_equations, perturbation
 
 
-@dataclass(frozen=True)
-class AllocationBlocks:
+@dataclass(frozen=True, repr=False)
+class AllocationBlocks(Result):
     """The derivative of the velocity at the allocation limit, in m_i (μ_i^i there) and the problem's parameters.
 
     ``on_task``, ``off_task``, ``coupling`` are those of `LinearisedFlow`.  ``derivatives`` are what they were read
@@ -73,6 +74,7 @@ def _spread(closure: str) -> dict[Expr, Expr]:
 
 
 @cache
+@built
 def _equilibrium(closure: str) -> dict[Expr, Expr]:
     i, h = n.i, n.h
     flow = gradient_flow("balanced", closure)
@@ -82,6 +84,7 @@ def _equilibrium(closure: str) -> dict[Expr, Expr]:
 
 
 @cache
+@built
 def allocation_blocks(parametrisation: str, closure: str = "leading") -> AllocationBlocks:
     """The blocks of a flow at the task-allocation limit."""
     flow = gradient_flow(parametrisation, closure)

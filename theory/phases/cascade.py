@@ -23,6 +23,7 @@ from ..indexed.asymptotics import leading_order, scaled_limit
 from ..indexed.monomial import Term, to_expression
 from ..indexed.nodes import delta
 from ..indexed.normal import terms
+from ..result import Result, built
 from ..scalars import plain_symbols, positive_solution
 from ..system import ReducedSystem
 from .warm_up import warm_up_flow
@@ -46,8 +47,8 @@ _WEAKLY_TIED: Mapping[IndexedBase, Callable[..., Expr]] = {
 }
 
 
-@dataclass(frozen=True)
-class Cascade:
+@dataclass(frozen=True, repr=False)
+class Cascade(Result):
     """The flow of waiting tasks between two emergences.
 
     Attributes
@@ -70,6 +71,7 @@ class Cascade:
 
 
 @cache
+@built
 def cascade_flow() -> Cascade:
     """The quadratic flow of the waiting tasks, from the balanced flow with some tasks already on their heads."""
     i, h, k = n.i, n.h, n.k

@@ -28,6 +28,7 @@ from ..indexed import (
 )
 from ..limits import loss_infinity
 from ..loss import PARAMETERS
+from ..result import Result, built
 from ..scalars import plain_symbols, positive_solution
 from ..system import ReducedSystem
 from .cascade import cascade_flow, host, off_host, off_host_by_scaling, one_host, own_interaction, own_power
@@ -36,8 +37,8 @@ time = Symbol("t", positive=True)
 late_constant = Symbol("K", positive=True)
 
 
-@dataclass(frozen=True)
-class ConvergenceLaw:
+@dataclass(frozen=True, repr=False)
+class ConvergenceLaw(Result):
     """How the balanced flow approaches the limit of its allocation.
 
     Attributes
@@ -87,6 +88,7 @@ class ConvergenceLaw:
 
 
 @cache
+@built
 def convergence_law() -> ConvergenceLaw:
     """The late law at an allocation: each task on one head, heads with any number of tasks, any H."""
     i, j, h = n.i, n.j, n.h

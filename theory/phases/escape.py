@@ -26,6 +26,7 @@ from ..grounds import FORMAL
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
 from ..limits import task_allocation_limit
 from ..loss import PARAMETERS
+from ..result import Result, built
 from ..scalars import plain_symbols
 
 Number: TypeAlias = Expr | Fraction | int | float
@@ -44,8 +45,8 @@ crossing = Symbol("t_cross", real=True)
 escape_time = Symbol("T_escape", real=True)
 
 
-@dataclass(frozen=True)
-class Escape:
+@dataclass(frozen=True, repr=False)
+class Escape(Result):
     """How an off-task entry μ of task i, on any head of another task, leaves the task-allocation limit.
 
     Attributes
@@ -126,6 +127,7 @@ def _exact(value: Number) -> Expr:
 
 
 @cache
+@built
 def escape_from_allocation() -> Escape:
     """The escape of ``split`` from the task-allocation limit: rate, sign change and time, to leading order.
 

@@ -18,6 +18,7 @@ from ..indexed import difference_is_zero, directional_derivative, factored, norm
 from ..indexed.nodes import free_indices
 from ..limits import task_allocation_limit
 from ..printing import Equations
+from ..result import built
 from ..scalars import of_one_task, plain_symbols, positive_solution
 from ..system import ReducedSystem
 from .linearised import perturbation
@@ -47,7 +48,7 @@ SUMS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MergedMinimum(Equations):
     """A single task on H identical heads in the merged flow: ω^h = ``omega``, Σ_h μ^h = ``total``.
 
@@ -79,6 +80,7 @@ class MergedMinimum(Equations):
 
 
 @cache
+@built
 def merged_minimum() -> MergedMinimum:
     """The equilibria of the merged flow at which all heads of a single task are alike, and the loss around them.
 

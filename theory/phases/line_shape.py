@@ -33,6 +33,7 @@ from sympy import (
 from .. import notation as n
 from ..derivation import Derivation, Recorder
 from ..indexed import substitute, unroll
+from ..result import built
 
 # y_h and 1/y_h; κ = S_1; Q(z) = Π_h (z − z_h): its slope at z_h, and its value at 0; the moments S_j = Σ_h μ^h y_h^j.
 point = IndexedBase("y", real=True)
@@ -79,6 +80,7 @@ def _squares(places: Sequence[Expr], sizes: Sequence[Expr]) -> Expr:
 
 
 @cache
+@built
 def line_shape() -> Derivation:
     """Order, rest and signs of heads along one direction."""
     record = Recorder("Heads along one direction", ("I = 1, and the heads are at different y_h ≠ 0",))

@@ -32,6 +32,7 @@ from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..indexed import unroll
 from ..optimum_proof import expressed
+from ..result import Result, built
 from .line_shape import line_shape, moment, reach, resting_weights, shape_number, spread_number
 from .linearised import perturbation
 from .pair_valley import pair_valley
@@ -45,8 +46,8 @@ spread = Symbol("w", positive=True)
 _power, _cost, _dim = n.signal_power[1], n.noise_to_context[1], n.dims[1]
 
 
-@dataclass(frozen=True)
-class LineValley:
+@dataclass(frozen=True, repr=False)
+class LineValley(Result):
     """The valleys of one task.
 
     Attributes
@@ -93,6 +94,7 @@ class LineValley:
 
 
 @cache
+@built
 def line_valley() -> LineValley:
     """The laws of one task's valleys."""
     record = Recorder("Valleys of one task", ("I = 1, heads at p places, and the μ of each place have one sign",))

@@ -17,6 +17,7 @@ from ..flow import gradient_flow
 from ..indexed import difference_is_zero, directional_derivative, gradient, normalise, substitute
 from ..indexed.nodes import free_indices
 from ..limits import task_allocation_limit, where_distinct
+from ..result import built
 from ..system import ReducedSystem
 from .allocation_blocks import (
     allocation_blocks,
@@ -52,6 +53,7 @@ def linearised_flow(parametrisation: str = "balanced", closure: str = "leading")
 
 
 @cache
+@built
 def _balanced(closure: str) -> LinearisedFlow:
     i = n.i
     flow = gradient_flow("balanced", closure)
@@ -155,6 +157,7 @@ def _drift_of_own_rate(flow: ReducedSystem) -> Expr:
 
 
 @cache
+@built
 def _split(closure: str) -> LinearisedFlow:
     i = n.i
     flow = gradient_flow("split", closure)

@@ -13,7 +13,6 @@ from ..derivation import Derivation
 from ..indexed import Definition, substitute, unroll
 from ..printing import Equations
 
-
 def perturbation(base: IndexedBase) -> IndexedBase:
     """The symbol for a small change of a state variable: printed with a tilde."""
     return IndexedBase(f"{base.label}_tilde", real=True)
@@ -37,7 +36,7 @@ class Rates:
         return tuple(sorted(rate for block in (*self.on_task, *pairs) for rate in block))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LinearisedFlow(Equations):
     """The flow to first order in a perturbation x̃ of the task-allocation limit, block by block.
 

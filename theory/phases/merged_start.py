@@ -44,6 +44,7 @@ from ..indexed import (
     unroll,
 )
 from ..indexed.asymptotics import leading_order, scaled_limit
+from ..result import Result, built
 from .merged_zero import merged_at_zero, sum_rate, zero_sum_rate
 from .power_law import time
 
@@ -64,8 +65,8 @@ _mu, _omega = Symbol("mu", real=True), Symbol("omega", real=True)
 _power, _rate = symbols("lambda rho", positive=True)
 
 
-@dataclass(frozen=True)
-class MergedStart:
+@dataclass(frozen=True, repr=False)
+class MergedStart(Result):
     """How a small start leaves zero in the merged flow, task by task.
 
     Attributes
@@ -145,6 +146,7 @@ def _checked(problem: HasValues, task: int, mu: Numbers, omega: Numbers) -> dict
 
 
 @cache
+@built
 def merged_start() -> MergedStart:
     """Amplitudes at zero, the balance that decides, and the emergence time at long context."""
     record = Recorder("Merged flow from small weights", ("μ and ω start small, of either sign",))

@@ -16,6 +16,7 @@ from ..indexed import difference_is_zero, factored, normalise, replace_indexed, 
 from ..indexed.asymptotics import scaled_limit
 from ..limits import where_distinct
 from ..printing import Equations
+from ..result import Result, built
 from .allocation_blocks import first_order
 from .linearised import perturbation
 
@@ -33,7 +34,7 @@ class ZeroRates:
     sum: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MergedAtZero(Equations):
     """Growth of small weights in the merged flow, for each task apart and any number of heads.
 
@@ -63,6 +64,7 @@ class MergedAtZero(Equations):
 
 
 @cache
+@built
 def merged_at_zero() -> MergedAtZero:
     """The merged flow to first order in small weights: tasks decouple, heads move apart or as one."""
     i, h = n.i, n.h

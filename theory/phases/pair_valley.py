@@ -33,6 +33,7 @@ from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..flow import gradient_flow
 from ..indexed import Definition, substitute, unroll
+from ..result import Result, built
 from .power_law import PowerLaw, ValleyLaws, time
 from .valley import MU_LENGTH, OMEGA_LENGTH, fastest, pairs_valley
 from .valley_order import gap, merged_valley_order
@@ -49,8 +50,8 @@ mu_dot = Symbol("mu_dot", real=True)
 _power, _factor, _dim, _length, _cost = symbols("lambda phi d L c", positive=True)
 
 
-@dataclass(frozen=True)
-class PairValley:
+@dataclass(frozen=True, repr=False)
+class PairValley(Result):
     """The valley of one task with heads at ω and −ω.
 
     Attributes
@@ -101,6 +102,7 @@ def _counted(law: PowerLaw, counts: dict[Symbol, Expr]) -> PowerLaw:
 
 
 @cache
+@built
 def pair_valley() -> PairValley:
     """The valley of a single task: ``ω^(−6) = 8 λ (φ/L) d³ t`` for one head on each side."""
     pair = zero_sum_pair()

@@ -9,12 +9,13 @@ from sympy import Expr, Rational, Symbol
 from ..closed_form import ClosedForm, HasValues
 from ..derivation import Derivation
 from ..printing import Equations
+from ..result import Result
 
 time = Symbol("t", positive=True)
 
 
-@dataclass(frozen=True)
-class PowerLaw:
+@dataclass(frozen=True, repr=False)
+class PowerLaw(Result):
     """``symbol ≃ constant · t^exponent`` for t → ∞, t = learning rate × steps."""
 
     constant: ClosedForm
@@ -30,7 +31,7 @@ class PowerLaw:
         return float(self.constant.evaluate(problem) * t ** float(self.exponent))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ValleyLaws(Equations):
     """How the merged flow creeps down a valley: it has no minimiser there and never converges.
 

@@ -39,6 +39,7 @@ from ..corollaries import EQUAL_TASKS, equal_tasks_optimum
 from ..derivation import Recorder
 from ..hypothesis import Hypothesis, sizes
 from ..indexed import Definition, normalise, unroll
+from ..result import built
 from ..scalars import only
 from .linearised import perturbation
 from .power_law import PowerLaw, ValleyLaws, time
@@ -133,12 +134,14 @@ PAIRS = _Shape(
 
 
 @cache
+@built
 def simplex_valley() -> ValleyLaws:
     """The valley of I equal tasks with 3 ≤ H ≤ I + 1 heads: gap ~ t^(−1/2), |ω| ~ t^(−1/4), fastest ~ t^(1/2)."""
     return _laws(SIMPLEX)
 
 
 @cache
+@built
 def pairs_valley() -> ValleyLaws:
     """The valley of I equal tasks with H = 2 or H = 2I: gap ~ t^(−2/3), |ω| ~ t^(−1/6), fastest ~ t^(1/3)."""
     return _laws(PAIRS)

@@ -40,6 +40,7 @@ from ..grounds import FORMAL
 from ..indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, unroll
 from ..indexed.asymptotics import leading_order
 from ..optimum import multi_head_optimum
+from ..result import Result, built
 from .line_shape import resting_weights
 from .linearised import perturbation
 from .power_law import time
@@ -72,8 +73,8 @@ class Exponents:
     fastest: Rational
 
 
-@dataclass(frozen=True)
-class ValleyOrder:
+@dataclass(frozen=True, repr=False)
+class ValleyOrder(Result):
     """What a valley of order p is: ``𝓛 − inf 𝓛 = G ρ^(−2p)`` with ρ = |μ|, so that ``rho`` grows as a power of t.
 
     Attributes
@@ -111,6 +112,7 @@ def highest_order(n_tasks: int, n_heads: int) -> int:
 
 
 @cache
+@built
 def merged_valley_order() -> ValleyOrder:
     """The loss by moments, the order of the valley, and the slow flow along it."""
     record = Recorder("Valley of the merged flow", ("H ≥ 2", "ω → 0 with ω μ of order one, as the infimum demands"))

@@ -12,10 +12,11 @@ from ..derivation import Derivation, Recorder
 from ..flow import gradient_flow
 from ..indexed import difference_is_zero, factored, inline
 from ..indexed.asymptotics import leading_order, scaled_limit
+from ..result import Result, built
 
 
-@dataclass(frozen=True)
-class WarmUp:
+@dataclass(frozen=True, repr=False)
+class WarmUp(Result):
     """Velocities of μ and ω to leading (second) order in a common small scale."""
 
     velocity: tuple[Expr, ...]
@@ -23,6 +24,7 @@ class WarmUp:
 
 
 @cache
+@built
 def warm_up_flow() -> WarmUp:
     """The quadratic system of the warm-up: a Lotka–Volterra competition of heads, task by task."""
     flow = gradient_flow("balanced")

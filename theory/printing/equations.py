@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
+from ..result import Result
 from .aligned import Equation, aligned_html, aligned_latex, aligned_text
 
 
-class Equations:
+class Equations(Result):
     """What has ``lines``, its equations with those of what they are written in, and prints as them."""
 
     @property
