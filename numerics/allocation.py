@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..theory.result import Brief
 from .problem import FloatArray
 
 IntArray: TypeAlias = NDArray[np.intp]
@@ -28,8 +29,8 @@ def busiest(mu: FloatArray, omega: FloatArray) -> tuple[IntArray, FloatArray]:
     return best, np.divide(largest, total, out=np.zeros_like(total), where=total > 0)
 
 
-@dataclass(frozen=True)
-class Allocation:
+@dataclass(frozen=True, repr=False)
+class Allocation(Brief):
     """Which head has which task.
 
     Attributes

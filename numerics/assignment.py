@@ -13,6 +13,7 @@ import numpy as np
 from ..theory.choices import checked_closure
 from ..theory.errors import HypothesisError, InputError
 from ..theory.optimum import multi_head_optimum
+from ..theory.result import Brief
 from .problem import Problem
 from .reference import realised_limit
 from .single_head import single_head_loss
@@ -27,8 +28,8 @@ SEED = 0
 Counts = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class BestAssignment:
+@dataclass(frozen=True, repr=False)
+class BestAssignment(Brief):
     """The best partition of the tasks into groups, one head each.
 
     Attributes

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from ..theory.result import Brief
 from .certificates.resolvent import mean_trace
 from .problem import Problem
 
 
-@dataclass(frozen=True)
-class BayesInterval:
+@dataclass(frozen=True, repr=False)
+class BayesInterval(Brief):
     """The Bayes risk lies between ``lower`` and ``upper``; proved, with every rounding outwards.
 
     ``value`` is the middle; ``tasks`` has the ends for each task.  An end beyond the range of floats is infinite.

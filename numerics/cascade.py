@@ -20,6 +20,7 @@ from ..theory.limits import task_allocation_limit
 from ..theory.notation import over_heads
 from ..theory.optimum import multi_head_optimum
 from ..theory.phases.cascade import cascade_flow
+from ..theory.result import Brief
 from .allocation import CLEAR, IDLE
 from .codegen import CompiledSystem, compile_system, formula
 from .initial import InitialState
@@ -37,8 +38,8 @@ _MOST_EVALUATIONS: Final = 50_000
 _LONGEST: Final = 1e9
 
 
-@dataclass(frozen=True)
-class Cascade:
+@dataclass(frozen=True, repr=False)
+class Cascade(Brief):
     """When each task emerges and on which head, to leading order in the scale of the initial state.
 
     Attributes

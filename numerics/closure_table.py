@@ -15,6 +15,7 @@ from ..theory.choices import CLOSURES
 from ..theory.errors import InputError
 from ..theory.flow import gradient_flow
 from ..theory.indexed import Definition
+from ..theory.result import Brief
 from .attention import SampledRisk, sampled_risk
 from .codegen import compile_system
 from .codegen.compiled import CompiledSystem
@@ -26,8 +27,8 @@ from .word_table import WordTable, aligned, with_error
 _TASK_LOSS = IndexedBase("task_loss", real=True)[n.i]
 
 
-@dataclass(frozen=True, eq=False)
-class ClosureTable(WordTable):
+@dataclass(frozen=True, eq=False, repr=False)
+class ClosureTable(WordTable, Brief):
     """Losses of one set of weights: in each closure, and sampled from the real softmax attention.
 
     Attributes

@@ -14,6 +14,7 @@ from ..theory.errors import HypothesisError, InputError
 from ..theory.limits import task_allocation_limit
 from ..theory.marchenko_pastur import bayes_limit
 from ..theory.optimum import multi_head_optimum
+from ..theory.result import Brief
 from .balance import balance_caveat
 from .bayes import bayes_risk
 from .predictions import Prediction, prediction_lines, predictions
@@ -46,8 +47,8 @@ TITLES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class LossEntry:
+@dataclass(frozen=True, repr=False)
+class LossEntry(Brief):
     """One loss: its value with an interval that holds the true one.
 
     Of ``flow`` the interval is what its estimated error gives, of a sampled loss four standard errors.
@@ -82,8 +83,8 @@ class LossEntry:
         return {"sampled": "real attention", "enclosure": "exact"}.get(self.kind, "limit")
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Brief):
     """Losses of one problem by name, ratios between them, and what the trajectory did beside what was predicted.
 
     ``warnings`` says what to keep in mind, ``reduction`` which weights of the trajectory were integrated as one,
@@ -103,6 +104,11 @@ class Comparison:
     doubt: str | None = None
     reduction: str = ""
     real: RealRisk | None = None
+
+    @property
+    def in_brief(self) -> str:
+        known = [name for name, entry in self.losses.items() if entry.value is not None]
+        return f"{self.closure}, losses of {', '.join(TITLES[name] for name in known)}; {self.problem!r}"
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as the JSON object of the command line."""

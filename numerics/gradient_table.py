@@ -10,6 +10,7 @@ import numpy as np
 from .._version import __version__
 from ..theory.choices import CLOSURES
 from ..theory.flow import gradient_flow
+from ..theory.result import Brief
 from .attention import AttentionWeights, PopulationGradient, population_gradient
 from .attention.off_diagonal import OffDiagonalTest, off_diagonal_test
 from .codegen import compile_system
@@ -19,8 +20,8 @@ from .problem import FloatArray, Problem
 from .word_table import WordTable, aligned
 
 
-@dataclass(frozen=True, eq=False)
-class GradientTable(WordTable):
+@dataclass(frozen=True, eq=False, repr=False)
+class GradientTable(WordTable, Brief):
     """The gradient of the risk in μ and ω at decomposable weights: of every closure, and of the real attention.
 
     Attributes

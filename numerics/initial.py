@@ -20,6 +20,8 @@ from .problem import FloatArray, Problem
 # One number for both invariants, or one entry for Δ and one for Γ, each a number or an (I, H) array.
 Imbalance: TypeAlias = float | Decimal | Sequence[Any] | FloatArray
 
+_WRITTEN_OUT = 64  # entries of a start that a line has
+
 
 @dataclass(frozen=True)
 class RandomStart:
@@ -196,6 +198,8 @@ class InitialState:
         imbalance = f", imbalance={self.to_dict()['imbalance']}" if self.imbalance.any() else ""
         if isinstance(self.provenance, RandomStart):
             return f"InitialState({self.mu.shape[0]} tasks, {self.mu.shape[1]} heads, {self.provenance}{imbalance})"
+        if self.mu.size > _WRITTEN_OUT:
+            return f"InitialState({self.mu.shape[0]} tasks, {self.mu.shape[1]} heads, explicit)"
         return f"InitialState(mu={self.mu.tolist()}, omega={self.omega.tolist()}{imbalance})"
 
 

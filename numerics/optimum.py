@@ -36,6 +36,7 @@ from ..theory.loss import PARAMETERS
 from ..theory.optimum import eliminate_mu, multi_head_optimum
 from ..theory.optimum_proof import expressed, gram
 from ..theory.precision import digits
+from ..theory.result import Brief
 from ..theory.system import ReducedSystem
 from .codegen import compile_system
 from .exact import positive_integer, shown
@@ -58,8 +59,8 @@ DIGITS = 50
 RIDGE = mpmath.mpf(10) ** -30
 
 
-@dataclass(frozen=True)
-class SearchResult:
+@dataclass(frozen=True, repr=False)
+class SearchResult(Brief):
     """The least loss that was found over all weights, and where.
 
     Attributes
@@ -288,8 +289,8 @@ class Profile:
         return combinations
 
 
-@dataclass(frozen=True)
-class BestMu:
+@dataclass(frozen=True, repr=False)
+class BestMu(Brief):
     """Weights with μ at its best for given ω: ``loss`` (no ½), and ``omega``, ``mu`` of shape (I, H)."""
 
     loss: float

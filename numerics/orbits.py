@@ -16,6 +16,7 @@ from ..theory.errors import InputError
 from ..theory.flow import gradient_flow
 from ..theory.orbits import Orbits, orbit_partition
 from ..theory.reduction import OrbitReduction, orbit_reduction
+from ..theory.result import Record
 from .codegen.cell_loops import CellLoops, cell_loops
 from .flows import flow
 from .initial import InitialState
@@ -87,8 +88,8 @@ def _ranked(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.searchsorted(different, values).astype(np.uint64)
 
 
-@dataclass(frozen=True)
-class OrbitFlow:
+@dataclass(frozen=True, repr=False)
+class OrbitFlow(Record):
     """A flow on the cells of one problem and start, as generated functions of a short flat state.
 
     The flat state y has one number per state variable and cell of entries, in the order of ``reduction.state``:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from ..theory.errors import HypothesisError
+from ..theory.result import Brief
 from .problem import FloatArray, Problem
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ _NEAR: Final = 0.1  # of the drop from 𝓛(0) to a limit: so near it a flow cou
 _Groups: TypeAlias = tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
-class Phases:
+@dataclass(frozen=True, repr=False)
+class Phases(Brief):
     """When training passed its stations, in learning rate × steps; None with a reason where there is none.
 
     Attributes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ..theory.result import Brief
 from .attention.spectral import affordable_prompts, quick_risk
 from .word_table import with_error
 
@@ -15,8 +16,8 @@ _STANDARD_ERRORS: Final = 4.0
 _APART: Final = 0.05  # relative, from where on a closure's number is warned of
 
 
-@dataclass(frozen=True)
-class RealRisk:
+@dataclass(frozen=True, repr=False)
+class RealRisk(Brief):
     """What softmax attention loses with a flow's last weights: sampled, no closure.
 
     Attributes

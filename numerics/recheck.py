@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..theory.result import Brief
 from . import certificate_file
 from .certificate_changes import Change, changes
 from .checks import Setting
@@ -15,8 +16,8 @@ from .checks.registry import known_ids
 from .verify import EXIT_CODES, Verification, verify
 
 
-@dataclass(frozen=True)
-class Recheck:
+@dataclass(frozen=True, repr=False)
+class Recheck(Brief):
     """A certificate checked again: the new verdicts and what differs from the certificate."""
 
     verification: Verification

@@ -20,6 +20,7 @@ from ..theory.errors import HypothesisError, InputError
 from ..theory.families.linear import FLOWS, linear_attention_flow
 from ..theory.families.staircase import DISTINCT_DRIVES, ENOUGH_HEADS, linear_staircase
 from ..theory.families.warm_up import small_split_flow
+from ..theory.result import Brief
 from .covariates import CovariateProblem
 from .exact import as_float
 from .problem import FloatArray
@@ -65,8 +66,8 @@ def loss_drops(run: SystemRun) -> tuple[Drop, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True)
-class Learned:
+@dataclass(frozen=True, repr=False)
+class Learned(Brief):
     """A predicted drop: when, by which head, of which coordinate, and which one the head leaves for it (from 0)."""
 
     time: float
@@ -174,8 +175,8 @@ def _alone(problem: CovariateProblem, head: dict[str, FloatArray], free: NDArray
     return found
 
 
-@dataclass(frozen=True)
-class StaircaseTable(WordTable):
+@dataclass(frozen=True, repr=False)
+class StaircaseTable(WordTable, Brief):
     """Predicted and measured drops of one run.
 
     Attributes

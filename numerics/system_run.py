@@ -29,6 +29,7 @@ from .codegen.unrolled import Kernel, UnrolledKernel, is_small
 from .exact import as_float, positive_integer, real_array
 from .problem import FloatArray
 from .reliability import LARGEST_ERROR, doubt_about, relied_on
+from .remade import Remade
 from .solvers import Method, Segment, Stepper, Stopped, choose_method
 from .stop import DISAGREEMENT, StopReason
 from .yardsticks import Yardsticks, yardsticks
@@ -46,7 +47,7 @@ def _plain(value: object) -> object:
     return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
-class SystemDynamics:
+class SystemDynamics(Remade):
     """A system's generated code bound to its parameters, as the solvers want it."""
 
     log = False  # the state may have any sign

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..theory.errors import InputError
+from ..theory.result import Brief
 from .allocation import Allocation
 from .domain import where_invalid, where_next_term_counts
 from .dynamics import Dynamics
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from .real_risk import RealRisk
 
 
-@dataclass(frozen=True, eq=False)
-class State:
+@dataclass(frozen=True, eq=False, repr=False)
+class State(Brief):
     """The weights at one time.
 
     Attributes

@@ -18,6 +18,7 @@ from ..theory.phases.line_valley import line_valley
 from ..theory.phases.power_law import ValleyLaws
 from ..theory.phases.valley import pairs_valley, simplex_valley
 from ..theory.phases.valley_order import highest_order, merged_valley_order
+from ..theory.result import Brief
 from .allocation import IntArray
 from .codegen import compile_system
 from .fit import Fit, power_law
@@ -74,8 +75,8 @@ def _counted(heads: tuple[int, ...]) -> str:
     return ", ".join(str(head + 1) for head in heads)
 
 
-@dataclass(frozen=True)
-class ValleyReport:
+@dataclass(frozen=True, repr=False)
+class ValleyReport(Brief):
     """The laws of a valley, measured on a trajectory, beside those of the theory.
 
     Attributes

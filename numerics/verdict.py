@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from ..theory.hypothesis import Hypothesis
+from ..theory.result import Brief
 from ..theory.statement import Statement
 from .certificates.boxes import Certified
 from .checks.detects import DETECTED, Detected
@@ -23,8 +24,8 @@ _NUMBERS = ("measured", "bound", "margin", "error")
 _WORDS = ("id", "title", "source", "verdict", "evidence", "what", "seed", "where", "scope", "instead", "reason")
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(Brief):
     """A statement's outcome: it holds only if ``margin = bound − measured`` exceeds ``error``.
 
     The numbers are those of the finding that decides: one that fails, else the strongest that holds.  ``findings`` are
@@ -77,6 +78,10 @@ class Verdict:
     theorems: tuple[str, ...] = ()
     parent: str = ""
     detected: Detected | None = None
+
+    @property
+    def in_brief(self) -> str:
+        return f"{self.id!r}, {self.verdict}, {self.evidence}, {len(self.findings)} findings"
 
     @property
     def fits(self) -> tuple[Fit, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import nullcontext
@@ -14,6 +14,7 @@ from typing import Any
 
 from .._version import __version__
 from ..theory.errors import InputError
+from ..theory.result import Brief
 from . import certificate_file
 from .checks import Setting
 from .checks.exploration import Explored
@@ -33,14 +34,20 @@ EXIT_CODES: dict[Outcome, int] = {"holds": 0, "not_applicable": 0, "fails": 1, "
 __all__ = ["EXIT_CODES", "Outcome", "Verdict", "Verification", "judged", "verify"]
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Brief):
     """The verdicts on one problem, and what was explored outside the hypotheses (on problems of its own)."""
 
     problem: Problem
     closure: str
     verdicts: tuple[Verdict, ...]
     explored: tuple[Explored, ...] = ()
+
+    @property
+    def in_brief(self) -> str:
+        counts = Counter(verdict.verdict for verdict in self.verdicts)
+        outside = f"; {len(self.explored)} explored" if self.explored else ""
+        return f"{', '.join(f'{count} {outcome}' for outcome, count in counts.items())}{outside}; {self.problem!r}"
 
     @property
     def exit_code(self) -> int:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol
 
-from .result import Record, built, constant
+from .result import Record, constant
 
 
 class HasValues(Protocol):
@@ -71,10 +70,10 @@ TWO_HEADS = Hypothesis("H = 2", lambda values: bool(values["H"] == 2), sizes)
 SEVERAL_HEADS = Hypothesis("H ≥ 2", lambda values: bool(values["H"] >= 2), sizes)
 
 
-@cache
-@built
 def equal_tasks(statement: str) -> Hypothesis:
     """That all tasks have one d and one λ (and so one φ and one c), in the words of a statement."""
-    return Hypothesis(
-        statement, lambda values: len(set(zip(values["d"], values["lambda"], strict=True))) == 1, tasks_in_words
-    )
+    return Hypothesis(statement, _one_kind_of_task, tasks_in_words)
+
+
+def _one_kind_of_task(values: Mapping[str, Any]) -> bool:
+    return len(set(zip(values["d"], values["lambda"], strict=True))) == 1

@@ -45,17 +45,8 @@ class Origin:
         return _made_again, (self.module, self.name, exact(self.arguments), exact(self.options), self.path)
 
 
-class Record:
-    """A frozen dataclass of formulas and data: travels field by field, is its own copy, shows itself in a line."""
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _restored, (type(self), {name: exact(value) for name, value in _parts(self)})
-
-    def __copy__(self: _R) -> _R:
-        return self
-
-    def __deepcopy__(self: _R, memo: dict[int, Any]) -> _R:
-        return self  # nothing of it ever changes
+class Brief:
+    """A dataclass that shows itself in a line; its text is elsewhere (``str``, ``text``)."""
 
     @property
     def in_brief(self) -> str:
@@ -68,6 +59,19 @@ class Record:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_brief})"
+
+
+class Record(Brief):
+    """A frozen dataclass of formulas and data: travels field by field, and is its own copy."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _restored, (type(self), {name: exact(value) for name, value in _parts(self)})
+
+    def __copy__(self: _R) -> _R:
+        return self
+
+    def __deepcopy__(self: _R, memo: dict[int, Any]) -> _R:
+        return self  # nothing of it ever changes
 
 
 class Result(Record):
@@ -178,15 +182,15 @@ def _restored(kind: type[Record], parts: Mapping[str, Any]) -> Record:
     return found
 
 
-def _parts(record: Record) -> list[tuple[str, Any]]:
+def _parts(record: Brief) -> list[tuple[str, Any]]:
     return [(item.name, getattr(record, item.name)) for item in fields(record)]  # type: ignore[arg-type]
 
 
-def _as_part(name: str, value: object) -> str:
+def _as_part(name: str, value: Any) -> str:
     """A part in a line of the whole: itself where it is short, else its name and size; empty for what is missing."""
-    if isinstance(value, Record):
+    if isinstance(value, Brief):
         return value.as_part(name)
-    if value is None or value == () or value == "":
+    if value is None or (isinstance(value, Sized) and not getattr(value, "shape", None) and not len(value)):
         return ""
     if isinstance(value, Basic):
         small = sum(1 for _ in islice(preorder_traversal(value), _MOST_NODES + 1)) <= _MOST_NODES
@@ -194,5 +198,7 @@ def _as_part(name: str, value: object) -> str:
     if isinstance(value, str):
         return value if len(value) <= _LONGEST and "\n" not in value else name
     if isinstance(value, int | float):
-        return f"{name} = {value}"
+        return f"{name} = {value:.10g}" if isinstance(value, float) else f"{name} = {value}"
+    if shape := getattr(value, "shape", None):
+        return f"{name} {shape}"
     return f"{len(value)} {name}" if isinstance(value, Sized) else name

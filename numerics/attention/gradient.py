@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from ...theory.errors import InputError
+from ...theory.result import Brief
 from ..exact import positive_integer
 from ..problem import FloatArray, Problem
 from .backends import make_backend
@@ -21,8 +22,8 @@ from .weights import AttentionWeights, frame_of
 _GROUPS: Final = 100  # of prompts; the mean gradient of a group is one observation
 
 
-@dataclass(frozen=True, eq=False)
-class PopulationGradient:
+@dataclass(frozen=True, eq=False, repr=False)
+class PopulationGradient(Brief):
     """The gradient of the risk (without ½) in every entry of the weights, as a mean over prompts.
 
     Attributes

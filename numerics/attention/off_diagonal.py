@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
 from ...theory.errors import InputError
+from ...theory.result import Brief
 from ..exact import as_float
 from ..problem import FloatArray, Problem
 from .gradient import population_gradient
@@ -24,8 +25,8 @@ from .weights import AttentionWeights, frame_of
 _LARGER: Final = 4  # times as many prompts confirm
 
 
-@dataclass(frozen=True, eq=False)
-class OffDiagonalTest:
+@dataclass(frozen=True, eq=False, repr=False)
+class OffDiagonalTest(Brief):
     """What the off-diagonal part of a population gradient is, in standard errors.
 
     Attributes

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...theory.errors import InputError
+from ...theory.result import Brief
 from ..exact import positive_integer
 from ..problem import FloatArray, Problem
 from .backends import Weights, make_backend
@@ -17,8 +18,8 @@ from .prompts import EVALUATION, checked_seed
 from .weights import AttentionWeights
 
 
-@dataclass(frozen=True, eq=False)
-class SampledRisk:
+@dataclass(frozen=True, eq=False, repr=False)
+class SampledRisk(Brief):
     """Mean over sampled prompts of the loss with its standard error: summed over tasks, and of each task, (I,).
 
     ``averaged`` says whether regressors and label noise were averaged exactly, ``backend`` and ``device`` what

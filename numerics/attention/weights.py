@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...theory.choices import checked_parametrisation
 from ...theory.errors import InputError, InputTypeError
+from ...theory.result import Brief
 from ..exact import shown
 from ..initial import InitialState
 from ..problem import FloatArray, Problem
@@ -21,8 +22,8 @@ SPLIT: Final = ("key", "query", "value", "output")
 _ORTHOGONAL: Final = 1e-10  # how far ΦᵀΦ may be from the identity
 
 
-@dataclass(frozen=True, eq=False)
-class Spectrum:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spectrum(Brief):
     """What decomposable weights consist of, read off any weights.
 
     Attributes

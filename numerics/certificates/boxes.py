@@ -16,6 +16,7 @@ from itertools import count
 
 from sympy import Expr, Indexed, Symbol, factor
 
+from ...theory.result import Brief
 from .endpoints import PRECISION, Arithmetic, arithmetic
 from .interval import Interval, UnboundedError
 from .tape import Tape
@@ -51,8 +52,8 @@ class Enclosure:
         return False if self.lower is not None and not _is_below(self.lower, limit[1], True) else None
 
 
-@dataclass(frozen=True)
-class Certified:
+@dataclass(frozen=True, repr=False)
+class Certified(Brief):
     """A claim about a box of parameters: whether it was proved (True), refuted (False) or left undecided (None).
 
     ``lower`` and ``upper`` enclose the number that the claim is about; exact, None where there is no bound.

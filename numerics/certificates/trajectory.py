@@ -24,6 +24,7 @@ from ...theory.errors import InputError
 from ...theory.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
 from ...theory.loss import PARAMETERS
+from ...theory.result import Brief
 from ..codegen import compile_system
 from .boxes import Range
 from .endpoints import Arithmetic, arithmetic
@@ -44,8 +45,8 @@ DEFECT = 2e-8
 WIDEST = 0.05  # a tube so wide says nothing
 
 
-@dataclass(frozen=True)
-class TrajectoryCertificate:
+@dataclass(frozen=True, repr=False)
+class TrajectoryCertificate(Brief):
     """What was proved about the exact balanced flow (leading closure) from a start, up to time ``t_final``.
 
     For every time up to ``t_final`` (learning rate × steps) the exact log μ and log ω differ from the computed ones by

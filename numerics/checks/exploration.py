@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...theory.errors import IntegrationError
+from ...theory.result import Brief
 from ..initial import InitialState
 from ..problem import Problem
 
@@ -41,8 +42,8 @@ class Case:
         return row
 
 
-@dataclass(frozen=True)
-class Explored:
+@dataclass(frozen=True, repr=False)
+class Explored(Brief):
     """What was measured: the deviation from the claim on both sides of the hypothesis."""
 
     exploration: Exploration
@@ -86,8 +87,8 @@ class Explored:
         return f"{own.statement} without “{own.hypothesis}”: {own.fate}{not_so}\n    {own.outside.words}: {found}"
 
 
-@dataclass(frozen=True)
-class Exploration:
+@dataclass(frozen=True, repr=False)
+class Exploration(Brief):
     """A statement without one of its hypotheses.
 
     Attributes

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 from ...theory.choices import unknown
 from ...theory.derivation import Derivation, Step
 from ...theory.errors import InputError, InputTypeError
+from ...theory.result import Brief
 from ..certificates import Arithmetic, arithmetic
 from ..certificates.boxes import Certified
 from ..fit import Fit
@@ -78,8 +79,8 @@ def at_least_two_tasks(problem: Problem) -> Problem:
     return problem.replace(dims=problem.dims * 2, signal_power=problem.signal_power * 2, n_heads=heads)
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Brief):
     """The claim holds where ``measured`` stays below ``bound`` by more than ``error``.
 
     ``problem`` is what it was measured on, which the verdict names: the problem that the check was given, or the other

@@ -22,6 +22,7 @@ from ...theory.errors import InputError
 from ...theory.indexed.nodes import name_of
 from ...theory.system import ReducedSystem
 from ...theory.tangent import SUFFIX, tangent
+from ..remade import Remade
 from .compiled import CompiledSystem, Parts, compile_system
 from .graph import Node, Operand
 from .kernel import length
@@ -36,7 +37,7 @@ Table = Mapping[str, Callable[..., Any]]
 BACKENDS: Final = ("numpy", "jax", "mpmath")
 
 
-class Functions:
+class Functions(Remade):
     """Velocity, loss, Jacobian and Jacobian-vector product of a system as pure functions of arrays.
 
     Every function takes the flat state ``y`` (of length n, variable by variable, row by row) and ``values``, the

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sympy import Add, Integer, Symbol
 
 from ...theory.reduction import OrbitReduction
+from ...theory.result import Record
 from ..compiler import Program
 from .names import identifier
 from .printer import ArrayPrinter
@@ -18,8 +19,8 @@ Code = Any  # SymPy expressions, which carry no types
 _PRINTER: Final = ArrayPrinter({"fully_qualified_modules": False, "inline": True})
 
 
-@dataclass(frozen=True)
-class CellLoops:
+@dataclass(frozen=True, repr=False)
+class CellLoops(Record):
     """The generated text.
 
     Attributes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any
@@ -17,8 +17,10 @@ from ...theory.indexed import directional_derivative
 from ...theory.indexed.monomial import Term
 from ...theory.indexed.nodes import delta, indices_of, name_of, substitute
 from ...theory.indexed.normal import terms
+from ...theory.result import built
 from ...theory.system import ReducedSystem
 from ...theory.tangent import tangent
+from ..remade import Remade, part_of
 from .kernel import BoundKernel, Kernel, Layout, length
 from .lower import Lowering
 from .names import unique_names
@@ -47,7 +49,7 @@ class Parts:
     addresses: Mapping[str, Address]
 
 
-class CompiledSystem:
+class CompiledSystem(Remade):
     """Generated code of one ReducedSystem; each function is made when first asked for."""
 
     def __init__(self, system: ReducedSystem) -> None:
@@ -55,13 +57,13 @@ class CompiledSystem:
         self.ranges = axis_ranges(system)
         self._named: dict[tuple[str, ...], Kernel] = {}
 
-    @cached_property
+    @part_of
     def velocity(self) -> Kernel:
         """Flat state → flat time derivative."""
         lowering = self.lowering()
         return self._kernel("velocity", lowering, self.velocity_parts(lowering))
 
-    @cached_property
+    @part_of
     def loss(self) -> Kernel:
         """Flat state → the loss (an array of shape ())."""
         lowering = self.lowering()
@@ -81,6 +83,7 @@ class CompiledSystem:
         target = Target("loss", lowering.expression(self.system.loss, {}), ())
         return Parts([target], {"loss": ()}, _scalar, {"loss": Address(S.Zero, ())})
 
+    @built
     def named(self, names: tuple[str, ...]) -> Kernel:
         """Flat state → the flat values of the named definitions or state variables, one after the other."""
         if names not in self._named:
@@ -116,13 +119,13 @@ class CompiledSystem:
         """The ranges of the head's indices (under other names, where given)."""
         return dict(zip(indices or indices_of(head), self.ranges[name_of(head)], strict=True))
 
-    @cached_property
+    @part_of
     def jacobian(self) -> Kernel:
         """Flat state → the matrix of ∂velocity_a/∂state_b."""
         lowering = self.lowering()
         return self._kernel("Jacobian", lowering, self.jacobian_parts(lowering))
 
-    @cached_property
+    @part_of
     def jacobian_product(self) -> Kernel:
         """Flat direction → the Jacobian times it; the state is among the parameters: see `BoundKernel.moved`."""
         along = CompiledSystem(tangent(self.system))
@@ -162,7 +165,7 @@ class CompiledSystem:
         return Kernel(name, plan(parts.targets, state, lowering.names(), parts.outputs), state, parts.layout)
 
 
-class JacobianProduct:
+class JacobianProduct(Remade):
     """The Jacobian as a map of directions, made at one point after the other: `at` computes what all directions share.
 
     Like `BoundKernel`, and so are the maps, safe to use from several threads.

@@ -13,12 +13,13 @@ from ...theory.derivation import Derivation
 from ...theory.indexed import Definition
 from ...theory.loss import PARAMETERS
 from ...theory.system import ReducedSystem
+from ..remade import Remade
 from .compiled import CompiledSystem
 
 Expr = Any
 
 
-class Formula:
+class Formula(Remade):
     """A generated function of named parameters; ``source`` is its Python text."""
 
     def __init__(self, expression: Expr, definitions: Sequence[Definition]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import prod
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sympy import Symbol
 
+from ...theory.result import Result
 from .graph import Node, Places
 from .names import GIVEN, RESULT, STATE
 from .prepare import Preparation
@@ -25,8 +25,8 @@ Floats = NDArray[np.float64]
 Layout = Callable[[Mapping[str, int]], tuple[Floats, dict[str, Floats]]]
 
 
-@dataclass(frozen=True)
-class Kernel:
+@dataclass(frozen=True, repr=False)
+class Kernel(Result):
     """A generated function of a flat state vector.
 
     ``bind`` evaluates once what depends on parameters only; the bound kernel maps a state to the result.
@@ -37,6 +37,10 @@ class Kernel:
     program: Program
     state: tuple[Node, ...]
     layout: Layout
+
+    @property
+    def in_brief(self) -> str:
+        return f"{self.name}, {len(self.program.lines)} calls of NumPy"
 
     @cached_property
     def _preparation(self) -> Preparation:
@@ -141,6 +145,12 @@ class BoundKernel:
         self._size = sum(map(prod, self._shapes))
         self._spare: list[_Memory] = []  # that no call works in; taking one and giving it back are atomic
 
+    def __repr__(self) -> str:
+        return f"BoundKernel({self.kernel.name}, {self._size} variables)"
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return BoundKernel, (self.kernel, self._sizes, self._arguments)
+
     @property
     def size(self) -> int:
         """Length of the flat state."""
@@ -153,7 +163,8 @@ class BoundKernel:
 
     def moved(self, values: Mapping[str, Floats]) -> BoundKernel:
         """The same with other values of some parameters (unchecked, of the same shapes), in the same memory."""
-        found = copy(self)
+        found = object.__new__(BoundKernel)
+        found.__dict__.update(self.__dict__)
         found._arguments = {
             **self._arguments,
             **{self.kernel.argument(name): value for name, value in values.items()},

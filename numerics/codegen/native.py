@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...theory.derivation import Derivation
 from ...theory.system import ReducedSystem
 from ..compiler import Program
+from ..remade import Remade
 from ..store import fingerprint, remembered
 from .compiled import compile_system
 from .loops import LoopModule, loop_module
@@ -34,7 +35,7 @@ class Loops(Protocol):
     def n_work(self) -> int: ...
 
 
-class NativeSystem:
+class NativeSystem(Remade):
     """Velocity, Jacobian, loss and weights (where there are μ and ω) of one system as loops.
 
     Parameters

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..compiler.signature import parsed
+from ..remade import Remade
 from .kernel import BoundKernel
 from .native import Floats, NativeSystem
 
@@ -31,7 +32,7 @@ def is_small(size: int) -> bool:
     return size <= _MOST
 
 
-class UnrolledKernel:
+class UnrolledKernel(Remade):
     """A function of one problem's flat state; an overflow or a logarithm of nothing gives NaN.
 
     Parameters

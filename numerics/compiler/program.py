@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from .. import store
+from ..remade import Remade
 from .signature import ARRAYS, Signature, functions
 
 _NUMBERS: Final[Mapping[str, Any]] = {"int": ctypes.c_int64, "float": ctypes.c_double, "bool": ctypes.c_bool}
@@ -57,7 +58,7 @@ class Function:
         return self._call(*passed)
 
 
-class Program:
+class Program(Remade):
     """Texts, one after the other, and constants that they use.
 
     Parameters

@@ -13,6 +13,7 @@ from ..derivation import Derivation
 from ..indexed import Definition, substitute, unroll
 from ..printing import Equations
 
+
 def perturbation(base: IndexedBase) -> IndexedBase:
     """The symbol for a small change of a state variable: printed with a tilde."""
     return IndexedBase(f"{base.label}_tilde", real=True)

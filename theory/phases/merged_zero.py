@@ -16,7 +16,7 @@ from ..indexed import difference_is_zero, factored, normalise, replace_indexed, 
 from ..indexed.asymptotics import scaled_limit
 from ..limits import where_distinct
 from ..printing import Equations
-from ..result import Result, built
+from ..result import built
 from .allocation_blocks import first_order
 from .linearised import perturbation
 
