@@ -14,6 +14,7 @@ from ..theory.choices import checked_closure
 from ..theory.errors import HypothesisError, InputError
 from ..theory.optimum import multi_head_optimum
 from ..theory.result import Brief
+from .kinds import takes
 from .problem import Problem
 from .reference import realised_limit
 from .single_head import single_head_loss
@@ -53,6 +54,7 @@ class BestAssignment(Brief):
     reason: str
 
 
+@takes(problem=Problem)
 def assignment_limit(problem: Problem, groups: Sequence[Sequence[int]], closure: str = "leading") -> float:
     """The limit loss of an assignment: each head ends at the single-head optimum of the tasks that it hosts.
 
@@ -80,6 +82,7 @@ def assignment_limit(problem: Problem, groups: Sequence[Sequence[int]], closure:
     return loss
 
 
+@takes(problem=Problem)
 def best_assignment(problem: Problem, n_heads: int | None = None, closure: str = "leading") -> BestAssignment:
     """The partition of the tasks into at most H groups with the least limit loss.
 

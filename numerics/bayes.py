@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from ..theory.result import Brief
 from .certificates.resolvent import mean_trace
+from .kinds import takes
 from .problem import Problem
 
 
@@ -26,6 +27,7 @@ class BayesInterval(Brief):
     tasks: tuple[tuple[float, float], ...]
 
 
+@takes(problem=Problem)
 def bayes_risk(problem: Problem) -> BayesInterval:
     """The risk of the best predictor, Σ_i E |β_i − E[β_i | context]|²: ridge regression with the penalty σ²d_i/λ_i.
 

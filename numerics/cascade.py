@@ -24,6 +24,7 @@ from ..theory.result import Brief
 from .allocation import CLEAR, IDLE
 from .codegen import CompiledSystem, compile_system, formula
 from .initial import InitialState
+from .kinds import takes
 from .problem import FloatArray, Problem
 from .trajectory import Trajectory
 
@@ -290,6 +291,7 @@ def _taught(problem: Problem) -> FloatArray:
     return np.array([float(limit.mu.at_tasks(one)[0] * limit.omega.at_tasks(one)[0]) for one in alone])
 
 
+@takes(trajectory="Trajectory")
 def emergence_times(trajectory: Trajectory, until: float | None = None) -> tuple[float | None, ...]:
     """Per task the first t at which its output Σ_h μ_i^h ω_i^h passes half of its value at the end.
 

@@ -21,6 +21,7 @@ from .codegen import compile_system
 from .codegen.compiled import CompiledSystem
 from .domain import NOTABLE, next_term, next_term_note, violation
 from .initial import InitialState
+from .kinds import takes
 from .problem import FloatArray, Problem
 from .word_table import WordTable, aligned, with_error
 
@@ -88,6 +89,7 @@ class ClosureTable(WordTable, Brief):
         return "\n".join(aligned(self.rows()))
 
 
+@takes(problem=Problem, weights=InitialState)
 def compare_closures(problem: Problem, weights: InitialState, n_samples: int = 20_000, seed: int = 0) -> ClosureTable:
     """The loss of ``weights`` in every closure, per task, beside the sampled risk of the real softmax attention.
 

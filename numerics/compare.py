@@ -17,6 +17,7 @@ from ..theory.optimum import multi_head_optimum
 from ..theory.result import Brief
 from .balance import balance_caveat
 from .bayes import bayes_risk
+from .kinds import takes
 from .predictions import Prediction, prediction_lines, predictions
 from .problem import Problem
 from .real_risk import RealRisk
@@ -153,6 +154,7 @@ class Comparison(Brief):
         return f"<table>{doubt}{head}{rows}</table>"
 
 
+@takes(problem=Problem, run="Trajectory")
 def compare(
     problem: Problem, run: Trajectory | None = None, closure: str = "leading", *, attention: bool = True
 ) -> Comparison:

@@ -15,12 +15,14 @@ from ..theory.flow import gradient_flow
 from ..theory.phases.convergence import convergence_law
 from .codegen import compile_system
 from .initial import InitialState
+from .kinds import takes
 from .problem import FloatArray, Problem
 
 _GONE: Final = 1e-9  # share of a task that is learnt: off-task μ dies exponentially, so a true limit is far below
 _SETTLED: Final = 0.01  # change of log μ per change of log ω at which the spread of a task is said to stand
 
 
+@takes(problem="Problem")
 def late_constant(problem: Problem, mu: ArrayLike, omega: ArrayLike) -> float:
     """K of the balanced flow that is at these weights, in units of loss × (learning rate × steps)².
 

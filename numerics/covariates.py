@@ -56,7 +56,9 @@ class CovariateProblem:
     ) -> None:
         given = {"variances": variances, "regressor_variances": regressor_variances}
         checked: dict[str, object] = {
-            name: tuple(positive_fraction(f"{name}[{at}]", value) for at, value in enumerate(items(name, values)))
+            name: tuple(
+                positive_fraction(f"{name}[{at}]", value) for at, value in enumerate(items(name, values, "coordinate"))
+            )
             for name, values in given.items()
         }
         checked |= {

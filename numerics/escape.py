@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 
 from ..theory.errors import HypothesisError
 from ..theory.phases.escape import escape_from_allocation
+from .kinds import takes
 
 if TYPE_CHECKING:
     import xarray
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .trajectory import Trajectory
 
 
+@takes(trajectory="Trajectory")
 def sign_changes(trajectory: Trajectory) -> xarray.DataArray:
     """The first time at which each entry of μ changes sign, labelled (task, head) from 0; NaN where none does.
 
@@ -38,6 +40,7 @@ def sign_changes(trajectory: Trajectory) -> xarray.DataArray:
     return _labelled(found)
 
 
+@takes(trajectory="Trajectory")
 def predicted_sign_changes(trajectory: Trajectory, since: float) -> xarray.DataArray:
     """The same, as the theory predicts it from the state at time ``since``, at which the flow is near its limit.
 

@@ -9,13 +9,15 @@ import math
 from collections.abc import Iterable, Mapping, Set
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from numbers import Integral, Rational
-from typing import TypeAlias
+from numbers import Rational
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..theory.errors import InputError, InputTypeError
+from ..theory.whole import as_whole
+from .labelled import by_labels, without_labels
 
 ExactLike: TypeAlias = int | float | str | Decimal | Fraction | np.integer | np.floating
 
@@ -47,12 +49,22 @@ def positive_integer(name: str, value: object) -> int:
     InputError
         Below 1 or beyond 2**53.
     """
-    whole = isinstance(value, float | np.floating) and float(value).is_integer()
-    if isinstance(value, bool | np.bool_) or not (whole or isinstance(value, Integral)):
-        raise _wrong_kind(name, "an integer", value)
-    number: int = int(value)  # type: ignore[call-overload]
+    number = whole_number(name, value)
     if not 1 <= number <= LARGEST_INTEGER:
         raise InputError(f"{name} must be an integer from 1 to 2**53, got {shown(number)}")
+    return number
+
+
+def whole_number(name: str, value: object, least: int | None = None) -> int:
+    """``value`` as an int, at least ``least``: an integer, a float that is one, or an array without axes of one.
+
+    Raises ``InputTypeError`` for anything else (True is none), ``InputError`` below ``least``.
+    """
+    number = as_whole(value)
+    if number is None:
+        raise _wrong_kind(name, "an integer", value)
+    if least is not None and number < least:
+        raise InputError(f"{name} must be at least {least}, got {shown(value)}")
     return number
 
 
@@ -67,6 +79,7 @@ def positive_fraction(name: str, value: object, *, or_zero: bool = False) -> Fra
         If it is negative, zero where that is not allowed, not finite, not a number (a str), or outside the range of
         float64.
     """
+    value = _scalar(value)
     if isinstance(value, bool | np.bool_):
         raise _wrong_kind(name, "a number", value)
     if isinstance(value, Rational):  # int, Fraction, NumPy's integers
@@ -88,6 +101,11 @@ def positive_fraction(name: str, value: object, *, or_zero: bool = False) -> Fra
     return number
 
 
+def _scalar(value: object) -> object:
+    """What an array without axes holds, and anything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+
+
 def _parsed(name: str, value: str | Decimal | float | np.floating) -> Fraction:
     try:
         if isinstance(value, str) and "/" in value:
@@ -102,16 +120,39 @@ def _parsed(name: str, value: str | Decimal | float | np.floating) -> Fraction:
     return Fraction(decimal)
 
 
-def items(name: str, values: object) -> list[object]:
-    """The elements of a non-empty ordered collection; a str, a mapping, a set or a single number is none."""
+def items(name: str, values: object, axis: str = "task") -> list[object]:
+    """The elements of a non-empty ordered collection; a str, a mapping, a set or a single number is none.
+
+    Those of an array with labels along ``axis`` in the order of the labels.
+    """
+    values = by_labels(name, values, (axis,))
     if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
-        raise _wrong_kind(name, "a list with one entry per task", values)
+        raise _wrong_kind(name, f"a list with one entry per {axis}", values)
     try:
         found = list(values)
     except TypeError:  # a 0-dimensional array claims to be iterable
-        raise _wrong_kind(name, "a list with one entry per task", values) from None
+        raise _wrong_kind(name, f"a list with one entry per {axis}", values) from None
     if not found:
-        raise InputError(f"{name} must have one entry per task, got an empty list")
+        raise InputError(f"{name} must have one entry per {axis}, got an empty list")
+    return found
+
+
+def several(values: object) -> TypeGuard[Iterable[Any]]:
+    """Whether ``values`` are some in a row: no text, no mapping, no array without axes."""
+    if isinstance(values, str | bytes | Mapping | Set) or getattr(values, "shape", None) == ():
+        return False
+    return isinstance(values, Iterable)
+
+
+def named(name: str, values: object) -> list[str]:
+    """One name, or several, as a list; ``InputTypeError`` for what is neither."""
+    found = [values] if isinstance(values, str) else values
+    if isinstance(found, Mapping) or not isinstance(found, Iterable):
+        raise _wrong_kind(name, "a name or a list of names", values)
+    found = list(found)
+    for item in found:
+        if not isinstance(item, str):
+            raise _wrong_kind(f"each of {name}", "a name", item)
     return found
 
 
@@ -123,6 +164,7 @@ def as_float(name: str, value: object, *, least: float = -math.inf, positive: bo
     InputTypeError, InputError
         For the wrong kind and the wrong value.
     """
+    value = _scalar(value)
     if isinstance(value, bool | np.bool_) or not isinstance(
         value, int | float | Decimal | Fraction | np.integer | np.floating
     ):
@@ -148,10 +190,10 @@ def real_array(name: str, value: object) -> NDArray[np.float64]:
     InputTypeError
         For anything that does not consist of real numbers: None, complex numbers, strings, rows of different lengths.
     InputError
-        If an entry is not finite.
+        If an entry is not finite, or if it is an array with labels.
     """
     try:
-        array = np.asarray(value)
+        array = np.asarray(without_labels(name, value))
         if array.dtype.kind == "O" and not any(entry is None or isinstance(entry, str) for entry in array.flat):
             array = array.astype(np.float64)  # Fractions, Decimals, numbers of SymPy
         real = array.dtype.kind in "biuf"

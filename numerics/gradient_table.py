@@ -16,6 +16,7 @@ from .attention.off_diagonal import OffDiagonalTest, off_diagonal_test
 from .codegen import compile_system
 from .domain import violation
 from .initial import InitialState
+from .kinds import takes
 from .problem import FloatArray, Problem
 from .word_table import WordTable, aligned
 
@@ -85,6 +86,7 @@ class GradientTable(WordTable, Brief):
         }
 
 
+@takes(problem=Problem, weights=InitialState)
 def compare_gradients(
     problem: Problem, weights: InitialState, n_samples: int = 20_000, seed: int = 0, progress: bool = False
 ) -> GradientTable:

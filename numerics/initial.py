@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from ..theory.choices import checked_parametrisation
 from ..theory.errors import InputError, InputTypeError
-from .exact import as_float, shown
+from .exact import as_float, shown, whole_number
+from .labelled import by_labels, without_labels
 from .problem import FloatArray, Problem
 
 # One number for both invariants, or one entry for Δ and one for Γ, each a number or an (I, H) array.
@@ -43,7 +44,8 @@ class InitialState:
     mu : (I, H) array
         Output-value eigenvalues μ_i^h; kept as a read-only float64 copy.
     omega : (I, H) array
-        Key-query eigenvalues ω_i^h; kept as a read-only float64 copy.
+        Key-query eigenvalues ω_i^h; kept as a read-only float64 copy.  Arrays of xarray with the axes task and head
+        (in any order, labels from 0) and tables of pandas (rows are tasks) are read by their labels.
     imbalance : (2, I, H) array
         The invariants of a ``split`` start, Δ = o² − v² and Γ = k² − q²: given as one number for all, or as a pair
         (Δ, Γ) of numbers or (I, H) arrays; default 0.  It makes the factors ``o = √((√(Δ² + 4μ²) + Δ)/2)``,
@@ -205,6 +207,7 @@ class InitialState:
 
 def _imbalances(values: Imbalance, shape: tuple[int, ...]) -> FloatArray:
     """Δ and Γ of every entry, shape (2, I, H), read-only."""
+    without_labels("imbalance", values)
     if isinstance(values, Sequence | np.ndarray) and not isinstance(values, str | bytes):
         if len(values) != 2:
             raise InputError(f"imbalance must be a number or a pair (Delta, Gamma), got {len(values)} entries")
@@ -222,6 +225,7 @@ def _imbalances(values: Imbalance, shape: tuple[int, ...]) -> FloatArray:
 
 
 def _eigenvalues(name: str, values: ArrayLike) -> FloatArray:
+    values = by_labels(name, values, ("task", "head"))
     try:
         given = np.asarray(values)
     except ValueError:
@@ -246,8 +250,5 @@ def _eigenvalues(name: str, values: ArrayLike) -> FloatArray:
 
 
 def checked_seed(seed: object) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise InputTypeError(f"seed must be an integer, got {shown(seed)} ({type(seed).__name__})")
-    if seed < 0:
-        raise InputError(f"seed must be at least 0, got {shown(seed)}")
-    return int(seed)
+    """``seed`` as an integer of at least 0; ``InputTypeError`` or ``InputError`` otherwise."""
+    return whole_number("seed", seed, least=0)

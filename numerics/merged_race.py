@@ -14,6 +14,7 @@ from ..theory.phases.merged_start import merged_start
 from ..theory.phases.pair_valley import pair_valley
 from .initial import InitialState
 from .integrate import integrate_reliably
+from .kinds import takes
 from .problem import Problem
 from .valley import MergedOutcome, merged_outcome
 
@@ -23,6 +24,7 @@ _EMERGED: Final = 1e3  # long after small weights have grown
 _LIFETIMES: Final = 30.0  # of the slowest mode across the manifold of pairs: by then heads have parted or merged
 
 
+@takes(problem="Problem")
 def balance_threshold(problem: Problem, tolerance: float = 1e-2) -> tuple[float, float]:
     """Two values of Q between which the outcome of two heads of one task changes (see `theory.phases.merged_start`).
 

@@ -29,7 +29,7 @@ from .._version import __version__
 from ..theory import notation as n
 from ..theory.choices import checked_closure
 from ..theory.derivation import Derivation
-from ..theory.errors import InputError, InputTypeError
+from ..theory.errors import InputError
 from ..theory.flow import gradient_flow
 from ..theory.indexed import Definition, normalise, unroll
 from ..theory.loss import PARAMETERS
@@ -39,7 +39,8 @@ from ..theory.precision import digits
 from ..theory.result import Brief
 from ..theory.system import ReducedSystem
 from .codegen import compile_system
-from .exact import positive_integer, shown
+from .exact import positive_integer, whole_number
+from .kinds import takes
 from .problem import FloatArray, Problem
 from .single_head import single_head_loss
 
@@ -124,6 +125,7 @@ class SearchResult(Brief):
         }
 
 
+@takes(problem=Problem)
 def search_optimum(problem: Problem, starts: int = 12, seed: int = 0, closure: str = "leading") -> SearchResult:
     """Search all weights of the problem's H heads for the least loss, from several random starts.
 
@@ -144,10 +146,7 @@ def search_optimum(problem: Problem, starts: int = 12, seed: int = 0, closure: s
     if checked_closure(closure) == "first_order":
         raise InputError("the loss of first_order has no lower bound, so there is no optimum to search for")
     starts = positive_integer("starts", starts)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise InputTypeError(f"seed must be an integer, got {shown(seed)} ({type(seed).__name__})")
-    if seed < 0:
-        raise InputError(f"seed must not be negative, got {seed}")
+    seed = whole_number("seed", seed, least=0)
     profile = Profile(problem, closure)
     rng = np.random.default_rng(seed)
     ends = [min(_descents(profile, rng), key=lambda end: end.loss) for _ in range(starts)]

@@ -20,6 +20,7 @@ from ..theory.result import Record
 from .codegen.cell_loops import CellLoops, cell_loops
 from .flows import flow
 from .initial import InitialState
+from .kinds import takes
 from .problem import FloatArray, Problem
 from .store import remembered
 
@@ -28,6 +29,7 @@ _NO_WORK: Final = np.empty(0)
 _HASHES: Final = 2**20  # with fewer than 2¹³ tasks and heads a sum of products of two stays below 2⁵³
 
 
+@takes(problem=Problem, initial=InitialState)
 def orbits_of(problem: Problem, initial: InitialState) -> Orbits:
     """The cells of tasks, heads and their pairs that problem and start leave alike.
 
@@ -208,6 +210,7 @@ class OrbitFlow(Record):
         return array
 
 
+@takes(problem=Problem, initial=InitialState)
 def orbit_flow(
     problem: Problem,
     initial: InitialState,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..theory.errors import InputError, InputTypeError
-from .exact import ExactLike, items, literal, plain, positive_fraction, positive_integer, shown
+from .exact import ExactLike, items, literal, plain, positive_fraction, positive_integer, shown, whole_number
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -186,14 +186,13 @@ class Problem:
         """
         chosen: list[int] = []
         for task in items("tasks", tasks):
-            if isinstance(task, bool) or not isinstance(task, int | np.integer):
-                raise InputTypeError(f"tasks must be integers, got {shown(task)} ({type(task).__name__})")
-            if not 0 <= task < self.n_tasks or task in chosen:
+            place = whole_number("each of tasks", task)
+            if not 0 <= place < self.n_tasks or place in chosen:
                 raise InputError(
                     f"tasks must be different numbers from 0 to {self.n_tasks - 1}, got {shown(task)}"
-                    + (" twice" if task in chosen else "")
+                    + (" twice" if place in chosen else "")
                 )
-            chosen.append(int(task))
+            chosen.append(place)
         return self.replace(
             dims=[self.dims[task] for task in chosen],
             signal_power=[self.signal_power[task] for task in chosen],
@@ -203,6 +202,8 @@ class Problem:
 
 def _per_task(signal_power: Iterable[ExactLike] | ExactLike, n_tasks: int) -> list[object]:
     """The signal powers of all tasks, from a list of them or one that all share."""
-    if isinstance(signal_power, int | float | Decimal | Fraction | np.generic) and not isinstance(signal_power, bool):
+    if getattr(signal_power, "shape", None) == () or (
+        isinstance(signal_power, int | float | Decimal | Fraction | np.generic) and not isinstance(signal_power, bool)
+    ):
         return [signal_power] * n_tasks
     return items("signal_power", signal_power)

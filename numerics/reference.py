@@ -18,12 +18,14 @@ from ..theory.loss import PARAMETERS
 from ..theory.optimum import head_budget, multi_head_optimum
 from ..theory.scalars import plain_symbols
 from ..theory.water_filling import Arithmetic, water_filling
+from .kinds import takes
 from .problem import Problem
 from .single_head import single_head_loss
 
 _FLOATS: Final = Arithmetic(math.sqrt, lambda *terms: math.fsum(terms), float, 0.0, 1.0)
 
 
+@takes(problem="Problem")
 def realised_limit(problem: Problem, groups: Sequence[Sequence[int]], closure: str = "leading") -> float:
     """The limit loss of an allocation: each occupied head ends at the single-head optimum of the tasks it hosts.
 

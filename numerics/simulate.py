@@ -14,11 +14,12 @@ import numpy as np
 
 from .._version import __version__
 from ..theory.choices import checked_parametrisation
-from ..theory.errors import InputError, InputTypeError, IntegrationError, TrainingError
+from ..theory.errors import InputError, IntegrationError, TrainingError
+from ..theory.result import Brief
 from .attention import AttentionWeights, SampledRisk, Training, TrainingRun, attention_risk, train
-from .exact import shown
 from .initial import InitialState
 from .integrate import integrate_silently
+from .kinds import takes
 from .problem import FloatArray, Problem
 from .stop import IntegrationInterrupted
 from .trajectory import Trajectory
@@ -48,7 +49,7 @@ class Deviation:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Simulation(WordTable):
+class Simulation(WordTable, Brief):
     """A training of the real softmax attention, and the reduced flow from the same start.
 
     Attributes
@@ -253,6 +254,7 @@ def simulate(
 ) -> Simulation: ...
 
 
+@takes(problem=Problem, initial=(InitialState, AttentionWeights), training=Training)
 def simulate(
     problem: Problem,
     initial: InitialState | AttentionWeights | None = None,
@@ -298,8 +300,6 @@ def simulate(
     >>> simulation.deviation("mu").value < 0.3
     True
     """
-    if training is not None and not isinstance(training, Training):
-        raise InputTypeError(f"training must be a Training, got {shown(training)} ({type(training).__name__})")
     checked_parametrisation(parametrisation)
     given = InitialState.random(problem) if initial is None else initial
     if isinstance(given, AttentionWeights):
@@ -327,6 +327,7 @@ def simulate(
         raise
 
 
+@takes(run=TrainingRun, initial=InitialState)
 def overlay(
     run: TrainingRun,
     parametrisation: str = "balanced",

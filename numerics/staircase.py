@@ -23,6 +23,7 @@ from ..theory.families.warm_up import small_split_flow
 from ..theory.result import Brief
 from .covariates import CovariateProblem
 from .exact import as_float
+from .kinds import takes
 from .problem import FloatArray
 from .system_run import SystemDynamics, SystemRun, integrate_system_reliably
 from .word_table import WordTable, aligned
@@ -43,6 +44,7 @@ class Drop:
     after: float
 
 
+@takes(run="SystemRun")
 def loss_drops(run: SystemRun) -> tuple[Drop, ...]:
     """The drops of a run: peaks of the rate at which the loss falls, ten times above what lies between them.
 
@@ -76,6 +78,7 @@ class Learned(Brief):
     leaves: int | None = None
 
 
+@takes(problem=CovariateProblem, start=Mapping)
 def predicted_cascade(problem: CovariateProblem, start: Mapping[str, ArrayLike]) -> tuple[Learned, ...]:
     """The drops of the split flow from any small start v (H,), k (D, H), q (D, H), one head at a time.
 
@@ -271,6 +274,7 @@ class StaircaseTable(WordTable, Brief):
         return "\n".join(aligned(self.rows())) + "\n"
 
 
+@takes(problem=CovariateProblem)
 def compare_staircase(
     problem: CovariateProblem, scale: float, flow: str = "split", seed: int = 0, rtol: float = 1e-8
 ) -> StaircaseTable:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import warnings
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,7 +26,8 @@ from .codegen.compiled import CompiledSystem
 from .codegen.kernel import length
 from .codegen.native import native_system
 from .codegen.unrolled import Kernel, UnrolledKernel, is_small
-from .exact import as_float, positive_integer, real_array
+from .exact import as_float, positive_integer, real_array, several
+from .kinds import takes
 from .problem import FloatArray
 from .reliability import LARGEST_ERROR, doubt_about, relied_on
 from .remade import Remade
@@ -42,11 +43,6 @@ _EARLIER = "Take a smaller t_final."
 _STOPS = {StopReason.OVERFLOW: "The velocity is not a finite number, however short the step"}
 
 
-def _plain(value: object) -> object:
-    """A number that comes as an array of one, as that number."""
-    return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
-
-
 class SystemDynamics(Remade):
     """A system's generated code bound to its parameters, as the solvers want it."""
 
@@ -55,9 +51,7 @@ class SystemDynamics(Remade):
     def __init__(self, system: ReducedSystem, values: Mapping[str, ArrayLike]) -> None:
         self.system, self._compiled = system, compile_system(system)
         ranges = {str(axis) for axes in self._compiled.ranges.values() for axis in axes}
-        self._sizes = {
-            name: positive_integer(f"the size {name}", _plain(values[name])) for name in values if name in ranges
-        }
+        self._sizes = {name: positive_integer(f"the size {name}", values[name]) for name in values if name in ranges}
         self._values: dict[str, ArrayLike] = {
             name: self._sizes[name] if name in ranges else real_array(f"the parameter {name}", value)
             for name, value in values.items()
@@ -200,15 +194,36 @@ class SystemRun:
         doubt = "" if self.doubt is None else f", {self.doubt}"
         return f"SystemRun({self.system.parametrisation} to t = {self.t[-1]:.6g}, loss {self.loss[-1]:.6g}{doubt})"
 
-    def at(self, t: float) -> dict[str, FloatArray]:
-        """The state at a time from 0 to the last one; ``InputError`` outside."""
+    def at(self, t: float | Iterable[float]) -> dict[str, FloatArray]:
+        """The state at a time from 0 to the last one, or at T times, each array (T, …) as in `states`.
+
+        ``InputError`` outside, ``InputTypeError`` for what is no time.
+        """
+        if several(t):
+            rows = [self._flat(time) for time in t]
+            return self._path.dynamics.named(np.array(rows).reshape(len(rows), -1 if rows else self._size))
         return self._path.dynamics.named(self._flat(t))
 
-    def loss_at(self, t: float) -> float:
-        """The loss at a time from 0 to the last one; ``InputError`` outside."""
+    @overload
+    def loss_at(self, t: float) -> float: ...
+
+    @overload
+    def loss_at(self, t: Iterable[float]) -> FloatArray: ...
+
+    def loss_at(self, t: float | Iterable[float]) -> float | FloatArray:
+        """The loss at a time from 0 to the last one, or at T times as an array (T,); ``InputError`` outside."""
+        if several(t):
+            return np.array([self._loss_at(time) for time in t])
+        return self._loss_at(t)
+
+    @property
+    def _size(self) -> int:
+        return sum(math.prod(rows.shape[1:]) for rows in self.states.values())
+
+    def _loss_at(self, t: object) -> float:
         return float(self._path.dynamics.loss.evaluate(self._flat(t)))
 
-    def _flat(self, t: float) -> FloatArray:
+    def _flat(self, t: object) -> FloatArray:
         time = as_float("t", t, least=0)
         if time > self.t[-1]:
             raise InputError(f"the run ends at t = {self.t[-1]:.6g}, got {time:.6g}")
@@ -310,6 +325,7 @@ def integrate_system_reliably(*arguments: Any, **options: Any) -> SystemRun:
     return _integrated(*arguments, **options).ensure_reliable()
 
 
+@takes(system=ReducedSystem, values=Mapping, start=Mapping)
 def _integrated(
     system: ReducedSystem,
     values: Mapping[str, ArrayLike],

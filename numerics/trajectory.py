@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..theory.result import Brief
 from .allocation import Allocation
 from .domain import where_invalid, where_next_term_counts
 from .dynamics import Dynamics
-from .exact import as_float
+from .exact import as_float, several
 from .flows import flow
 from .initial import InitialState
 from .orbit_dynamics import OrbitDynamics, rebuilt_dynamics
@@ -240,8 +241,14 @@ class Trajectory:
         found.flags.writeable = False
         return found
 
-    def at(self, t: float) -> State:
-        """The state at time ``t``, anywhere from 0 to the last row.
+    @overload
+    def at(self, t: float) -> State: ...
+
+    @overload
+    def at(self, t: Iterable[float]) -> tuple[State, ...]: ...
+
+    def at(self, t: float | Iterable[float]) -> State | tuple[State, ...]:
+        """The state at time ``t``, anywhere from 0 to the last row; of several times a tuple of states, in their order.
 
         Between rows it interpolates to degree 7 in log time; `interpolation_error` says how well.
 
@@ -250,6 +257,11 @@ class Trajectory:
         InputTypeError, InputError
             If ``t`` is no number or lies outside.
         """
+        if several(t):
+            return tuple(map(self._state_at, t))
+        return self._state_at(t)
+
+    def _state_at(self, t: object) -> State:
         time = self._inside(t)
         y = self._flat(time)
         with np.errstate(all="ignore"):
@@ -258,13 +270,29 @@ class Trajectory:
         mu.flags.writeable = omega.flags.writeable = False
         return State(time, mu, omega, loss)
 
-    def weights_at(self, t: float) -> FloatArray:
-        """μ and ω at time ``t``, shape (2, I, H); as `at`, without the loss."""
+    def weights_at(self, t: float | Iterable[float]) -> FloatArray:
+        """μ and ω at time ``t``, shape (2, I, H), or at T times, (T, 2, I, H); as `at`, without the loss."""
+        if several(t):
+            return np.array([self.weights_at(time) for time in t]).reshape(-1, 2, *self.initial.mu.shape)
         with np.errstate(all="ignore"):
             return self._dynamics.weights(self._flat(self._inside(t)))
 
-    def loss_at(self, t: float) -> float:
-        """The loss at time ``t``, from the solver's own dense output where panels do not reproduce it."""
+    @overload
+    def loss_at(self, t: float) -> float: ...
+
+    @overload
+    def loss_at(self, t: Iterable[float]) -> FloatArray: ...
+
+    def loss_at(self, t: float | Iterable[float]) -> float | FloatArray:
+        """The loss at time ``t``, or at T times as an array (T,).
+
+        It is from the solver's own dense output where panels do not reproduce it.
+        """
+        if several(t):
+            return np.array([self._loss_at(time) for time in t])
+        return self._loss_at(t)
+
+    def _loss_at(self, t: object) -> float:
         time = self._inside(t)
         if len(self.loss_panels) and time not in (self.t[0], self.t[-1]):
             s = math.log1p(time / self.t_unit)
@@ -275,7 +303,7 @@ class Trajectory:
         with np.errstate(all="ignore"):
             return self._dynamics.loss(self._flat(time))
 
-    def _inside(self, t: float) -> float:
+    def _inside(self, t: object) -> float:
         time = as_float("t", t)
         if not 0 <= time <= self.t[-1]:
             raise InputError(f"t must lie in the trajectory, from 0 to {self.t[-1]:.17g}, got {time:.17g}")

@@ -22,6 +22,7 @@ from ..theory.result import Brief
 from .allocation import IntArray
 from .codegen import compile_system
 from .fit import Fit, power_law
+from .kinds import takes
 from .problem import FloatArray, Problem
 from .reference import realised_limit
 from .trajectory import Trajectory
@@ -126,6 +127,7 @@ class ValleyReport(Brief):
         return "\n".join(lines)
 
 
+@takes(trajectory="Trajectory")
 def merged_outcome(trajectory: Trajectory) -> MergedOutcome:
     """Which end a merged trajectory has come to.
 
@@ -198,6 +200,7 @@ def _outcome_at(trajectory: Trajectory, until: float) -> MergedOutcome:
     return MergedOutcome("pairs" if paired else "unpaired valley", groups, order, idle=idle)
 
 
+@takes(trajectory="Trajectory")
 def valley_report(trajectory: Trajectory, until: float | None = None) -> ValleyReport:
     """The powers of time of a valley over the last trusted factor of ten in t, with constants where theory has them.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ from .checks import Setting
 from .checks.exploration import Explored
 from .checks.finding import DIGITS, carried_out, unmeasured
 from .checks.registry import checks_of, explorations_of, is_own, known_id, known_ids, known_statement
+from .exact import named, whole_number
 from .helpers import helpers
 from .initial import checked_seed
+from .kinds import takes
 from .problem import Problem
 from .verdict import Outcome, Verdict, judged, worst
 from .verdict_table import evidence_table, html_table, table
@@ -94,9 +96,10 @@ class Verification(Brief):
         return html_table(self.verdicts)
 
 
+@takes(problem=Problem)
 def verify(
     problem: Problem,
-    claims: Sequence[str] = (),
+    claims: str | Iterable[str] = (),
     quick: bool = False,
     seed: int = 0,
     progress: bool = False,
@@ -115,7 +118,7 @@ def verify(
     problem
         The problem; checks whose cost grows fast with size use its first tasks and heads.
     claims
-        Ids of statements (default: all of them, those registered by `register` included).
+        Id of a statement, or several (default: all of them, those registered by `register` included).
     quick
         Fewer samples and starts; no trapping regions, and no fitted laws where there is other evidence.
     seed
@@ -142,11 +145,10 @@ def verify(
     """
     from tqdm import tqdm
 
-    if workers < 1:
-        raise InputError(f"workers must be at least 1, got {workers}")
+    workers, digits = whole_number("workers", workers, least=1), whole_number("digits", digits)
     if not LEAST_DIGITS <= digits <= MOST_DIGITS:
         raise InputError(f"digits must lie between {LEAST_DIGITS} and {MOST_DIGITS}, got {digits}")
-    ids = [known_id(claim) for claim in claims] or list(known_ids())
+    ids = [known_id(claim) for claim in named("claims", claims)] or list(known_ids())
     setting = Setting(problem, checked_seed(seed), quick, digits)
     known = explorations_of(ids)
     path = None if certificate is None else Path(certificate)

@@ -98,10 +98,16 @@ def of_numerics() -> Iterator[tuple[str, Any]]:
     yield "reduction", cells.reduction
     yield "covariates", COVARIATES
     yield "staircase", numerics.compare_staircase(COVARIATES, scale=1e-3)
-    yield "weights", hf.AttentionWeights.of(PROBLEM, START, "balanced")
+    weights = hf.AttentionWeights.of(PROBLEM, START, "balanced")
+    yield "weights", weights
+    yield "gradient", numerics.population_gradient(PROBLEM, weights, n_samples=1000)
+    yield "off the diagonal", numerics.off_diagonal_test(PROBLEM, weights, n_samples=1000)
     yield "closures", hf.compare_closures(PROBLEM, START, n_samples=1000)
     yield "gradients", hf.compare_gradients(PROBLEM, START, n_samples=1000)
-    yield "simulation", hf.simulate(PROBLEM, START, n_samples=1000)
+    yield "sampled risk", hf.simulate(PROBLEM, START, n_samples=1000)
+    simulation = hf.simulate(PROBLEM, START, training=hf.Training(t_final=0.5, batch=16))
+    yield "simulation", simulation
+    yield "training run", simulation.run
     yield "merged", numerics.merged_outcome(trajectory("merged"))
     yield "certificate", numerics.certify_trajectory(PROBLEM, START, 1.0)
     yield "training", hf.Training(t_final=1.0)

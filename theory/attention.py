@@ -8,7 +8,6 @@ order 1/L follow from the delta method and tilted Gaussian moments.  Derived her
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import (
     Add,
@@ -35,7 +34,7 @@ from .gaussian import completed_square, delta_method, moment_generating_function
 from .grounds import DEFINITION, FORMAL
 from .indexed import difference_is_zero, factored, normalise
 from .inner_products import coordinate, in_coordinates, over_coordinates, regressor, tilt
-from .result import Result, built
+from .result import Result, builder
 
 expectation = Function("E")
 covariance = Function("Cov")
@@ -61,8 +60,7 @@ class OutputMoments(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def output_moments() -> OutputMoments:
     """Mean, bias and covariance of the heads' outputs, derived from the softmax model."""
     i, h, k, length = n.i, n.h, n.k, n.context_length

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TypeAlias
 
 from sympy import (
@@ -37,7 +36,7 @@ from sympy import (
 from . import notation as n
 from .derivation import Derivation, Recorder
 from .grounds import DEFINITION
-from .result import Result, built
+from .result import Result, builder
 from .wishart import agrees_with_moments, fewer, moment, more, one_agrees_with_moments
 
 Terms: TypeAlias = tuple[tuple[Expr, Expr], ...]
@@ -95,8 +94,7 @@ class BayesRisk(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def bayes_risk() -> BayesRisk:
     """The posterior risk of every task in one formula, without a limit."""
     record = Recorder("Bayes risk")

@@ -6,13 +6,12 @@ Derived here.  Up to the size of fluctuations they are the equation of the propo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Expr, Le, Pow, S, Symbol, cancel, fraction, log, rem, sqrt, together
 
 from .bayes import ORDERS, bayes_risk, determinant_mean, partial, point, shift, size, term, trace, vanishes
 from .derivation import Derivation, Recorder
-from .result import Result, built
+from .result import Result, builder
 from .wishart import fewer, more, parts_series
 
 
@@ -39,8 +38,7 @@ class TraceBounds(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def trace_bounds() -> TraceBounds:
     """Bounds by integration by parts, and by the equation that D satisfies."""
     record = Recorder("Bounds of the Bayes risk")

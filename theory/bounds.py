@@ -7,7 +7,6 @@ constants).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Dummy, Expr, KroneckerDelta, Le, Lt, Mul, S, Symbol, cancel, exp, limit, oo, simplify, sqrt
 
@@ -20,7 +19,7 @@ from .loss import PARAMETERS
 from .optimum import head_budget, multi_head_optimum, water_level
 from .optimum_proof import expressed
 from .printing import Equations
-from .result import Result, built
+from .result import Result, builder
 from .scalars import plain_symbols, positive_solution, summand
 
 universal = Symbol("loss_universal", positive=True)
@@ -28,8 +27,7 @@ single_head = Symbol("loss_single", positive=True)
 separation_limit_symbol = Symbol("rho", positive=True)
 
 
-@cache
-@built
+@builder
 def universal_lower_bound() -> ClosedForm:
     """Below every loss of every number of heads; the infimum itself iff H ≥ I + 1."""
     i = n.i
@@ -79,8 +77,7 @@ class SingleHeadOptimum(Equations):
         return to_float(self.exact(problem))
 
 
-@cache
-@built
+@builder
 def single_head_optimum() -> SingleHeadOptimum:
     """𝓛*_1 where all tasks are active: the budget 1/e shared by water-filling."""
     i = n.i
@@ -146,8 +143,7 @@ class FactorE(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def factor_e() -> FactorE:
     """The allocation limit is optimal up to the factor e: for all I, H ≥ I, d, L, σ."""
     record = Recorder("Optimal up to the factor e")
@@ -207,8 +203,7 @@ class Separation(Result):
         return single_head_optimum().evaluate(problem) / task_allocation_limit().loss.evaluate(problem)
 
 
-@cache
-@built
+@builder
 def separation() -> Separation:
     """𝓛*_1/𝓛_∞ and its limit as L → ∞, in (1, I] for I ≥ 2 tasks."""
     i, j, length = n.i, n.j, n.context_length

@@ -17,6 +17,7 @@ from .derivation import Derivation
 from .errors import HypothesisError
 from .hypothesis import HasValues as HasValues
 from .hypothesis import Hypothesis as Hypothesis
+from .hypothesis import values_of
 from .indexed import Definition, substitute, unroll
 from .loss import PARAMETERS
 from .printing import Equations
@@ -34,7 +35,7 @@ ENOUGH_HEADS = Hypothesis(
 
 def parameters_of(problem: HasValues) -> dict[str, Any]:
     """The problem's values with the derived parameters φ and c of each task, all exact."""
-    values = dict(problem.exact_values())
+    values = dict(values_of(problem))
     for definition in PARAMETERS:
         name = str(getattr(definition.base, "label", definition.base))
         if definition.indices:
@@ -69,15 +70,15 @@ class ClosedForm(Equations):
 
     def exact(self, problem: HasValues) -> Expr:
         """The value as an exact SymPy number; ``HypothesisError`` where a hypothesis does not hold."""
-        require(self.title, self.hypotheses, problem.exact_values())
+        require(self.title, self.hypotheses, values_of(problem))
         return self._at(self.expression, problem)
 
     def _at(self, expression: Expr, problem: HasValues) -> Expr:
-        return unroll(expression, problem.exact_values(), (*PARAMETERS, *self.definitions))
+        return unroll(expression, values_of(problem), (*PARAMETERS, *self.definitions))
 
     def at_tasks(self, problem: HasValues) -> tuple[Expr, ...]:
         """A form with the free index i: its exact values for the problem's tasks, one after the other."""
-        values = problem.exact_values()
+        values = values_of(problem)
         require(self.title, self.hypotheses, values)
         return tuple(self._at(substitute(self.expression, {n.i: Integer(task)}), problem) for task in _tasks(values))
 

@@ -5,8 +5,6 @@ Derived here.
 
 from __future__ import annotations
 
-from functools import cache
-
 from sympy import E, Expr, Ge, Le, Lt, Symbol, cancel, diff, exp, limit, log, oo, simplify
 
 from . import notation as n
@@ -19,15 +17,14 @@ from .limits import kappa, loss_infinity, task_allocation_limit
 from .loss import PROPORTIONAL_SCALING, PopulationLoss, population_loss
 from .optimum import infimum, multi_head_optimum
 from .optimum_proof import LOEWNER, SCHUR
-from .result import built
+from .result import builder
 from .scalars import plain_symbols, summand
 
 _dim = Symbol("d", positive=True)
 infimum_finite_d = Symbol("infimum_finite_d", positive=True)
 
 
-@cache
-@built
+@builder
 def closure_limits() -> Derivation:
     """``finite_d`` and ``first_order`` tend to ``leading`` as d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i."""
     record = Recorder("Limits between the closures")
@@ -69,8 +66,7 @@ def _kappa() -> Expr:
     return form.expression.xreplace({n.dims[n.i]: _dim})
 
 
-@cache
-@built
+@builder
 def finite_d_bounds() -> Derivation:
     """The optimum theorem in ``finite_d``: the same infimum for H ≥ 2, and a limit within κ of the universal bound."""
     record = Recorder("Optimum and bounds at finite d")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 
 from sympy import Expr, Gt, Indexed, Mul, Rational, S, exp, log, sqrt
 
@@ -28,14 +28,13 @@ from .indexed import (
     rule,
 )
 from .indexed.nodes import delta
-from .result import built
+from .result import builder
 from .system import ReducedSystem
 
 _LOGARITHM_OF = {n.mu: n.log_mu, n.omega: n.log_omega}
 
 
-@cache
-@built
+@builder
 def to_log(system: ReducedSystem) -> ReducedSystem:
     """The same flow for the logarithms of its (positive) state variables mu and omega; or the split flow in them.
 
@@ -94,8 +93,7 @@ def _is_logarithmic(variable: Indexed, velocity: Expr, line: tuple[Expr, Expr]) 
     return difference_is_zero(line[1] * variable, velocity) and difference_is_zero(at_zero, S.Zero)
 
 
-@cache
-@built
+@builder
 def to_hyperbolic(system: ReducedSystem) -> ReducedSystem:
     """The split flow at fixed invariants Δ ≠ 0, Γ ≠ 0 (of either sign): one hyperbolic angle for each product.
 
@@ -112,8 +110,7 @@ def to_hyperbolic(system: ReducedSystem) -> ReducedSystem:
     return _at_fixed_invariants(record, system, parts, ANGLES, tuple(opened), paces, "hyperbolic", Rational(1, 2))
 
 
-@cache
-@built
+@builder
 def to_growth(system: ReducedSystem) -> ReducedSystem:
     """The split flow from any start: how much the sum of the factors has grown, in logarithms.
 

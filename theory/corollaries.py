@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from sympy import Eq, Expr, Max, Min, S, Symbol, cancel, expand, factor, simplify, solve, sympify
@@ -16,10 +15,11 @@ from . import notation as n
 from .bounds import universal, universal_lower_bound
 from .closed_form import HasValues, Hypothesis, parameters_of, require
 from .derivation import Derivation, Recorder
+from .hypothesis import values_of
 from .indexed import difference_is_zero, normalise, replace_indexed
 from .optimum import head_budget, infimum, multi_head_optimum, water_level
 from .optimum_proof import expressed
-from .result import Result, built
+from .result import Result, builder
 from .scalars import only, plain_symbols, positive_solution, summand
 from .shared_heads import task_cost
 from .symmetry import task_power
@@ -39,13 +39,12 @@ class BoundReached(Result):
 
     def holds(self, problem: HasValues, n_heads: int | None = None) -> bool:
         """Whether it is for a problem, with its own number of heads unless one is given."""
-        values = problem.exact_values()
+        values = values_of(problem)
         heads = values["H"] if n_heads is None else n_heads
         return bool(heads >= self.least_heads.subs(n.n_tasks, values["I"]))
 
 
-@cache
-@built
+@builder
 def universal_bound_reached() -> BoundReached:
     """Exactly when all shares x_i = 1 fit in the budget R_H is the universal bound the infimum."""
     theorem = multi_head_optimum()
@@ -107,8 +106,7 @@ class EqualTasksOptimum(Result):
         return self.expression.subs({**numbers, n.n_tasks: values["I"], n.n_heads: values["H"]})
 
 
-@cache
-@built
+@builder
 def equal_tasks_optimum() -> EqualTasksOptimum:
     """``inf 𝓛_H = λ I c/(min(1, (H − 1)/I) + c)`` for H ≥ 2."""
     theorem = multi_head_optimum()
@@ -187,8 +185,7 @@ def _numbers_of_task(values: Mapping[str, Any], task: int) -> dict[Expr, Expr]:
     return {base[n.i]: sympify(values[name][task]) for name, base in names.items()}
 
 
-@cache
-@built
+@builder
 def single_head_residuals() -> SingleHeadResiduals:
     """``r_i = min(1, √(φ_i d_i ν/λ_i))`` with ``(e/L) Σ_i d_i φ_i (√(λ_i/(φ_i d_i ν)) − 1)_+ = 1``."""
     i = n.i

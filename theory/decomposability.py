@@ -6,7 +6,6 @@ Written in the basis of Φ, for one head and one token: a sum over heads or toke
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 
 from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, S, Sum, Symbol
 
@@ -14,7 +13,7 @@ from . import notation as n
 from .derivation import Derivation, Recorder
 from .grounds import DEFINITION
 from .indexed import difference_is_zero, gradient, normalise, replace_indexed, rule, substitute
-from .result import built
+from .result import builder
 
 Rules = Mapping[IndexedBase, Callable[..., Expr]]
 
@@ -118,8 +117,7 @@ _EXCHANGE: Rules = {
 }
 
 
-@cache
-@built
+@builder
 def decomposability() -> Derivation:
     """The gradient at decomposable weights is decomposable, with one ω for the coordinates of a task."""
     record = Recorder("Decomposability", ("Gaussian tokens, regressors and noise, written in the basis of Φ",))

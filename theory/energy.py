@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from sympy import Add, Expr
 
 from . import notation as n
 from .derivation import Derivation, Recorder
 from .flow import gradient_flow
 from .indexed import difference_is_zero, inline, replace_indexed, rule
-from .result import built
+from .result import builder
 from .system import ReducedSystem
 
 
-@cache
-@built
+@builder
 def energy_identity(parametrisation: str = "balanced") -> Derivation:
     """``d𝓛/dt = −Σ velocity²/metric`` along a flow of attention, both sides by the index calculus."""
     flow = gradient_flow(parametrisation)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from functools import partial as partial_function
 
 from sympy import Add, Expr, Gt, Indexed, IndexedBase, S, Symbol
@@ -37,7 +36,7 @@ from .indexed.nodes import close_sum, free_indices, free_symbols, indexed_bases,
 from .indexed.rewriting import plain_indices
 from .invariants import is_invariant, quadratic_invariants
 from .loss import PARAMETERS, PopulationLoss, population_loss
-from .result import Result, built
+from .result import Result, builder, built
 from .system import ReducedSystem
 
 
@@ -143,8 +142,7 @@ class AttentionGradient(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def attention_gradient(closure: str = "leading") -> AttentionGradient:
     """Both partial derivatives of the population loss, with the power of head pairs M named."""
     i, j, h, k = n.i, n.j, n.h, n.k
@@ -171,8 +169,7 @@ def attention_gradient(closure: str = "leading") -> AttentionGradient:
     return AttentionGradient(loss, state, (by_mu, folded), (*loss.definitions, head_power), record.freeze())
 
 
-@cache
-@built
+@builder
 def _attention_flow(parametrisation: str, closure: str) -> ReducedSystem:
     if parametrisation == "split":
         return split_flow(closure)
@@ -201,8 +198,7 @@ def _positive(variables: Iterable[Indexed]) -> tuple[Relational, ...]:
     return tuple(Gt(variable, 0) for variable in variables)
 
 
-@cache
-@built
+@builder
 def split_flow(closure: str = "leading") -> ReducedSystem:
     """The gradient flow of the factors o, v, k, q, with its quadratic invariants.
 

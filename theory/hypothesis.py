@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .errors import InputTypeError
 from .result import Record, constant
 
 
@@ -13,6 +14,15 @@ class HasValues(Protocol):
     """What theory needs of a problem: its numbers, exactly, by symbol name (sequences per task)."""
 
     def exact_values(self) -> Mapping[str, Any]: ...
+
+
+def values_of(problem: HasValues) -> Mapping[str, Any]:
+    """The exact numbers of a problem; ``InputTypeError`` for what has none."""
+    found = getattr(problem, "exact_values", None)
+    if not callable(found):
+        raise InputTypeError(f"a problem is needed, got {repr(problem)[:60]} ({type(problem).__name__})")
+    values: Mapping[str, Any] = found()
+    return values
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, Mul, S, Symbol, cancel, exp, expand_log, factor, log, sqrt
 
@@ -23,7 +22,7 @@ from .indexed import Definition, difference_is_zero, factored, inline, normalise
 from .indexed.nodes import indexed_bases, rebuild
 from .loss import PARAMETERS
 from .printing import Equation, Equations
-from .result import built
+from .result import builder
 from .rooted_form import Root, RootedForm
 from .scalars import is_only_root, is_same_power, plain_symbols, positive_solution, summand
 from .system import ReducedSystem
@@ -59,8 +58,7 @@ class TaskAllocationLimit(Equations):
         return list(dict.fromkeys([lines[0] for lines in parts] + [line for lines in parts for line in lines[1:]]))
 
 
-@cache
-@built
+@builder
 def task_allocation_limit(closure: str = "leading") -> TaskAllocationLimit:
     """The stationary point of the balanced flow at which each task has one head of its own (H ≥ I).
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Dummy, Expr, Gt, Lt, Mul, Rational, S, Symbol, cancel, diff, exp, limit, log, solve, symbols
 from sympy.core.relational import Relational
@@ -26,7 +25,7 @@ from .indexed.monomial import Term, to_expression
 from .indexed.nodes import indexed_bases
 from .indexed.normal import terms
 from .inner_products import in_task_coordinates, mean_over_regressor
-from .result import Result, built
+from .result import Result, builder
 
 # Derived parameters of a problem, opened when numbers are put in.
 PARAMETERS = (
@@ -60,8 +59,7 @@ class PopulationLoss(Result):
     validity: tuple[Relational, ...] = ()
 
 
-@cache
-@built
+@builder
 def population_loss(closure: str = "leading") -> PopulationLoss:
     """The population loss in spectral variables mu[i, h], omega[i, h].
 

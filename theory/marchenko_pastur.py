@@ -5,14 +5,12 @@ Derived here from the Marchenko–Pastur equation for the sample covariance of G
 
 from __future__ import annotations
 
-from functools import cache
-
 from sympy import Expr, IndexedBase, S, Symbol, solve
 
 from . import notation as n
 from .closed_form import ClosedForm
 from .derivation import Recorder
-from .result import built
+from .result import builder
 from .scalars import only
 
 bayes_limit_symbol = Symbol("loss_bayes_limit", positive=True)
@@ -23,8 +21,7 @@ penalty_of_task = n.noise_variance * aspect_ratio[n.i] / n.signal_power[n.i]
 stieltjes = IndexedBase("m_MP", positive=True)
 
 
-@cache
-@built
+@builder
 def bayes_limit() -> ClosedForm:
     """Σ_i of the posterior risk of task i, d_i, L → ∞ at fixed d_i/L."""
     i, signal = n.i, n.signal_power[n.i]

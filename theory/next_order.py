@@ -8,7 +8,6 @@ first, no closure at order 1/L is to be trusted for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Add, Expr, Function, Poly, Rational, S, Symbol, binomial, diff, exp, expand, factorial, log
 
@@ -17,7 +16,7 @@ from .derivation import Derivation, Recorder
 from .gaussian import chi_square_generating_function
 from .grounds import FORMAL
 from .indexed import normalise
-from .result import Result, built
+from .result import Result, builder
 
 # |a_h|², |a_k|² and ⟨a_h, a_k⟩ at a query.
 _own, _other, _both = (Symbol(name, real=True) for name in ("g_hh", "g_kk", "g_hk"))
@@ -47,8 +46,7 @@ class NextOrder(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def next_order() -> NextOrder:
     """The overlap at orders 1/L and 1/L²."""
     record = Recorder("What first_order leaves out", ("L → ∞ at fixed ω",))

@@ -8,7 +8,6 @@ for H ≥ 2.  ``theory.optimum_proof`` carries the proof, ``theory.water_filling
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import (
     Eq,
@@ -49,9 +48,10 @@ from .indexed import (
 )
 from .optimum_proof import SCHUR, expressed, optimum_proof
 from .printing import Equation, Equations
-from .result import Result, built
+from .result import Result, builder
 from .scalars import only, plain_symbols, positive_solution, summand
 from .water_filling import WaterFilling, water_filling
+from .whole import whole
 
 budget = Symbol("R_H", positive=True)
 infimum = Symbol("infimum", positive=True)
@@ -68,8 +68,7 @@ class Elimination(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def eliminate_mu() -> Elimination:
     """Solve ∂𝓛/∂μ = 0 for μ at given ω and insert it (the loss is a positive definite quadratic in μ)."""
     i, h, k = n.i, n.h, n.k
@@ -174,13 +173,13 @@ class MultiHeadOptimum(Equations):
 
 def head_budget(n_heads: int) -> Expr:
     """R_H: how much H heads can express in total. R_1 = 1/e, R_H = H − 1."""
+    n_heads = whole("the number of heads", n_heads)
     if n_heads < 1:
         raise InputError(f"the number of heads must be at least 1, got {n_heads}")
     return exp(-1) if n_heads == 1 else Integer(n_heads - 1)
 
 
-@cache
-@built
+@builder
 def multi_head_optimum() -> MultiHeadOptimum:
     """The optimum theorem, for every number of heads and every problem."""
     i = n.i

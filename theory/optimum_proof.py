@@ -6,8 +6,6 @@ Claim: over all weights of H heads the attainable ``x_i = d_i ω_iᵀ C⁻¹ ω_
 
 from __future__ import annotations
 
-from functools import cache
-
 from sympy import (
     Add,
     Expr,
@@ -34,7 +32,7 @@ from . import notation as n
 from .derivation import Derivation, Recorder
 from .indexed import contract_inverse, difference_is_zero, replace_indexed, rule, substitute
 from .loss import population_loss
-from .result import built
+from .result import builder
 from .series import has_nonnegative_coefficients, sinh_over_argument_rises
 
 # How much of task i's regressor the heads can express: x_i = d_i ω_iᵀ C⁻¹ ω_i.
@@ -53,8 +51,7 @@ _p, _q, _s = symbols("p q s", real=True)
 _v, _column = IndexedBase("v", real=True), IndexedBase("column", real=True)
 
 
-@cache
-@built
+@builder
 def optimum_proof() -> Derivation:
     """The steps (a)–(d) of the proof, for any I and H."""
     record = Recorder("Optimum over the weights of H heads")

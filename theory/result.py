@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sized
 from contextlib import nullcontext
 from dataclasses import fields
-from functools import wraps
+from functools import cache, wraps
 from importlib import import_module
+from inspect import signature
 from itertools import islice
 from operator import attrgetter
 from typing import Any, ParamSpec, TypeVar
 
 from sympy import Basic, preorder_traversal
 from sympy.core.parameters import evaluate
+
+from .errors import InputTypeError
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -92,6 +95,29 @@ def built(build: Callable[_P, _T]) -> Callable[_P, _T]:
         return result
 
     return made
+
+
+def builder(build: Callable[_P, _T]) -> Callable[_P, _T]:
+    """`built`, and made once per session for each choice of arguments, however they are given.
+
+    Raises ``InputTypeError`` for arguments that cannot be told apart, such as a dict in the place of a name.
+    """
+    own = signature(build)
+    kept = cache(built(build))
+
+    @wraps(build)
+    def found(*arguments: _P.args, **options: _P.kwargs) -> _T:
+        given = own.bind(*arguments, **options)
+        given.apply_defaults()
+        for name, value in given.arguments.items():
+            try:
+                hash(value)
+            except TypeError:
+                raise InputTypeError(f"{name} of {build.__name__} cannot be a {type(value).__name__}") from None
+        return kept(*given.args, **given.kwargs)
+
+    found.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
+    return found
 
 
 def mark(value: object, origin: Origin) -> None:

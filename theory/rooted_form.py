@@ -14,6 +14,7 @@ from sympy import Expr, Float, Indexed, Integer, S, Symbol, lambdify
 from . import notation as n
 from .closed_form import ClosedForm, HasValues
 from .errors import HypothesisError
+from .hypothesis import values_of
 from .indexed import Definition, substitute, unroll
 from .loss import PARAMETERS
 from .precision import digits
@@ -40,7 +41,7 @@ class Root(Record):
 
     def solve(self, what: str, problem: HasValues) -> tuple[Expr, ...]:
         """The roots for the tasks of a problem, to 50 digits; ``HypothesisError`` where a task has none or several."""
-        values = problem.exact_values()
+        values = values_of(problem)
         return tuple(self._at_task(what, values, task) for task in range(1, int(values["I"]) + 1))
 
     def _at_task(self, what: str, values: Mapping[str, Any], task: int) -> Expr:
@@ -77,7 +78,7 @@ class RootedForm(ClosedForm):
     root: Root = field(kw_only=True)
 
     def _at(self, expression: Expr, problem: HasValues) -> Expr:
-        values = dict(problem.exact_values())
+        values = dict(values_of(problem))
         values[str(self.root.unknown.base.label)] = self.root.solve(self.title, problem)
         return unroll(expression, values, (*PARAMETERS, *self.root.definitions))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import (
     Expr,
@@ -42,7 +41,7 @@ from .indexed import Definition, difference_is_zero, factored, fold, inline, nor
 from .indexed.nodes import free_symbols
 from .limits import as_power, task_allocation_limit
 from .optimum_proof import expressed
-from .result import Result, built
+from .result import Result, builder
 from .scalars import is_only_root, is_same_power, plain_symbols, positive_solution, summand
 from .symmetry import task_dim, task_noise, task_power
 
@@ -90,8 +89,7 @@ def shared_head(closure: str = "leading") -> SharedHead:
     return _shared_head(closure)
 
 
-@cache
-@built
+@builder
 def _shared_head(closure: str) -> SharedHead:
     i, h = n.i, n.h
     flow = gradient_flow("balanced", closure)
@@ -278,8 +276,7 @@ class SplitTask(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def split_task() -> SplitTask:
     """Where task i stays split over heads of equal ω = 1/√d_i: Σ_h μ_i^h = √d_i/(1 + e c_i), a line of equilibria."""
     i, h = n.i, n.h
@@ -374,8 +371,7 @@ class IdleHead(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def idle_head() -> IdleHead:
     """An idle head l at the allocation limit loses μ_i at the rate ``rate`` ≥ 0, and its ω stands still."""
     i = n.i

@@ -7,7 +7,6 @@ Derived here, in the leading closure: ω_j^h → ω_j^h + s_j for all heads at o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import IndexedBase, exp
 
@@ -15,7 +14,7 @@ from . import notation as n
 from .derivation import Derivation, Recorder
 from .indexed import Definition, difference_is_zero, replace_indexed, rule
 from .loss import population_loss
-from .result import Result, built
+from .result import Result, builder
 
 head_scale = IndexedBase("D", positive=True)
 head_difference = n.SymmetricBase("E", positive=True)
@@ -33,8 +32,7 @@ class ShiftCovariance(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def shift_covariance() -> ShiftCovariance:
     """The interaction of the leading closure as a function of differences of heads, scaled head by head."""
     i, j, h, k = n.i, n.j, n.h, n.k

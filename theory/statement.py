@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .derivation import Derivation
-from .hypothesis import HasValues, Hypothesis
+from .hypothesis import HasValues, Hypothesis, values_of
 from .printing import Equation, aligned_html, aligned_latex, aligned_text, html_prose, latex_prose
 from .result import Result
 
@@ -97,7 +97,7 @@ class Statement(Result):
 
     def unmet(self, problem: HasValues) -> tuple[Hypothesis, ...]:
         """The hypotheses that a problem's numbers violate."""
-        values = problem.exact_values()
+        values = values_of(problem)
         return tuple(condition for condition in self.conditions if not condition.holds(values))
 
     @property

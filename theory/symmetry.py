@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from sympy import Add, Expr, IndexedBase, Integer, KroneckerDelta, Mul, S, Symbol, exp, expand, symbols
@@ -21,7 +21,7 @@ from .indexed import Definition, difference_is_zero, factored, inline, normalise
 from .indexed.monomial import to_expression
 from .indexed.nodes import free_indices
 from .indexed.normal import terms
-from .result import Result, built
+from .result import Result, builder
 
 # On and off the task that the head favours: μ is m or n, ω is p or q.
 on_mu, off_mu, on_omega, off_omega = symbols("m n p q", real=True)
@@ -61,8 +61,7 @@ class SymmetricReduction(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def symmetric_reduction() -> SymmetricReduction:
     """The gradient on the symmetric set, the sums over tasks and heads worked out for a symbolic number of tasks."""
     base = attention_gradient()

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 
 from sympy import Expr, Indexed, IndexedBase, Symbol, exp
 
 from .indexed import Definition, directional_derivative
 from .notation import SymmetricBase
-from .result import built
+from .result import builder
 from .system import ReducedSystem
 
 SUFFIX = "_tangent"
 
 
-@cache
-@built
+@builder
 def tangent(system: ReducedSystem) -> ReducedSystem:
     """The linear flow of directions at a point; derived here, by the chain rule.
 

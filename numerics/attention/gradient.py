@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ...theory.errors import InputError
 from ...theory.result import Brief
 from ..exact import positive_integer
+from ..kinds import takes
 from ..problem import FloatArray, Problem
 from .backends import make_backend
 from .prompts import EVALUATION, checked_seed
@@ -92,6 +93,7 @@ class PopulationGradient(Brief):
         )
 
 
+@takes(problem=Problem, weights=AttentionWeights)
 def population_gradient(
     problem: Problem,
     weights: AttentionWeights,

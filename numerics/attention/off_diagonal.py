@@ -18,6 +18,7 @@ from scipy.special import stdtr
 from ...theory.errors import InputError
 from ...theory.result import Brief
 from ..exact import as_float
+from ..kinds import takes
 from ..problem import FloatArray, Problem
 from .gradient import population_gradient
 from .weights import AttentionWeights, frame_of
@@ -124,6 +125,7 @@ class OffDiagonalTest(Brief):
         return "\n".join(lines)
 
 
+@takes(problem=Problem, weights=AttentionWeights)
 def off_diagonal_test(
     problem: Problem,
     weights: AttentionWeights,

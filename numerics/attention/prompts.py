@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...theory.errors import InputError, InputTypeError
-from ..exact import shown
+from ..exact import whole_number
 from ..problem import FloatArray, Problem
 from .weights import owners
 
@@ -145,8 +144,4 @@ def regression(xp: Any, data: Data, normal: Any, query: Any) -> tuple[Any, Any]:
 
 def checked_seed(seed: object) -> int:
     """``seed`` as an integer ≥ 0; else `InputTypeError` or `InputError`."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise InputTypeError(f"seed must be an integer, got {shown(seed)} ({type(seed).__name__})")
-    if seed < 0:
-        raise InputError(f"seed must be at least 0, got {shown(seed)}")
-    return int(seed)
+    return whole_number("seed", seed, least=0)

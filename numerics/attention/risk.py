@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ...theory.errors import InputError
 from ...theory.result import Brief
 from ..exact import positive_integer
+from ..kinds import takes
 from ..problem import FloatArray, Problem
 from .backends import Weights, make_backend
 from .prompts import EVALUATION, checked_seed
@@ -56,6 +57,7 @@ def sampled_risk(problem: Problem, mu: FloatArray, omega: FloatArray, *, n_sampl
     return attention_risk(problem, weights, n_samples, seed, backend="numpy")
 
 
+@takes(problem=Problem, weights=AttentionWeights)
 def attention_risk(
     problem: Problem,
     weights: AttentionWeights,

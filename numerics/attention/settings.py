@@ -11,7 +11,7 @@ import numpy as np
 
 from ...theory.choices import unknown
 from ...theory.errors import InputError, InputTypeError
-from ..exact import as_float, positive_integer, shown
+from ..exact import as_float, positive_integer, shown, whole_number
 from ..problem import FloatArray
 from .prompts import checked_seed
 
@@ -135,9 +135,7 @@ def _rate(rate: Rate) -> Rate:
         if not isinstance(knot, Sequence) or isinstance(knot, str) or len(knot) != 2:
             raise InputTypeError(f"a schedule is a list of knots (step, rate), got {shown(knot)}")
         step, value = knot
-        if isinstance(step, bool) or not isinstance(step, int | np.integer):
-            raise InputTypeError(f"the step of a knot must be an integer, got {shown(step)}")
-        knots.append((int(step), as_float("rate", value, positive=True)))
+        knots.append((whole_number("the step of a knot", step), as_float("rate", value, positive=True)))
     if not knots:
         raise InputError("a schedule needs at least one knot (step, rate)")
     steps = [step for step, _ in knots]

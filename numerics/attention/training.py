@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ..._version import __version__
 from ...theory.errors import InputError, TrainingError
+from ..kinds import takes
 from ..problem import FloatArray, Problem
 from ..stop import IntegrationInterrupted
 from . import checkpoint as files
@@ -146,6 +147,7 @@ class TrainingRun:
         )
 
 
+@takes(problem=Problem, weights=AttentionWeights, training=Training)
 def train(
     problem: Problem,
     weights: AttentionWeights,

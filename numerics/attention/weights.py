@@ -15,6 +15,7 @@ from ...theory.errors import InputError, InputTypeError
 from ...theory.result import Brief
 from ..exact import shown
 from ..initial import InitialState
+from ..labelled import without_labels
 from ..problem import FloatArray, Problem
 
 MERGED: Final = ("key_query", "output_value")
@@ -310,7 +311,7 @@ def _rotation(problem: Problem, rotation: ArrayLike | None) -> FloatArray:
 
 
 def _array(name: str, values: ArrayLike, shapes: Sequence[tuple[int, ...]]) -> FloatArray:
-    given = np.asarray(values)
+    given = np.asarray(without_labels(name, values))
     if given.dtype.kind not in "iuf":
         raise InputTypeError(f"{name} must be an array of real numbers, got {shown(values)}")
     if given.shape not in shapes:

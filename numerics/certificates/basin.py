@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from ...theory.errors import InputError
+from ..kinds import takes
 from .endpoints import Arithmetic, arithmetic
 from .trajectory import TrajectoryCertificate, certified_states
 from .trapping import NotTrapping, TrappingRegion, trapping_region
@@ -35,6 +36,7 @@ class ConvergenceCertificate:
     region: TrappingRegion
 
 
+@takes(problem="Problem", initial="InitialState")
 def certify_convergence(
     problem: Problem,
     initial: InitialState,

@@ -26,6 +26,7 @@ from ...theory.indexed import substitute, unroll
 from ...theory.loss import PARAMETERS
 from ...theory.result import Brief
 from ..codegen import compile_system
+from ..kinds import takes
 from .boxes import Range
 from .endpoints import Arithmetic, arithmetic
 from .interval import Interval, UnboundedError
@@ -108,6 +109,7 @@ class _Flow:
         return max(rows, key=lambda total: total.ends[1])
 
 
+@takes(problem="Problem", initial="InitialState")
 def certify_trajectory(
     problem: Problem, initial: InitialState, t_final: float, kit: Arithmetic | None = None
 ) -> TrajectoryCertificate:

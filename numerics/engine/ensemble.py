@@ -19,7 +19,7 @@ from ...theory.errors import InputError, InputTypeError, ReliabilityWarning, Val
 from ..compiler import compiler_installed
 from ..cores import usable_cores
 from ..domain import largest_omega
-from ..exact import as_float, shown
+from ..exact import as_float, shown, whole_number
 from ..flows import flow
 from ..initial import InitialState
 from ..integrate import checked_rtol
@@ -158,11 +158,7 @@ def _paired(problems: list[Problem], initials: list[InitialState]) -> list[tuple
 def _checked_workers(workers: int | None) -> int:
     if workers is None:
         return usable_cores()
-    if isinstance(workers, bool) or not isinstance(workers, int | np.integer):
-        raise InputTypeError(f"workers must be an integer, got {shown(workers)}")
-    if workers < 1:
-        raise InputError(f"workers must be at least 1, got {workers}")
-    return int(workers)
+    return whole_number("workers", workers, least=1)
 
 
 def _run(task: Task, members: Sequence[Member], workers: int, progress: bool) -> list[Outcome]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Expr, IndexedBase, KroneckerDelta, Symbol, exp, limit, oo, sympify
 
@@ -11,11 +10,12 @@ from .. import notation as n
 from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, require, to_float
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
+from ..hypothesis import values_of
 from ..indexed import difference_is_zero, inline, normalise, replace_indexed, substitute, unroll
 from ..limits import task_allocation_limit
 from ..loss import PARAMETERS, population_loss
 from ..printing import aligned_latex, aligned_text
-from ..result import Result, built
+from ..result import Result, builder
 from ..scalars import plain_symbols, summand
 
 shifted_loss = Symbol("loss_prime", positive=True)
@@ -44,7 +44,7 @@ class ContextShift(Result):
         """The loss at that context length of weights trained at the problem's own; exact."""
         if context_length < 1:
             raise InputError(f"the context length must be at least 1, got {context_length}")
-        values = problem.exact_values()
+        values = values_of(problem)
         require("the loss at another context length", (ENOUGH_HEADS,), values)
         return unroll(self.expression, {**values, used_length.name: sympify(context_length)}, PARAMETERS)
 
@@ -65,8 +65,7 @@ class ContextShift(Result):
         return f"$${self.latex()}$$"
 
 
-@cache
-@built
+@builder
 def context_shift() -> ContextShift:
     """``Σ_i λ_i [(1 − s_i)² + e (φ_i d_i/L′) s_i²]`` with ``s_i = 1/(1 + e c_i)``, c_i at the training length L."""
     i = n.i

@@ -7,7 +7,6 @@ He_k(⟨β, x⟩) into the bare power ⟨β, a_h⟩^k: the best multiple of t^k 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import (
     Dummy,
@@ -36,7 +35,7 @@ from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..gaussian import moment_generating_function
 from ..printing import aligned_latex, aligned_text
-from ..result import Result, built
+from ..result import Result, builder
 from ..scalars import only
 
 degree = Symbol("k", integer=True, positive=True)
@@ -88,8 +87,7 @@ def _checked_degree(order: int) -> Integer:
     return Integer(order)
 
 
-@cache
-@built
+@builder
 def hermite_transfer() -> HermiteTransfer:
     """``1 − 2 S_k + S_k² (2k−1)!!/k!``, from generating functions of Hermite polynomials and Gaussian moments."""
     record = Recorder("Hermite targets", ("unit β, no label noise, L → ∞, heads with a_h = ω_h x_q",))
@@ -252,8 +250,7 @@ def _normal_mean(polynomial: Expr) -> Expr:
 _v = Dummy("v", real=True)
 
 
-@cache
-@built
+@builder
 def _derivative(order: int) -> Expr:
     """The polynomial before e^{v²/2} in its derivative: that of p(v) e^{v²/2} is (p′ + v p) e^{v²/2}."""
     if order == 0:

@@ -7,7 +7,6 @@ Head h gives task i the output ``(1/L) Σ_l s_l^h y_{l,i}``, so the output sees 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import (
     Dummy,
@@ -48,7 +47,7 @@ from ..inner_products import (
     regressor,
 )
 from ..loss import PARAMETERS
-from ..result import Result, built
+from ..result import Result, builder
 
 variance = Function("Var")
 effective = IndexedBase("A", real=True)
@@ -71,8 +70,7 @@ class LinearAttentionLoss(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def linear_attention_loss() -> LinearAttentionLoss:
     """``Σ_i λ_i [(1 − A_ii)² + (φ_i Σ_j d_j A_ij² + A_ii²)/L]``, from moments of one Gaussian token."""
     i, j, length = n.i, n.j, n.context_length

@@ -6,7 +6,6 @@ Eliminating μ leaves a sum over shares x_i, the diagonal of a projector of rank
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import (
     Add,
@@ -51,7 +50,7 @@ from ..indexed import (
 from ..optimum import eliminate_mu, multi_head_optimum
 from ..optimum_proof import SCHUR_HORN, expressed, gram, is_rotation
 from ..printing import aligned_latex, aligned_text
-from ..result import Result, built
+from ..result import Result, builder
 from ..scalars import plain_symbols, positive_solution, summand
 from ..water_filling import WaterFilling, water_filling
 from .linear_attention import EFFECTIVE, effective, linear_attention_loss, linear_loss_symbol
@@ -116,8 +115,7 @@ class LinearAttentionOptimum(Result):
         return f"$${self.latex()}$$"
 
 
-@cache
-@built
+@builder
 def linear_attention_optimum() -> LinearAttentionOptimum:
     """The optimum of H linear heads: μ eliminated, then shares on the diagonal of a projector of rank H."""
     record = Recorder("Optimum of linear attention")

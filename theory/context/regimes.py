@@ -7,7 +7,6 @@ to logarithms, and exponents follow from a maximisation over the score level x, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Expr, Function, Le, Lt, Piecewise, S, Symbol, cancel, diff, expand, powdenest, simplify, solve, sqrt
 
@@ -15,7 +14,7 @@ from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..grounds import FORMAL
 from ..printing import aligned_latex, aligned_text
-from ..result import Result, built
+from ..result import Result, builder
 from ..scalars import only
 
 # r = |a|²/log L, the level x of a score and the inverse temperature of a sum of e^{b s}.
@@ -70,8 +69,7 @@ def _positive(value: Expr) -> Expr:
     return value
 
 
-@cache
-@built
+@builder
 def softmax_regimes() -> SoftmaxRegimes:
     """The exponents of the typical value and of the expectation of Σ_l p_l², regime by regime."""
     assumed = "|a|² = r log L, L → ∞ at fixed r; exponents of L, logarithms dropped"

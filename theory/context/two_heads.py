@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from sympy import Eq, Expr, IndexedBase, S, Sum, Symbol, cancel, cosh, diff, exp, expand, limit, sinh, solve
@@ -20,7 +19,7 @@ from ..derivation import Derivation, Recorder
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
 from ..loss import population_loss
 from ..printing import aligned_latex, aligned_text
-from ..result import Result, built
+from ..result import Result, builder
 from ..scalars import only, plain_symbols, positive_solution
 from ..series import sinh_over_argument_rises
 
@@ -92,8 +91,7 @@ def _with_values(expression: Expr, values: Mapping[str, Any]) -> Expr:
 _OF_TASK = (n.signal_power, n.noise_factor, n.dims, n.noise_to_context)
 
 
-@cache
-@built
+@builder
 def zero_sum_pair() -> ZeroSumPair:
     """The profile ``λ(1 − ω²/(ω² + (φ/L) sinh dω²))``, its limit as ω → 0, and the predictor there."""
     record = Recorder("Zero-sum pair of heads", ("I = 1, H = 2, key-query eigenvalues ω and −ω",))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 
 from sympy import Expr, IndexedBase, KroneckerDelta, Symbol
 
@@ -31,7 +30,7 @@ from ..indexed import (
 )
 from ..inner_products import mean_over
 from ..invariants import is_invariant
-from ..result import Result, built
+from ..result import Result, builder
 from ..system import ReducedSystem
 from .covariates import (
     COVARIATES,
@@ -78,8 +77,7 @@ class LinearCovariateLoss(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def linear_covariate_loss() -> LinearCovariateLoss:
     """``Σ_a w_a (1 − 2Λ_a A_aa) + Σ_ab w_a Λ_a Λ_b (1 + ρ_a) A_ab²``, from the moments of one Gaussian token."""
     length = n.context_length
@@ -136,8 +134,7 @@ def linear_covariate_loss() -> LinearCovariateLoss:
     return LinearCovariateLoss(full, diagonal, COVARIATES, record.freeze())
 
 
-@cache
-@built
+@builder
 def linear_attention_flow(parametrisation: str = "split") -> ReducedSystem:
     """The gradient flow of linear attention on coordinates of any variances, exact at finite D and L.
 

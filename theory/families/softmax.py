@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 from sympy import Expr, IndexedBase, Lt, Rational, S, Symbol, exp, limit, log, symbols
@@ -26,7 +25,7 @@ from ..indexed.monomial import Term, to_expression
 from ..indexed.normal import terms
 from ..inner_products import mean_over
 from ..loss import PARAMETERS, population_loss, tilted_second_moment
-from ..result import Result, built
+from ..result import Result, builder
 from ..scalars import of_one_task
 from ..system import ReducedSystem
 from .covariates import (
@@ -71,8 +70,7 @@ class SoftmaxCovariateLoss(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def softmax_covariate_loss(closure: str = "leading") -> SoftmaxCovariateLoss:
     """``Σ_a w_a r_a² + (P/L) Σ_hk μ_h C_hk μ_k`` (leading, finite_d), every term of order 1/L (first_order).
 
@@ -108,8 +106,7 @@ def softmax_covariate_loss(closure: str = "leading") -> SoftmaxCovariateLoss:
     return SoftmaxCovariateLoss(expression, definitions, closure, record.freeze())
 
 
-@cache
-@built
+@builder
 def softmax_covariate_flow(closure: str = "leading") -> ReducedSystem:
     """The gradient flow of mu[h], omega[a, h], each trained itself with unit learning rate.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -29,6 +28,7 @@ from .. import notation as n
 from ..closed_form import ClosedForm, HasValues, Hypothesis, require, to_float
 from ..context.linear_optimum import linear_attention_optimum
 from ..derivation import Derivation, Recorder
+from ..hypothesis import values_of
 from ..indexed import (
     difference_is_zero,
     gradient,
@@ -40,7 +40,7 @@ from ..indexed import (
     unroll,
 )
 from ..loss import PARAMETERS
-from ..result import Result, built
+from ..result import Result, builder
 from ..scalars import of_one_task, plain_symbols, positive_solution
 from .covariates import (
     COVARIATES,
@@ -136,7 +136,7 @@ class Staircase(Result):
     def loss_at(self, problem: HasValues, coordinates: Iterable[int]) -> Expr:
         """The exact stationary loss with these coordinates (from 0) learned and no others."""
         known = set(coordinates)
-        values = dict(problem.exact_values())
+        values = dict(values_of(problem))
         values["ell"] = [int(at in known) for at in range(int(values["D"]))]
         return unroll(self.plateau, values, COVARIATES)
 
@@ -175,14 +175,14 @@ class Staircase(Result):
         ``start_power`` is p_0 = Σ_h c_h² with c_h = (v_h + Σ_a u_a^h/√D)/2, the growing part of the start (exact where
         u_a^h = v_h/√D, otherwise up to terms that vanish with the start).  Raises ``HypothesisError``.
         """
-        values = problem.exact_values()
+        values = values_of(problem)
         require("the time of the merged drop", (EQUAL_COORDINATES,), values)
         rate, size = self.merged_rate.exact(problem), self._at_coordinates(LEVEL, problem)[0]
         put = {merged_rate: rate, merged_start: _exact(start_power), merged_end: size * sqrt(Integer(values["D"]))}
         return to_float(self.merged_time.xreplace(put))
 
     def _at_coordinates(self, expression: Expr, problem: HasValues) -> tuple[Expr, ...]:
-        values = problem.exact_values()
+        values = values_of(problem)
         places = range(1, int(values["D"]) + 1)
         return tuple(unroll(substitute(expression, {a: Integer(at)}), values, COVARIATES) for at in places)
 
@@ -192,8 +192,7 @@ def _exact(number: object) -> Expr:
     return Rational(str(number)) if isinstance(number, float) else sympify(number)
 
 
-@cache
-@built
+@builder
 def linear_staircase() -> Staircase:
     """Plateaus, order and times of the drops, from the stationarity and the truncations of the derived flows."""
     record = Recorder("Loss drops of linear attention", ("the weights start small",))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 from sympy import Expr, S
 
@@ -12,7 +11,7 @@ from ..derivation import Recorder
 from ..flow import gradient_flow
 from ..indexed import difference_is_zero, inline, replace_indexed
 from ..indexed.asymptotics import leading_order
-from ..result import built
+from ..result import builder
 from ..system import ReducedSystem
 from .covariates import a, direction_power, over_coordinates, variance
 from .drop_times import drive
@@ -20,8 +19,7 @@ from .linear import SPLIT, effective, key, linear_attention_flow, output_value, 
 from .staircase import linear_staircase
 
 
-@cache
-@built
+@builder
 def small_split_flow() -> ReducedSystem:
     """The second-order truncation in v[h], k[a, h], q[a, h]: heads grow on their own, driven by ``gamma`` (D,).
 

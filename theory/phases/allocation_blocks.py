@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Add, Expr, ImmutableMatrix, IndexedBase, KroneckerDelta, S, log
 
@@ -15,7 +14,7 @@ from ..flow import gradient_flow
 from ..indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, rule, substitute
 from ..indexed.calculus import Direction
 from ..limits import in_noise_to_context, task_allocation_limit, where_distinct
-from ..result import Result, built
+from ..result import Result, builder
 from ..scalars import positive_solution
 from ..system import ReducedSystem
 from .linearised import block_equations, perturbation
@@ -73,8 +72,7 @@ def _spread(closure: str) -> dict[Expr, Expr]:
     return {atom: value / exponent.coeff(atom) for atom in exponent.atoms(log)}
 
 
-@cache
-@built
+@builder
 def _equilibrium(closure: str) -> dict[Expr, Expr]:
     i, h = n.i, n.h
     flow = gradient_flow("balanced", closure)
@@ -83,8 +81,7 @@ def _equilibrium(closure: str) -> dict[Expr, Expr]:
     return {n.noise_factor[i]: positive_solution(pull, n.noise_factor[i]).xreplace(known), **known}
 
 
-@cache
-@built
+@builder
 def allocation_blocks(parametrisation: str, closure: str = "leading") -> AllocationBlocks:
     """The blocks of a flow at the task-allocation limit."""
     flow = gradient_flow(parametrisation, closure)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, S, Symbol, cancel, exp, expand, simplify, sqrt
 
@@ -23,7 +22,7 @@ from ..indexed.asymptotics import leading_order, scaled_limit
 from ..indexed.monomial import Term, to_expression
 from ..indexed.nodes import delta
 from ..indexed.normal import terms
-from ..result import Result, built
+from ..result import Result, builder
 from ..scalars import plain_symbols, positive_solution
 from ..system import ReducedSystem
 from .warm_up import warm_up_flow
@@ -70,8 +69,7 @@ class Cascade(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def cascade_flow() -> Cascade:
     """The quadratic flow of the waiting tasks, from the balanced flow with some tasks already on their heads."""
     i, h, k = n.i, n.h, n.k

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Expr, IndexedBase, Integer, KroneckerDelta, S, Symbol, diff, exp, simplify
 
@@ -15,6 +14,7 @@ from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..flow import gradient_flow
 from ..grounds import FORMAL
+from ..hypothesis import values_of
 from ..indexed import (
     Definition,
     difference_is_zero,
@@ -28,7 +28,7 @@ from ..indexed import (
 )
 from ..limits import loss_infinity
 from ..loss import PARAMETERS
-from ..result import Result, built
+from ..result import Result, builder
 from ..scalars import plain_symbols, positive_solution
 from ..system import ReducedSystem
 from .cascade import cascade_flow, host, off_host, off_host_by_scaling, one_host, own_interaction, own_power
@@ -64,7 +64,7 @@ class ConvergenceLaw(Result):
         Raises ``InputError`` when the groups do not hold every task once, or a head hosts a task that its optimum
         leaves out.
         """
-        values = problem.exact_values()
+        values = values_of(problem)
         tasks = range(int(values["I"]))
         if sorted(task for group in groups for task in group) != list(tasks):
             raise InputError(f"the groups must hold each of the {len(tasks)} tasks once, got {list(map(list, groups))}")
@@ -82,13 +82,12 @@ class ConvergenceLaw(Result):
 
     def of_power(self, problem: HasValues, power: Expr, tasks: Sequence[int]) -> Expr:
         """The part of K of one head of power P, from the 0-based tasks that it does not host."""
-        values = {**problem.exact_values(), "P": [power]}
+        values = {**values_of(problem), "P": [power]}
         shares = (substitute(self.pair, {n.i: Integer(task + 1), n.h: S.One}) for task in tasks)
         return sum((unroll(share, values, PARAMETERS) for share in shares), S.Zero)
 
 
-@cache
-@built
+@builder
 def convergence_law() -> ConvergenceLaw:
     """The late law at an allocation: each task on one head, heads with any number of tasks, any H."""
     i, j, h = n.i, n.j, n.h

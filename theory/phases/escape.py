@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from typing import TypeAlias
 
 from sympy import Expr, IndexedBase, Integer, Rational, Symbol, exp, expand_log, limit, log, oo, simplify, sqrt
@@ -23,10 +22,11 @@ from ..errors import HypothesisError, InputError
 from ..factors import ABSOLUTE_IMBALANCES, ANGLES
 from ..flow import gradient_flow, split_flow
 from ..grounds import FORMAL
+from ..hypothesis import values_of
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
 from ..limits import task_allocation_limit
 from ..loss import PARAMETERS
-from ..result import Result, built
+from ..result import Result, builder
 from ..scalars import plain_symbols
 
 Number: TypeAlias = Expr | Fraction | int | float
@@ -78,7 +78,7 @@ class Escape(Result):
 
     def exact_rates(self, problem: HasValues) -> tuple[Expr, ...]:
         """g of every task, exact; ``HypothesisError`` for H < I."""
-        values = problem.exact_values()
+        values = values_of(problem)
         require(self.rate.title, self.rate.hypotheses, values)
         tasks = range(1, int(values["I"]) + 1)
         return tuple(unroll(substitute(self.rate.expression, {n.i: Integer(i)}), values, PARAMETERS) for i in tasks)
@@ -126,8 +126,7 @@ def _exact(value: Number) -> Expr:
     return value if isinstance(value, Expr) else Rational(value)
 
 
-@cache
-@built
+@builder
 def escape_from_allocation() -> Escape:
     """The escape of ``split`` from the task-allocation limit: rate, sign change and time, to leading order.
 

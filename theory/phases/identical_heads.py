@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Add, Expr, Ge, ImmutableMatrix, KroneckerDelta, S, Sum, Symbol, diff
 
@@ -18,7 +17,7 @@ from ..indexed import difference_is_zero, directional_derivative, factored, norm
 from ..indexed.nodes import free_indices
 from ..limits import task_allocation_limit
 from ..printing import Equations
-from ..result import built
+from ..result import builder
 from ..scalars import of_one_task, plain_symbols, positive_solution
 from ..system import ReducedSystem
 from .linearised import perturbation
@@ -79,8 +78,7 @@ class MergedMinimum(Equations):
         ]
 
 
-@cache
-@built
+@builder
 def merged_minimum() -> MergedMinimum:
     """The equilibria of the merged flow at which all heads of a single task are alike, and the loss around them.
 

@@ -7,7 +7,6 @@ and everything follows from them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 from sympy import (
     Add,
@@ -33,7 +32,7 @@ from sympy import (
 from .. import notation as n
 from ..derivation import Derivation, Recorder
 from ..indexed import substitute, unroll
-from ..result import built
+from ..result import builder
 
 # y_h and 1/y_h; κ = S_1; Q(z) = Π_h (z − z_h): its slope at z_h, and its value at 0; the moments S_j = Σ_h μ^h y_h^j.
 point = IndexedBase("y", real=True)
@@ -79,8 +78,7 @@ def _squares(places: Sequence[Expr], sizes: Sequence[Expr]) -> Expr:
     return Add(*(mu**2 / many for mu, many in zip(resting_weights(places), sizes, strict=True)))
 
 
-@cache
-@built
+@builder
 def line_shape() -> Derivation:
     """Order, rest and signs of heads along one direction."""
     record = Recorder("Heads along one direction", ("I = 1, and the heads are at different y_h ≠ 0",))

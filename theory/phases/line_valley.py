@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import (
     Add,
@@ -32,7 +31,7 @@ from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..indexed import unroll
 from ..optimum_proof import expressed
-from ..result import Result, built
+from ..result import Result, builder
 from .line_shape import line_shape, moment, reach, resting_weights, shape_number, spread_number
 from .linearised import perturbation
 from .pair_valley import pair_valley
@@ -93,8 +92,7 @@ class LineValley(Result):
         )
 
 
-@cache
-@built
+@builder
 def line_valley() -> LineValley:
     """The laws of one task's valleys."""
     record = Recorder("Valleys of one task", ("I = 1, heads at p places, and the μ of each place have one sign",))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from sympy import Expr, Gt, IndexedBase, Lt, Matrix, S, diag, expand, sqrt, zeros
 
 from .. import notation as n
@@ -17,7 +15,7 @@ from ..flow import gradient_flow
 from ..indexed import difference_is_zero, directional_derivative, gradient, normalise, substitute
 from ..indexed.nodes import free_indices
 from ..limits import task_allocation_limit, where_distinct
-from ..result import built
+from ..result import builder
 from ..system import ReducedSystem
 from .allocation_blocks import (
     allocation_blocks,
@@ -52,8 +50,7 @@ def linearised_flow(parametrisation: str = "balanced", closure: str = "leading")
     return _balanced(closure) if parametrisation == "balanced" else _split(closure)
 
 
-@cache
-@built
+@builder
 def _balanced(closure: str) -> LinearisedFlow:
     i = n.i
     flow = gradient_flow("balanced", closure)
@@ -156,8 +153,7 @@ def _drift_of_own_rate(flow: ReducedSystem) -> Expr:
     return swapped(in_parameters(flow.closure)(swapped(where_distinct(allocation(flow)(own)))))
 
 
-@cache
-@built
+@builder
 def _split(closure: str) -> LinearisedFlow:
     i = n.i
     flow = gradient_flow("split", closure)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeAlias
 
 from sympy import (
@@ -44,7 +43,7 @@ from ..indexed import (
     unroll,
 )
 from ..indexed.asymptotics import leading_order, scaled_limit
-from ..result import Result, built
+from ..result import Result, builder
 from .merged_zero import merged_at_zero, sum_rate, zero_sum_rate
 from .power_law import time
 
@@ -145,8 +144,7 @@ def _checked(problem: HasValues, task: int, mu: Numbers, omega: Numbers) -> dict
     return values
 
 
-@cache
-@built
+@builder
 def merged_start() -> MergedStart:
     """Amplitudes at zero, the balance that decides, and the emergence time at long context."""
     record = Recorder("Merged flow from small weights", ("μ and ω start small, of either sign",))

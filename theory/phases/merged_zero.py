@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Add, Expr, Gt, IndexedBase, Integer, KroneckerDelta, Matrix, S, sqrt
 
@@ -16,7 +15,7 @@ from ..indexed import difference_is_zero, factored, normalise, replace_indexed, 
 from ..indexed.asymptotics import scaled_limit
 from ..limits import where_distinct
 from ..printing import Equations
-from ..result import built
+from ..result import builder
 from .allocation_blocks import first_order
 from .linearised import perturbation
 
@@ -63,8 +62,7 @@ class MergedAtZero(Equations):
         return [(zero_sum_rate[n.i], self.zero_sum), (sum_rate[n.i], self.sum)]
 
 
-@cache
-@built
+@builder
 def merged_at_zero() -> MergedAtZero:
     """The merged flow to first order in small weights: tasks decouple, heads move apart or as one."""
     i, h = n.i, n.h

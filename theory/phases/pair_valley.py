@@ -7,7 +7,6 @@ flow give the slow flow of ω for every ω.  With more than two heads, several m
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
 
 from sympy import (
     Expr,
@@ -33,7 +32,7 @@ from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..flow import gradient_flow
 from ..indexed import Definition, substitute, unroll
-from ..result import Result, built
+from ..result import Result, builder
 from .power_law import PowerLaw, ValleyLaws, time
 from .valley import MU_LENGTH, OMEGA_LENGTH, fastest, pairs_valley
 from .valley_order import gap, merged_valley_order
@@ -101,8 +100,7 @@ def _counted(law: PowerLaw, counts: dict[Symbol, Expr]) -> PowerLaw:
     return replace(law, constant=replace(law.constant, expression=put, definitions=()))
 
 
-@cache
-@built
+@builder
 def pair_valley() -> PairValley:
     """The valley of a single task: ``ω^(−6) = 8 λ (φ/L) d³ t`` for one head on each side."""
     pair = zero_sum_pair()

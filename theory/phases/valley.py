@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 
 from sympy import (
@@ -39,7 +38,7 @@ from ..corollaries import EQUAL_TASKS, equal_tasks_optimum
 from ..derivation import Recorder
 from ..hypothesis import Hypothesis, sizes
 from ..indexed import Definition, normalise, unroll
-from ..result import built
+from ..result import builder
 from ..scalars import only
 from .linearised import perturbation
 from .power_law import PowerLaw, ValleyLaws, time
@@ -133,15 +132,13 @@ PAIRS = _Shape(
 )
 
 
-@cache
-@built
+@builder
 def simplex_valley() -> ValleyLaws:
     """The valley of I equal tasks with 3 ≤ H ≤ I + 1 heads: gap ~ t^(−1/2), |ω| ~ t^(−1/4), fastest ~ t^(1/2)."""
     return _laws(SIMPLEX)
 
 
-@cache
-@built
+@builder
 def pairs_valley() -> ValleyLaws:
     """The valley of I equal tasks with H = 2 or H = 2I: gap ~ t^(−2/3), |ω| ~ t^(−1/6), fastest ~ t^(1/3)."""
     return _laws(PAIRS)

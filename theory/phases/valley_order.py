@@ -7,7 +7,6 @@ moments ``Σ_h μ_i^h (√d ω^h)^{⊗n}``; the first one above n = 1 that the h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import (
     Add,
@@ -40,7 +39,7 @@ from ..grounds import FORMAL
 from ..indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, unroll
 from ..indexed.asymptotics import leading_order
 from ..optimum import multi_head_optimum
-from ..result import Result, built
+from ..result import Result, builder
 from .line_shape import resting_weights
 from .linearised import perturbation
 from .power_law import time
@@ -111,8 +110,7 @@ def highest_order(n_tasks: int, n_heads: int) -> int:
     return max(1, n_heads // int(DIRECTIONS.xreplace({n.n_tasks: Integer(n_tasks), n.n_heads: Integer(n_heads)})))
 
 
-@cache
-@built
+@builder
 def merged_valley_order() -> ValleyOrder:
     """The loss by moments, the order of the valley, and the slow flow along it."""
     record = Recorder("Valley of the merged flow", ("H ≥ 2", "ω → 0 with ω μ of order one, as the infimum demands"))

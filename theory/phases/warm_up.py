@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from sympy import Expr, S
 
@@ -12,7 +11,7 @@ from ..derivation import Derivation, Recorder
 from ..flow import gradient_flow
 from ..indexed import difference_is_zero, factored, inline
 from ..indexed.asymptotics import leading_order, scaled_limit
-from ..result import Result, built
+from ..result import Result, builder
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,8 +22,7 @@ class WarmUp(Result):
     derivation: Derivation
 
 
-@cache
-@built
+@builder
 def warm_up_flow() -> WarmUp:
     """The quadratic system of the warm-up: a Lotka–Volterra competition of heads, task by task."""
     flow = gradient_flow("balanced")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
 
 from ..choices import unknown
 from ..errors import InputError
 from ..families.statements import FAMILY_BUILDERS
-from ..result import built
+from ..result import builder
 from ..statement import Statement
 from .bounds import BAYES_BUILDERS, COMPARISON_BUILDERS, CONVERGENCE_BUILDERS, OPTIMUM_AND_LIMIT_BUILDERS
 from .closures import CLOSURE_BUILDERS
@@ -67,15 +66,13 @@ _PARENTS: Mapping[str, str] = {
 LISTED = "`headflow derive statements` lists them"
 
 
-@cache
-@built
+@builder
 def statements() -> tuple[Statement, ...]:
     """Every registered statement, in the order in which they build on each other."""
     return tuple(map(statement, _BUILDERS))
 
 
-@cache
-@built
+@builder
 def statement(id: str) -> Statement:
     """The statement of that id, derived alone; ``InputError`` with a suggestion for an unknown one."""
     if id not in _BUILDERS:
