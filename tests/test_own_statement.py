@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pytest
+from sympy import Rational
 
 import headflow as hf
 from headflow.errors import InputError, InputTypeError
@@ -61,6 +66,69 @@ def test_it_goes_into_a_certificate_and_is_missed_when_it_is_gone(registered, tm
     unregister("own")
     (change,) = hf.recheck(path).changes
     assert str(change) == "registry: a statement was own, is gone"
+
+
+def returns_no_finding(setting):
+    return {"measured": 1}
+
+
+def exits(setting):
+    raise SystemExit(2)
+
+
+@pytest.mark.parametrize(
+    ("check", "reason"),
+    [
+        (lambda setting: 1 / 0, "the check <lambda> could not be carried out: ZeroDivisionError: division by zero"),
+        (exits, "the check exits could not be carried out: SystemExit: 2"),
+        (lambda: None, "could not be carried out: TypeError: .*takes 0 positional arguments"),
+        (
+            returns_no_finding,
+            r"the check returns_no_finding must return a Finding, or several in a tuple; "
+            r"it returned \{'measured': 1\} \(dict\)",
+        ),
+        (lambda setting: (), r"it returned \(\) \(tuple\)"),
+        (lambda setting: [finding(0), None], r"it returned \[Finding\(.*\(list\)"),
+    ],
+)
+def test_a_check_that_fails_leaves_its_own_verdict_open(registered, check, reason):
+    hf.register(own(), check)
+    mine, other = hf.verify(PROBLEM, ["own", "ordering"], quick=True).verdicts
+    assert (mine.verdict, mine.evidence, other.verdict) == ("inconclusive", "none", "holds")
+    assert re.search(reason, mine.reason), mine.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evidence": "flaot"}, "unknown kind of evidence 'flaot'; did you mean 'float'"),
+        ({"measured": "1"}, r"measured of a finding must be a real number, got '1' \(str\)"),
+        ({"measured": True}, "measured of a finding must be a real number, got True"),
+        ({"measured": np.array([1.0])}, "measured of a finding must be a real number"),
+        ({"bound": None}, "bound of a finding must be a real number, got None"),
+        ({"bound": 1j}, "bound of a finding must be a real number"),
+        ({"error": -1e-3}, "error of a finding must be at least 0, got -0.001"),
+        ({"error": 10**400}, "error of a finding must be a real number"),
+        ({"what": 3}, "what of a finding must be text, got 3"),
+        ({"seed": 1.5}, "seed of a finding must be an integer or None, got 1.5"),
+        ({"certified": None}, "certified of a finding must be a tuple, each of its entries a Certified, got None"),
+        ({"fits": [1]}, "fits of a finding must be a tuple, each of its entries a Fit"),
+        ({"whole": "no"}, "whole of a finding must be True or False, got 'no'"),
+        ({"problem": {}}, "problem of a finding must be a problem, several in a tuple, words, or None"),
+    ],
+)
+def test_a_finding_validates_its_fields(changes, message):
+    fields = {"evidence": "float", "measured": 0.5, "bound": 1.0, "error": 1e-3, "what": "a number"}
+    with pytest.raises(
+        InputError if "evidence" in changes or changes.get("error") == -1e-3 else InputTypeError
+    ) as found:
+        hf.Finding(**(fields | changes))
+    assert re.search(message, str(found.value)), str(found.value)
+
+
+def test_a_finding_takes_numbers_of_any_kind():
+    for number in (Fraction(1, 2), Decimal("0.5"), np.float32(0.5), np.array(0.5), Rational(1, 2)):
+        assert finding(number).measured == 0.5
 
 
 def test_what_cannot_be_registered():

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
 
 from ...theory.choices import unknown
 from ...theory.derivation import Derivation, Step
@@ -14,6 +16,8 @@ from ...theory.errors import InputError, InputTypeError
 from ...theory.result import Brief
 from ..certificates import Arithmetic, arithmetic
 from ..certificates.boxes import Certified
+from ..covariates import CovariateProblem
+from ..exact import shown
 from ..fit import Fit
 from ..problem import Problem
 from .place import IN_A_BOX, NOWHERE, UNNAMED, Place
@@ -89,7 +93,8 @@ class Finding(Brief):
     that were fitted over a range.  What shows but a part of the claim (not ``whole``) can refute it, and never decides
     that it holds.
 
-    Raises ``InputTypeError`` for numbers that are none, ``InputError`` for an unknown kind of evidence.
+    Raises ``InputTypeError`` for fields of another kind, ``InputError`` for an unknown kind of evidence and for a
+    negative error.
     """
 
     evidence: Evidence
@@ -107,16 +112,43 @@ class Finding(Brief):
         if self.evidence not in STRENGTH:
             raise InputError(unknown("kind of evidence", str(self.evidence), STRENGTH))
         for name in ("measured", "bound", "error"):
+            object.__setattr__(self, name, _real(name, getattr(self, name)))
+        if self.error < 0:
+            raise InputError(f"error of a finding must be at least 0, got {self.error:g}")
+        for name, kind in (("certified", Certified), ("fits", Fit)):
+            object.__setattr__(self, name, _several(name, getattr(self, name), kind))
+        for name, allowed in (("what", str), ("seed", int | np.integer | None), ("whole", bool | np.bool_)):
             value = getattr(self, name)
-            try:
-                object.__setattr__(self, name, float(value))
-            except (TypeError, ValueError):
-                raise InputTypeError(f"{name} of a finding must be a real number, got {value!r}") from None
+            if not isinstance(value, allowed) or (name == "seed" and isinstance(value, bool)):
+                wanted = {"what": "text", "seed": "an integer or None", "whole": "True or False"}[name]
+                raise _wrong(name, wanted, value)
+        places = self.problem if isinstance(self.problem, tuple) else (self.problem,)
+        if not all(isinstance(place, Problem | CovariateProblem | str | None) for place in places):
+            raise _wrong("problem", "a problem, several in a tuple, words, or None", self.problem)
 
     @property
     def holds(self) -> bool:
         """Whether the margin, bound − measured, is larger than the error."""
         return self.bound - self.measured > self.error
+
+
+def _real(name: str, value: Any) -> float:
+    try:
+        if isinstance(value, str | bytes | bool) or getattr(value, "shape", ()):
+            raise _wrong(name, "a real number", value)
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise _wrong(name, "a real number", value) from None
+
+
+def _several(name: str, values: Any, kind: type) -> tuple[Any, ...]:
+    if not isinstance(values, tuple | list) or not all(isinstance(value, kind) for value in values):
+        raise _wrong(name, f"a tuple, each of its entries a {kind.__name__}", values)
+    return tuple(values)
+
+
+def _wrong(name: str, wanted: str, value: object) -> InputTypeError:
+    return InputTypeError(f"{name} of a finding must be {wanted}, got {shown(value)} ({type(value).__name__})")
 
 
 def unmeasured(what: str, error: BaseException | None = None) -> Finding:
@@ -148,15 +180,15 @@ def carried_out(check: Check, setting: Setting) -> tuple[Finding, ...]:
 
 
 def _once(check: Check, setting: Setting) -> tuple[Finding, ...]:
+    name = getattr(check, "__name__", type(check).__name__)
     try:
-        found = check(setting)
-        findings = found if isinstance(found, tuple) else (found,)
-        for finding in findings or (None,):
-            if not isinstance(finding, Finding):
-                raise InputTypeError(f"a check must return a Finding, this one returned {found!r}")
-    except Exception as error:  # one check that fails must not take the verdicts on all others with it
-        name = getattr(check, "__name__", type(check).__name__)
+        found: object = check(setting)
+    except (Exception, SystemExit) as error:  # one check that fails must not take the verdicts on all others with it
         return (unmeasured(f"the check {name} could not be carried out", error),)
+    findings = tuple(found) if isinstance(found, tuple | list) else (found,)
+    if not findings or not all(isinstance(finding, Finding) for finding in findings):
+        wanted = "must return a Finding, or several in a tuple"
+        return (unmeasured(f"the check {name} {wanted}; it returned {shown(found)} ({type(found).__name__})"),)
     return findings
 
 
