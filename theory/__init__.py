@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from . import indexed as indexed
     from . import notation as notation
     from . import printing as printing
-    from . import statements as statements
     from .attention import output_moments as output_moments
     from .bayes import bayes_risk as bayes_risk
     from .bayes_bounds import trace_bounds as trace_bounds
@@ -78,6 +77,7 @@ if TYPE_CHECKING:
     from .shared_heads import split_task as split_task
     from .shift import shift_covariance as shift_covariance
     from .statement import Statement as Statement
+    from .statements import statements as statements
     from .symmetry import symmetric_reduction as symmetric_reduction
     from .system import ReducedSystem as ReducedSystem
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from sympy import Dummy, Expr, KroneckerDelta, Le, Lt, Mul, S, Symbol, cancel, exp, limit, oo, simplify, sqrt
 
 from . import notation as n
-from .closed_form import ClosedForm, HasValues, to_float
+from .closed_form import ClosedForm, HasValues, Value
 from .derivation import Derivation, Recorder
 from .indexed import difference_is_zero, inline, normalise, replace_indexed
 from .limits import loss_infinity, task_allocation_limit
 from .loss import PARAMETERS
 from .optimum import head_budget, multi_head_optimum, water_level
 from .optimum_proof import expressed
-from .printing import Equations
-from .result import Result, builder
+from .printing import Equation
+from .result import builder
 from .scalars import plain_symbols, positive_solution, summand
 
 universal = Symbol("loss_universal", positive=True)
@@ -55,7 +55,7 @@ def universal_lower_bound() -> ClosedForm:
 
 
 @dataclass(frozen=True, repr=False)
-class SingleHeadOptimum(Equations):
+class SingleHeadOptimum(Value):
     """The optimum of one head: ``form`` where every task is served, ``evaluate`` for any problem."""
 
     form: ClosedForm
@@ -69,12 +69,14 @@ class SingleHeadOptimum(Equations):
     def derivation(self) -> Derivation:
         return self.form.derivation
 
+    @property
+    def expression(self) -> Expr:
+        """That of ``form``: where every task is served."""
+        return self.form.expression
+
     def exact(self, problem: HasValues) -> Expr:
         """The exact optimum, tasks that one head leaves out included."""
         return multi_head_optimum().exact(problem, n_heads=1)
-
-    def evaluate(self, problem: HasValues) -> float:
-        return to_float(self.exact(problem))
 
 
 @builder
@@ -136,11 +138,25 @@ def _in_problem_parameters(expression: Expr) -> Expr:
 
 
 @dataclass(frozen=True, repr=False)
-class FactorE(Result):
-    """limit / universal bound ≤ e, task by task."""
+class FactorE(Value):
+    """limit / universal bound ≤ e: ``ratio`` task by task, ``expression`` that of the sums."""
 
     ratio: Expr
     derivation: Derivation
+
+    @property
+    def expression(self) -> Expr:
+        """The limit over the bound."""
+        return task_allocation_limit().expression / universal_lower_bound().expression
+
+    @property
+    def lines(self) -> list[Equation]:
+        """The ratio of task i, and the bound."""
+        return [*self.derivation["ratio of task i"].formula, *self.derivation.result.formula]
+
+    def exact(self, problem: HasValues) -> Expr:
+        """The limit over the bound, at most e; ``HypothesisError`` for H < I."""
+        return task_allocation_limit().exact(problem) / universal_lower_bound().exact(problem)
 
 
 @builder
@@ -188,7 +204,7 @@ def _positive(expression: Expr) -> bool:
 
 
 @dataclass(frozen=True, repr=False)
-class Separation(Result):
+class Separation(Value):
     """Single-head optimum over allocation limit: the ratio, and its limit as L → ∞."""
 
     ratio: Expr
@@ -198,9 +214,19 @@ class Separation(Result):
     def derivation(self) -> Derivation:
         return self.limit.derivation
 
-    def evaluate(self, problem: HasValues) -> float:
-        """The ratio itself for a problem."""
-        return single_head_optimum().evaluate(problem) / task_allocation_limit().loss.evaluate(problem)
+    @property
+    def expression(self) -> Expr:
+        """The ratio where every task is served by one head."""
+        return self.ratio
+
+    @property
+    def lines(self) -> list[Equation]:
+        """The ratio, and its limit for long contexts."""
+        return [(single_head / loss_infinity, self.ratio), *self.limit.lines]
+
+    def exact(self, problem: HasValues) -> Expr:
+        """The ratio itself for a problem, exact, tasks that one head leaves out included."""
+        return single_head_optimum().exact(problem) / task_allocation_limit().exact(problem)
 
 
 @builder

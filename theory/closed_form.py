@@ -6,6 +6,7 @@ A closed form meets a problem's numbers through the symbols' names only, exactly
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,8 +51,24 @@ def _tasks(values: Mapping[str, Any]) -> range:
     return range(1, int(values["I"]) + 1)
 
 
+class Value(Equations):
+    """A limit, a bound or an optimum: formulas that are printed, and one number for a problem.
+
+    Whatever has ``expression`` (the formula of that number) beside its equations is used alike: ``latex()``,
+    ``exact(problem)``, ``evaluate(problem)``.
+    """
+
+    @abstractmethod
+    def exact(self, problem: HasValues) -> Expr:
+        """The value as an exact SymPy number; ``HypothesisError`` where a hypothesis does not hold."""
+
+    def evaluate(self, problem: HasValues) -> float:
+        """The value as a float, rounded once from 30 digits."""
+        return to_float(self.exact(problem))
+
+
 @dataclass(frozen=True, repr=False)
-class ClosedForm(Equations):
+class ClosedForm(Value):
     """``symbol = expression`` under hypotheses, with the derivation that led to it.
 
     ``definitions`` are what the expression names besides the parameters of a problem.
@@ -81,10 +98,6 @@ class ClosedForm(Equations):
         values = values_of(problem)
         require(self.title, self.hypotheses, values)
         return tuple(self._at(substitute(self.expression, {n.i: Integer(task)}), problem) for task in _tasks(values))
-
-    def evaluate(self, problem: HasValues) -> float:
-        """The value as a float, rounded once from 30 digits."""
-        return to_float(self.exact(problem))
 
     def rewritten(self, change: Callable[[Expr], Expr]) -> ClosedForm:
         """The form with everything that its expression is written in changed, the expression itself kept."""

@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sympy import Eq, Expr, Max, Min, S, Symbol, cancel, expand, factor, simplify, solve, sympify
+from sympy import Eq, Expr, Integer, Max, Min, S, Symbol, cancel, expand, factor, simplify, solve, sympify
 
 from . import notation as n
 from .bounds import universal, universal_lower_bound
-from .closed_form import HasValues, Hypothesis, parameters_of, require
+from .closed_form import HasValues, Hypothesis, Value, parameters_of, require, to_float
 from .derivation import Derivation, Recorder
 from .hypothesis import values_of
 from .indexed import difference_is_zero, normalise, replace_indexed
 from .optimum import head_budget, infimum, multi_head_optimum, water_level
 from .optimum_proof import expressed
-from .result import Result, builder
+from .printing import Equation, Equations
+from .result import builder
 from .scalars import only, plain_symbols, positive_solution, summand
 from .shared_heads import task_cost
 from .symmetry import task_power
@@ -31,11 +32,25 @@ common_share = Symbol("x", positive=True)
 
 
 @dataclass(frozen=True, repr=False)
-class BoundReached(Result):
+class BoundReached(Value):
     """The universal bound is the infimum itself iff H ≥ ``least_heads`` = I + 1."""
 
     least_heads: Expr
     derivation: Derivation
+
+    @property
+    def expression(self) -> Expr:
+        """The least number of heads."""
+        return self.least_heads
+
+    @property
+    def lines(self) -> list[Equation]:
+        """The condition."""
+        return list(self.derivation.result.formula)
+
+    def exact(self, problem: HasValues) -> Expr:
+        """The least number of heads for a problem."""
+        return self.least_heads.subs(n.n_tasks, values_of(problem)["I"])
 
     def holds(self, problem: HasValues, n_heads: int | None = None) -> bool:
         """Whether it is for a problem, with its own number of heads unless one is given."""
@@ -91,12 +106,17 @@ MANY_HEADS = Hypothesis(
 
 
 @dataclass(frozen=True, repr=False)
-class EqualTasksOptimum(Result):
+class EqualTasksOptimum(Value):
     """The infimum for I equal tasks and H ≥ 2 heads: ``expression`` in λ, c, I, H, and the share of every task."""
 
     share: Expr
     expression: Expr
     derivation: Derivation
+
+    @property
+    def lines(self) -> list[Equation]:
+        """The infimum."""
+        return list(self.derivation.result.formula)
 
     def exact(self, problem: HasValues) -> Expr:
         """The infimum for a problem; ``HypothesisError`` unless its tasks are equal and H ≥ 2."""
@@ -152,7 +172,7 @@ def equal_tasks_optimum() -> EqualTasksOptimum:
 
 
 @dataclass(frozen=True, repr=False)
-class SingleHeadResiduals(Result):
+class SingleHeadResiduals(Equations):
     """The best single head in general: what is left of task i, ``residual`` = r_i = 1 − μ_i ω_i in the level ν_1.
 
     ``budget`` is the left side of ``budget = 1``, the equation for ν_1; ``level_of_share`` is ν_1 where the share x_i
@@ -163,6 +183,20 @@ class SingleHeadResiduals(Result):
     budget: Expr
     level_of_share: Expr
     derivation: Derivation
+
+    @property
+    def expression(self) -> Expr:
+        """That of the residual of task i."""
+        return self.residual
+
+    @property
+    def lines(self) -> list[Equation]:
+        """The residual, and the equation for ν_1."""
+        return [(n.residual[n.i], self.residual), (self.budget, Integer(1))]
+
+    def evaluate(self, problem: HasValues) -> tuple[float, ...]:
+        """The residuals as floats, each rounded once."""
+        return tuple(map(to_float, self.exact(problem)))
 
     def exact(self, problem: HasValues) -> tuple[Expr, ...]:
         """The residuals of a problem's tasks at the optimum of one head, exact; 1 for a task that is left out."""

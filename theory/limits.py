@@ -14,14 +14,14 @@ from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, Mul, S, Symbol, ca
 from . import notation as n
 from .ansatz import allocation, on_mu, on_omega
 from .choices import checked_closure
-from .closed_form import ENOUGH_HEADS, ClosedForm
+from .closed_form import ENOUGH_HEADS, ClosedForm, HasValues, Value
 from .derivation import Derivation, Recorder
 from .flow import gradient_flow
 from .grounds import DEFINITION
 from .indexed import Definition, difference_is_zero, factored, inline, normalise, replace_indexed, rule, substitute
 from .indexed.nodes import indexed_bases, rebuild
 from .loss import PARAMETERS
-from .printing import Equation, Equations
+from .printing import Equation
 from .result import builder
 from .rooted_form import Root, RootedForm
 from .scalars import is_only_root, is_same_power, plain_symbols, positive_solution, summand
@@ -35,7 +35,7 @@ kappa = IndexedBase("kappa", positive=True)
 
 
 @dataclass(frozen=True, repr=False)
-class TaskAllocationLimit(Equations):
+class TaskAllocationLimit(Value):
     """Task i on a head of its own: ``omega`` and ``mu`` there (all other μ vanish), and the loss.
 
     ``kappa`` is the closure's C_ii/(d_i ω_i²) there: e in ``leading``, (1 + 2/d_i)^(d_i/2 + 1) in ``finite_d``; None
@@ -50,6 +50,15 @@ class TaskAllocationLimit(Equations):
     @property
     def derivation(self) -> Derivation:
         return self.loss.derivation
+
+    @property
+    def expression(self) -> Expr:
+        """That of the loss."""
+        return self.loss.expression
+
+    def exact(self, problem: HasValues) -> Expr:
+        """The loss there, exact; ``HypothesisError`` for H < I."""
+        return self.loss.exact(problem)
 
     @property
     def lines(self) -> list[Equation]:

@@ -31,7 +31,7 @@ from sympy import (
 from sympy.core.relational import Relational
 
 from . import notation as n
-from .closed_form import HasValues, parameters_of, to_float
+from .closed_form import HasValues, Value, parameters_of, to_float
 from .derivation import Derivation, Recorder
 from .errors import InputError
 from .flow import attention_gradient
@@ -47,7 +47,7 @@ from .indexed import (
     substitute,
 )
 from .optimum_proof import SCHUR, expressed, optimum_proof
-from .printing import Equation, Equations
+from .printing import Equation
 from .result import Result, builder
 from .scalars import only, plain_symbols, positive_solution, summand
 from .water_filling import WaterFilling, water_filling
@@ -138,7 +138,7 @@ def _in_expressed(expression: Expr) -> Expr:
 
 
 @dataclass(frozen=True, repr=False)
-class MultiHeadOptimum(Equations):
+class MultiHeadOptimum(Value):
     """The infimum of the loss over all weights with H heads: a minimisation over shares, solved exactly.
 
     ``objective`` is to be minimised over ``0 ≤ x_i ≤ 1``, ``Σ_i x_i ≤ budget``; ``share`` is the minimiser at level ν
@@ -150,6 +150,11 @@ class MultiHeadOptimum(Equations):
     share: Expr
     budget: Expr
     derivation: Derivation
+
+    @property
+    def expression(self) -> Expr:
+        """The objective, in the shares x_i."""
+        return self.objective
 
     @property
     def lines(self) -> tuple[Equation, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sized
 from contextlib import nullcontext
 from dataclasses import fields
 from functools import cache, wraps
+from html import escape
 from importlib import import_module
 from inspect import signature
 from itertools import islice
@@ -49,7 +50,7 @@ class Origin:
 
 
 class Brief:
-    """A dataclass that shows itself in a line; its text is elsewhere (``str``, ``text``)."""
+    """A dataclass that shows itself in a line; ``print`` gives all of it, here its fields one by one."""
 
     @property
     def in_brief(self) -> str:
@@ -62,6 +63,12 @@ class Brief:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_brief})"
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name} = {_written(value)}" for name, value in _parts(self))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 class Record(Brief):
@@ -210,6 +217,15 @@ def _restored(kind: type[Record], parts: Mapping[str, Any]) -> Record:
 
 def _parts(record: Brief) -> list[tuple[str, Any]]:
     return [(item.name, getattr(record, item.name)) for item in fields(record)]  # type: ignore[arg-type]
+
+
+def _written(value: object) -> str:
+    """A part in full; formulas as they are printed everywhere."""
+    from .printing import to_text  # here, as what is printed is made of records
+
+    if isinstance(value, tuple) and value and all(isinstance(part, Basic) for part in value):
+        return ", ".join(map(to_text, value))
+    return to_text(value) if isinstance(value, Basic) else repr(value) if isinstance(value, Brief) else str(value)
 
 
 def _as_part(name: str, value: Any) -> str:

@@ -33,14 +33,28 @@ from .ansatz import on_mu as hosting_mu
 from .ansatz import on_omega as hosting_omega
 from .bounds import single_head_optimum
 from .choices import checked_closure
+from .closed_form import ENOUGH_HEADS, HasValues, Value, parameters_of, require
 from .derivation import Derivation, Recorder
 from .errors import InputError
 from .flow import gradient_flow
 from .grounds import DEFINITION
-from .indexed import Definition, difference_is_zero, factored, fold, inline, normalise, replace_indexed, substitute
+from .hypothesis import equal_tasks, values_of
+from .indexed import (
+    Definition,
+    difference_is_zero,
+    factored,
+    fold,
+    inline,
+    normalise,
+    replace_indexed,
+    substitute,
+    unroll,
+)
 from .indexed.nodes import free_symbols
 from .limits import as_power, task_allocation_limit
+from .loss import PARAMETERS
 from .optimum_proof import expressed
+from .printing import Equation
 from .result import Result, builder
 from .scalars import is_only_root, is_same_power, plain_symbols, positive_solution, summand
 from .symmetry import task_dim, task_noise, task_power
@@ -63,7 +77,7 @@ Rule = Callable[[Expr, Expr], Expr]
 
 
 @dataclass(frozen=True, repr=False)
-class SharedHead(Result):
+class SharedHead(Value):
     """A head that hosts g tasks of equal d, λ: its ω and μ on each of them, and the loss of the group.
 
     ``kappa`` is the closure's C/(g d ω²) there: e in ``leading``, (1 + 2/(g d))^(g d/2 + 1) in ``finite_d``, where μ
@@ -75,6 +89,24 @@ class SharedHead(Result):
     loss: Expr
     kappa: Expr
     derivation: Derivation
+
+    @property
+    def expression(self) -> Expr:
+        """The loss of the group, in g, d, λ and c."""
+        return self.loss
+
+    @property
+    def lines(self) -> list[Equation]:
+        """ω, μ, the loss and κ."""
+        kept = [] if self.kappa.is_number else [(shared_kappa, self.kappa)]
+        return [(shared_omega, self.omega), (shared_mu, self.mu), (shared_loss, self.loss), *kept]
+
+    def exact(self, problem: HasValues) -> Expr:
+        """The loss of all tasks of a problem on one head; ``HypothesisError`` unless they are equal."""
+        values = parameters_of(problem)
+        require("the loss of a shared head", (equal_tasks("equal tasks (the same d and λ)"),), values)
+        numbers = {task_dim: values["d"][0], task_power: values["lambda"][0], task_cost: values["c"][0]}
+        return self.loss.xreplace({shared_kappa: self.kappa}).subs({**numbers, group_size: values["I"]})
 
 
 def shared_head(closure: str = "leading") -> SharedHead:
@@ -267,13 +299,28 @@ def _single_head_of_equal_tasks() -> Expr:
 
 
 @dataclass(frozen=True, repr=False)
-class SplitTask(Result):
+class SplitTask(Value):
     """A task on K heads of the same ω: that ω, the sum of its μ over these heads, and its loss (those of one head)."""
 
     omega: Expr
     total_mu: Expr
     loss: Expr
     derivation: Derivation
+
+    @property
+    def expression(self) -> Expr:
+        """The loss of all tasks, each on heads of its own."""
+        return n.over_tasks(self.loss)
+
+    @property
+    def lines(self) -> list[Equation]:
+        """ω, the sum of μ, and the loss of a task."""
+        return [(part_omega, self.omega), (total_mu, self.total_mu), *self.derivation.result.formula]
+
+    def exact(self, problem: HasValues) -> Expr:
+        """The loss of all tasks, each on one head or several of its own; ``HypothesisError`` for H < I."""
+        require("the loss of split tasks", (ENOUGH_HEADS,), values_of(problem))
+        return unroll(self.expression, values_of(problem), PARAMETERS)
 
 
 @builder

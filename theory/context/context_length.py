@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from sympy import Expr, IndexedBase, KroneckerDelta, Symbol, exp, limit, oo, sympify
 
 from .. import notation as n
-from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, require, to_float
+from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, Value, require, to_float
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..hypothesis import values_of
 from ..indexed import difference_is_zero, inline, normalise, replace_indexed, substitute, unroll
 from ..limits import task_allocation_limit
 from ..loss import PARAMETERS, population_loss
-from ..printing import aligned_latex, aligned_text
-from ..result import Result, builder
+from ..printing import Equation
+from ..result import builder
 from ..scalars import plain_symbols, summand
+from ..whole import whole
 
 shifted_loss = Symbol("loss_prime", positive=True)
 used_length = Symbol("L_prime", integer=True, positive=True)
@@ -26,7 +27,7 @@ own_gain = IndexedBase("s", positive=True)
 
 
 @dataclass(frozen=True, repr=False)
-class ContextShift(Result):
+class ContextShift(Value):
     """The loss at context length L′ of weights trained at L, and what is left of it as L′ → ∞.
 
     ``gain`` is s_i, the part of task i's regressor that the heads express, ``in_gain`` the loss in s_i, ``expression``
@@ -40,29 +41,24 @@ class ContextShift(Result):
     plateau: ClosedForm
     derivation: Derivation
 
-    def exact(self, problem: HasValues, context_length: int) -> Expr:
-        """The loss at that context length of weights trained at the problem's own; exact."""
+    def exact(self, problem: HasValues, context_length: int | None = None) -> Expr:
+        """The loss at that context length (default: the problem's own) of weights trained at the problem's; exact."""
+        own = values_of(problem)["L"]
+        context_length = whole("the context length", own if context_length is None else context_length)
         if context_length < 1:
             raise InputError(f"the context length must be at least 1, got {context_length}")
         values = values_of(problem)
         require("the loss at another context length", (ENOUGH_HEADS,), values)
         return unroll(self.expression, {**values, used_length.name: sympify(context_length)}, PARAMETERS)
 
-    def evaluate(self, problem: HasValues, context_length: int) -> float:
+    def evaluate(self, problem: HasValues, context_length: int | None = None) -> float:
         """The same as a float, rounded once."""
         return to_float(self.exact(problem, context_length))
 
-    def latex(self) -> str:
-        return str(aligned_latex([(shifted_loss, self.in_gain), (own_gain[n.i], self.gain)]))
-
-    def text(self) -> str:
-        return str(aligned_text([(shifted_loss, self.in_gain), (own_gain[n.i], self.gain)]))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
+    @property
+    def lines(self) -> list[Equation]:
+        """What is printed."""
+        return [(shifted_loss, self.in_gain), (own_gain[n.i], self.gain)]
 
 
 @builder

@@ -34,8 +34,8 @@ from ..attention import expectation
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..gaussian import moment_generating_function
-from ..printing import aligned_latex, aligned_text
-from ..result import Result, builder
+from ..printing import Equation, Equations
+from ..result import builder
 from ..scalars import only
 
 degree = Symbol("k", integer=True, positive=True)
@@ -52,7 +52,7 @@ DEGREES = 8
 
 
 @dataclass(frozen=True, repr=False)
-class HermiteTransfer(Result):
+class HermiteTransfer(Equations):
     """The loss on ``He_k(⟨β, x⟩)/√k!`` in degree k and S_k, the best S_k, and what it leaves."""
 
     loss: Expr
@@ -68,17 +68,10 @@ class HermiteTransfer(Result):
         """The least loss at degree ``order``: 0 for linear targets, 1/3, 3/5, 27/35, …"""
         return self.least.xreplace({degree: _checked_degree(order)}).doit()
 
-    def latex(self) -> str:
-        return str(aligned_latex([(transfer_loss, self.loss), (transfer_infimum, self.least)]))
-
-    def text(self) -> str:
-        return str(aligned_text([(transfer_loss, self.loss), (transfer_infimum, self.least)]))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
+    @property
+    def lines(self) -> list[Equation]:
+        """What is printed."""
+        return [(transfer_loss, self.loss), (transfer_infimum, self.least)]
 
 
 def _checked_degree(order: int) -> Integer:

@@ -31,7 +31,7 @@ from sympy import (
 from sympy.core.relational import Relational
 
 from .. import notation as n
-from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, parameters_of, to_float
+from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, Value, parameters_of, to_float
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..indexed import (
@@ -49,8 +49,8 @@ from ..indexed import (
 )
 from ..optimum import eliminate_mu, multi_head_optimum
 from ..optimum_proof import SCHUR_HORN, expressed, gram, is_rotation
-from ..printing import aligned_latex, aligned_text
-from ..result import Result, builder
+from ..printing import Equation
+from ..result import builder
 from ..scalars import plain_symbols, positive_solution, summand
 from ..water_filling import WaterFilling, water_filling
 from .linear_attention import EFFECTIVE, effective, linear_attention_loss, linear_loss_symbol
@@ -63,7 +63,7 @@ GRAM = Definition(gram[n.h, n.k], n.over_tasks(n.dims[n.i] * n.omega[n.i, n.h] *
 
 
 @dataclass(frozen=True, repr=False)
-class LinearAttentionOptimum(Result):
+class LinearAttentionOptimum(Value):
     """The least loss of H linear heads over all weights, attained; exact at finite d and L.
 
     ``objective`` is to be minimised over ``0 ≤ x_i ≤ 1``, ``Σ_i x_i ≤ min(H, I)``; ``filling`` are the parts
@@ -79,6 +79,11 @@ class LinearAttentionOptimum(Result):
     enough_heads: ClosedForm
     homogeneous: Expr
     derivation: Derivation
+
+    @property
+    def expression(self) -> Expr:
+        """The objective, in the shares x_i."""
+        return self.objective
 
     def solve(self, problem: HasValues, n_heads: int | None = None) -> WaterFilling:
         """The exact minimum and shares, for the problem's own number of heads unless one is given."""
@@ -102,17 +107,10 @@ class LinearAttentionOptimum(Result):
         """The optimum as a float, rounded once."""
         return to_float(self.exact(problem, n_heads))
 
-    def latex(self) -> str:
-        return str(aligned_latex(self.derivation["linear optimum"].formula))
-
-    def text(self) -> str:
-        return str(aligned_text(self.derivation["linear optimum"].formula))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
+    @property
+    def lines(self) -> list[Equation]:
+        """What is printed."""
+        return list(self.derivation["linear optimum"].formula)
 
 
 @builder

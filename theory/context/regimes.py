@@ -13,8 +13,8 @@ from sympy import Expr, Function, Le, Lt, Piecewise, S, Symbol, cancel, diff, ex
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..grounds import FORMAL
-from ..printing import aligned_latex, aligned_text
-from ..result import Result, builder
+from ..printing import Equation, Equations
+from ..result import builder
 from ..scalars import only
 
 # r = |a|²/log L, the level x of a score and the inverse temperature of a sum of e^{b s}.
@@ -28,7 +28,7 @@ sum_exponent = Function("zeta")
 
 
 @dataclass(frozen=True, repr=False)
-class SoftmaxRegimes(Result):
+class SoftmaxRegimes(Equations):
     """Exponents of ``Σ_l p_l²`` in L, in r = |a|²/log L: of its typical value and of its expectation.
 
     ``typical_edge`` is where the typical value leaves ``e^{|a|²}/L``, ``expected_edge`` where the expectation does,
@@ -50,17 +50,10 @@ class SoftmaxRegimes(Result):
         """The exponent of the expectation at r = ``value`` > 0."""
         return self.expected.subs(ratio, _positive(value))
 
-    def latex(self) -> str:
-        return str(aligned_latex([(typical_symbol, self.typical), (expected_symbol, self.expected)]))
-
-    def text(self) -> str:
-        return str(aligned_text([(typical_symbol, self.typical), (expected_symbol, self.expected)]))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
+    @property
+    def lines(self) -> list[Equation]:
+        """What is printed."""
+        return [(typical_symbol, self.typical), (expected_symbol, self.expected)]
 
 
 def _positive(value: Expr) -> Expr:

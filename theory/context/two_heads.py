@@ -14,12 +14,12 @@ from sympy import Eq, Expr, IndexedBase, S, Sum, Symbol, cancel, cosh, diff, exp
 
 from .. import notation as n
 from ..bounds import universal_lower_bound
-from ..closed_form import HasValues, Hypothesis, parameters_of, require, to_float
+from ..closed_form import HasValues, Hypothesis, Value, parameters_of, require, to_float
 from ..derivation import Derivation, Recorder
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
 from ..loss import population_loss
-from ..printing import aligned_latex, aligned_text
-from ..result import Result, builder
+from ..printing import Equation
+from ..result import builder
 from ..scalars import only, plain_symbols, positive_solution
 from ..series import sinh_over_argument_rises
 
@@ -41,7 +41,7 @@ ONE_TASK = Hypothesis(
 
 
 @dataclass(frozen=True, repr=False)
-class ZeroSumPair(Result):
+class ZeroSumPair(Value):
     """Two heads ±ω of one task: ``profile`` with the best μ at each ω, its ``limit`` as ω → 0, the ``predictor`` there.
 
     ``mu`` is the best μ (of the head at ω; the other has −μ); ``predictor`` is the limit of the pair's output.
@@ -53,9 +53,18 @@ class ZeroSumPair(Result):
     predictor: Expr
     derivation: Derivation
 
-    def evaluate(self, problem: HasValues, omega: Any) -> float:
+    @property
+    def expression(self) -> Expr:
+        """The limit, which is the infimum."""
+        return self.limit
+
+    def exact(self, problem: HasValues, omega: Any = 0) -> Expr:
         """The profile at ``omega``; at 0 its limit, which is the infimum.  ``HypothesisError`` unless I = 1."""
-        return to_float(self._at(self.limit if omega == 0 else self.profile, problem, omega))
+        return self._at(self.limit if omega == 0 else self.profile, problem, omega)
+
+    def evaluate(self, problem: HasValues, omega: Any = 0) -> float:
+        """`exact` as a float, rounded once."""
+        return to_float(self.exact(problem, omega))
 
     def best_mu(self, problem: HasValues, omega: Any) -> float:
         """The best μ at ``omega`` > 0."""
@@ -66,17 +75,10 @@ class ZeroSumPair(Result):
         require("the zero-sum pair", (ONE_TASK,), values)
         return _with_values(expression, {**values, "omega": omega})
 
-    def latex(self) -> str:
-        return str(aligned_latex([(profile_symbol, self.profile), (profile_limit_symbol, self.limit)]))
-
-    def text(self) -> str:
-        return str(aligned_text([(profile_symbol, self.profile), (profile_limit_symbol, self.limit)]))
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
+    @property
+    def lines(self) -> list[Equation]:
+        """What is printed."""
+        return [(profile_symbol, self.profile), (profile_limit_symbol, self.limit)]
 
 
 def _with_values(expression: Expr, values: Mapping[str, Any]) -> Expr:

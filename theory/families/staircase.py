@@ -25,7 +25,7 @@ from sympy import (
 )
 
 from .. import notation as n
-from ..closed_form import ClosedForm, HasValues, Hypothesis, require, to_float
+from ..closed_form import ClosedForm, HasValues, Hypothesis, Value, require, to_float
 from ..context.linear_optimum import linear_attention_optimum
 from ..derivation import Derivation, Recorder
 from ..hypothesis import values_of
@@ -40,7 +40,8 @@ from ..indexed import (
     unroll,
 )
 from ..loss import PARAMETERS
-from ..result import Result, builder
+from ..printing import Equation
+from ..result import builder
 from ..scalars import of_one_task, plain_symbols, positive_solution
 from .covariates import (
     COVARIATES,
@@ -93,7 +94,7 @@ def _drives(values: Mapping[str, Any]) -> list[Any]:
 
 
 @dataclass(frozen=True, repr=False)
-class Staircase(Result):
+class Staircase(Value):
     """Plateaus and drop times of linear attention on coordinates of any variances.
 
     Attributes
@@ -126,6 +127,20 @@ class Staircase(Result):
     merged_rate: ClosedForm
     merged_time: Expr
     derivation: Derivation
+
+    @property
+    def expression(self) -> Expr:
+        """That of the optimum, where all coordinates are learned."""
+        return self.final.expression
+
+    @property
+    def lines(self) -> list[Equation]:
+        """The optimum, with what it is written in."""
+        return list(self.final.lines)
+
+    def exact(self, problem: HasValues) -> Expr:
+        """The optimum, exact."""
+        return self.final.exact(problem)
 
     def drops(self, problem: HasValues) -> tuple[tuple[int, ...], ...]:
         """The coordinates (from 0) that each drop learns, first drop first; equal drives share one drop."""

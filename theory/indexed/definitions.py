@@ -57,6 +57,9 @@ class Definition(Record):
     def in_brief(self) -> str:
         return super().in_brief if len(str(self.body)) <= 60 else f"{self.head} = …"
 
+    def __str__(self) -> str:
+        return f"{self.head} = {self.body}"
+
     @property
     def base(self) -> IndexedBase | Symbol:
         """The name that is defined."""

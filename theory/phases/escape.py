@@ -26,7 +26,8 @@ from ..hypothesis import values_of
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
 from ..limits import task_allocation_limit
 from ..loss import PARAMETERS
-from ..result import Result, builder
+from ..printing import Equation, Equations
+from ..result import builder
 from ..scalars import plain_symbols
 
 Number: TypeAlias = Expr | Fraction | int | float
@@ -46,7 +47,7 @@ escape_time = Symbol("T_escape", real=True)
 
 
 @dataclass(frozen=True, repr=False)
-class Escape(Result):
+class Escape(Equations):
     """How an off-task entry μ of task i, on any head of another task, leaves the task-allocation limit.
 
     Attributes
@@ -109,17 +110,10 @@ class Escape(Result):
         exact = {symbol: _exact(value) for symbol, value in values.items()}
         return to_float(form.xreplace({own_rate: rates[task], own_imbalance: abs(_exact(imbalance)), **exact}))
 
-    def latex(self) -> str:
-        return self.rate.latex()
-
-    def text(self) -> str:
-        return self.rate.text()
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_latex_(self) -> str:
-        return f"$${self.latex()}$$"
+    @property
+    def lines(self) -> list[Equation]:
+        """What is printed."""
+        return list(self.rate.lines)
 
 
 def _exact(value: Number) -> Expr:
