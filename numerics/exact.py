@@ -103,7 +103,10 @@ def positive_fraction(name: str, value: object, *, or_zero: bool = False) -> Fra
 
 def _scalar(value: object) -> object:
     """What an array without axes holds, and anything else as it is."""
-    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+    if isinstance(value, np.generic) or getattr(value, "shape", None) != ():
+        return value
+    found: object = np.asarray(value)[()]  # not item(), which makes a float of what was written in fewer digits
+    return found
 
 
 def _parsed(name: str, value: str | Decimal | float | np.floating) -> Fraction:

@@ -109,7 +109,7 @@ def test_unusable_arrays_are_refused(mu: Any, kind: type[Exception], message: st
         ({"jitter": -0.1}, InputError, "jitter must be at least 0, got -0.1"),
         ({"jitter": True}, InputTypeError, "jitter must be a number"),
         ({"seed": -1}, InputError, "seed must be at least 0, got -1"),
-        ({"seed": 1.0}, InputTypeError, r"seed must be an integer, got 1.0 \(float\)"),
+        ({"seed": 1.5}, InputTypeError, r"seed must be an integer, got 1.5 \(float\)"),
         ({"seed": None}, InputTypeError, "seed must be an integer, got None"),
     ],
 )

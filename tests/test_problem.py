@@ -104,8 +104,8 @@ def test_replace_and_subset() -> None:
     ]:
         with pytest.raises(InputError, match=message):
             problem.subset(tasks, n_heads=1)
-    with pytest.raises(InputTypeError, match=r"tasks must be integers, got 1.0 \(float\)"):
-        problem.subset([1.0], n_heads=1)  # type: ignore[list-item]
+    with pytest.raises(InputTypeError, match=r"each of tasks must be an integer, got 1.5 \(float\)"):
+        problem.subset([1.5], n_heads=1)  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(
