@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from sympy import Basic
 
@@ -47,6 +47,12 @@ def _remade(kind: type[_T], arguments: tuple[Any, ...], options: dict[str, Any])
 
 class part_of(cached_property[_T]):
     """A cached property whose value travels as that property of its owner."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> _T: ...
 
     def __get__(self, instance: object, owner: type[Any] | None = None) -> Any:
         found = super().__get__(instance, owner)

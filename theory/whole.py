@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+import math
+from numbers import Real
+from typing import Any
 
 from .errors import InputTypeError
 
 
-def as_whole(value: object) -> int | None:
+def as_whole(value: Any) -> int | None:
     """``value`` as an int: an integer of Python, NumPy or SymPy, a float or an array of no axes that is one.
 
     None for anything else; a bool is none.
     """
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
-    if isinstance(value, bool) or not isinstance(value, Real | Integral):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return None
     try:
-        number = int(value)
+        number = math.trunc(value)
     except (OverflowError, ValueError):  # infinite, or no number
         return None
     return number if number == value else None

@@ -134,7 +134,7 @@ class Finding(Brief):
 
 def _real(name: str, value: Any) -> float:
     try:
-        if isinstance(value, str | bytes | bool) or getattr(value, "shape", ()):
+        if isinstance(value, str | bytes | bool) or np.ndim(value):
             raise _wrong(name, "a real number", value)
         return float(value)
     except (TypeError, ValueError, OverflowError):
