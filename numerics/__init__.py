@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from .staircase import compare_staircase as compare_staircase
     from .staircase import loss_drops as loss_drops
     from .staircase import predicted_cascade as predicted_cascade
+    from .stop import IntegrationInterrupted as IntegrationInterrupted
+    from .stop import Interrupted as Interrupted
     from .stop import StopReason as StopReason
     from .system_run import SystemRun as SystemRun
     from .system_run import integrate_system as integrate_system
@@ -78,6 +80,8 @@ _NAMES = {
     "CovariateProblem": ".covariates",
     "GradientTable": ".gradient_table",
     "InitialState": ".initial",
+    "IntegrationInterrupted": ".stop",
+    "Interrupted": ".stop",
     "MergedOutcome": ".valley",
     "OffDiagonalTest": ".attention",
     "OrbitFlow": ".orbits",

@@ -78,11 +78,11 @@ class StopReason(Enum):
         return self is StopReason.REACHED_T_FINAL
 
 
-class IntegrationInterrupted(KeyboardInterrupt):
-    """The user's interruption (Ctrl-C), with what was computed until then.
+class Interrupted(KeyboardInterrupt):
+    """The user's interruption (Ctrl-C), with what was done until then.
 
-    A `KeyboardInterrupt`, so that a loop that passes over failed problems does not swallow it; ``partial`` is
-    the trajectory up to where it stopped, or None when there is none.
+    A `KeyboardInterrupt`, so that a loop that passes over failed problems does not swallow it.  ``partial`` is what was
+    done, of the kind that would have been returned, or None when there is nothing.
     """
 
     def __init__(self, reason: str, remedy: str = "", partial: object = None) -> None:
@@ -93,3 +93,7 @@ class IntegrationInterrupted(KeyboardInterrupt):
 
     def __str__(self) -> str:
         return f"{self.reason} {self.remedy}".rstrip()
+
+
+class IntegrationInterrupted(Interrupted):
+    """That of an integration or a training; ``partial`` ends where it stopped."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from contextlib import nullcontext
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from .helpers import helpers
 from .initial import checked_seed
 from .kinds import takes
 from .problem import Problem
+from .stop import Interrupted
 from .verdict import Outcome, Verdict, judged, worst
 from .verdict_table import evidence_table, html_table, table
 from .verdict_words import sentence
@@ -38,12 +39,16 @@ __all__ = ["EXIT_CODES", "Outcome", "Verdict", "Verification", "judged", "verify
 
 @dataclass(frozen=True, repr=False)
 class Verification(Brief):
-    """The verdicts on one problem, and what was explored outside the hypotheses (on problems of its own)."""
+    """The verdicts on one problem, and what was explored outside the hypotheses (on problems of its own).
+
+    ``not_reached`` are the ids of statements that were asked for and not checked, after an interruption.
+    """
 
     problem: Problem
     closure: str
     verdicts: tuple[Verdict, ...]
     explored: tuple[Explored, ...] = ()
+    not_reached: tuple[str, ...] = ()
 
     @property
     def in_brief(self) -> str:
@@ -55,7 +60,8 @@ class Verification(Brief):
     def exit_code(self) -> int:
         """0 every claim that applies holds, 1 one fails or an exploration is not confirmed, 3 one is inconclusive."""
         outside: tuple[Outcome, ...] = tuple("holds" if found.confirmed else "fails" for found in self.explored)
-        return EXIT_CODES[worst((*(verdict.verdict for verdict in self.verdicts), *outside))]
+        open_: tuple[Outcome, ...] = ("inconclusive",) * bool(self.not_reached)
+        return EXIT_CODES[worst((*(verdict.verdict for verdict in self.verdicts), *outside, *open_))]
 
     def to_json(self) -> dict[str, Any]:
         """The verdicts as the JSON object of the command line; a number that is not finite is null."""
@@ -66,24 +72,34 @@ class Verification(Brief):
             "closure": self.closure,
             "verdicts": [verdict.to_row() for verdict in self.verdicts],
             "explorations": [found.to_row() for found in self.explored],
+            "not_reached": list(self.not_reached),
         }
 
     @property
     def sentence(self) -> str:
-        """How many theorems hold, and where that was seen, fail, stay open or do not apply."""
-        return sentence(self.verdicts)
+        """How many theorems hold, and where that was seen, fail, stay open, do not apply or were not reached."""
+        return f"{sentence(self.verdicts)} {self._unreached()}".strip()
 
     def text(self) -> str:
         """The verdicts as a table."""
-        return table(self.verdicts, "text", self.explored)
+        return self.table("text")
 
     def latex(self) -> str:
         """The verdicts as a LaTeX table (booktabs)."""
-        return table(self.verdicts, "latex", self.explored)
+        return self.table("latex")
 
     def markdown(self) -> str:
         """The verdicts as a Markdown table."""
-        return table(self.verdicts, "markdown", self.explored)
+        return self.table("markdown")
+
+    def table(self, form: str) -> str:
+        """The verdicts as ``"text"``, ``"latex"`` or ``"markdown"``; ``InputError`` for another form."""
+        more = {"latex": "% {}\n", "markdown": "\n{}\n"}.get(form, "{}\n")
+        return table(self.verdicts, form, self.explored) + more.format(self._unreached()) * bool(self.not_reached)
+
+    def _unreached(self) -> str:
+        count = len(self.not_reached)
+        return f"{count} statement{' was' if count == 1 else 's were'} not reached." if count else ""
 
     def evidence(self) -> str:
         """What each verdict rests on, as a Markdown table: evidence, on what, and the smallest error it detects."""
@@ -93,7 +109,7 @@ class Verification(Brief):
         return self.text()
 
     def _repr_html_(self) -> str:
-        return html_table(self.verdicts)
+        return html_table(self.verdicts) + f"<p>{self._unreached()}</p>" * bool(self.not_reached)
 
 
 @takes(problem=Problem)
@@ -109,7 +125,7 @@ def verify(
     resume: bool = False,
     digits: int = DIGITS,
     explore: bool = False,
-    pool: ProcessPoolExecutor | None = None,
+    pool: Executor | None = None,
 ) -> Verification:
     """Check statements on a problem.
 
@@ -126,8 +142,7 @@ def verify(
     progress
         Show a progress bar on standard error when it is a terminal and the run takes over two seconds.
     workers
-        Processes to share the statements between; the verdicts do not depend on it.  With more than one a script needs
-        the usual ``if __name__ == "__main__"``.
+        Processes to share the statements between; the verdicts do not depend on it.
     certificate
         A file to write: versions, inputs and every verdict with its enclosures (JSON), after each statement.
     resume
@@ -140,8 +155,12 @@ def verify(
     pool
         Processes that help, where they have been started already (see `headflow.numerics.helpers`), ``workers`` - 1.
 
-    Raises ``InputError`` for an unknown claim, a bad number of workers or digits, and a certificate that cannot be
-    written.
+    Raises
+    ------
+    InputError
+        For an unknown claim, a bad number of workers or digits, and a certificate that cannot be written.
+    Interrupted
+        On Ctrl-C, a `KeyboardInterrupt` with the `Verification` so far; what was explored is in it too.
     """
     from tqdm import tqdm
 
@@ -160,39 +179,47 @@ def verify(
         outside = certificate_file.explored_of(begun, known)
     left = [id for id in ids if id not in done]
     unexplored = [place for place in range(len(known)) if place not in outside] if explore else []
-    left_over = len(left) + len(unexplored)
+
+    def so_far() -> Verification:
+        explored = tuple(outside[place] for place in sorted(outside))
+        missing = tuple(id for id in ids if id not in done)
+        return Verification(problem, "leading", tuple(_ordered(done, ids)), explored, missing)
 
     def keep() -> None:
         if path is not None:
-            complete = left_over == 0
-            explored = [outside[place] for place in sorted(outside)]
-            certificate_file.write(
-                path, certificate_file.content(setting, ids, _ordered(done, ids), explored, complete)
-            )
+            now, complete = so_far(), len(done) == len(ids) and all(place in outside for place in unexplored)
+            certificate_file.write(path, certificate_file.content(setting, ids, now.verdicts, now.explored, complete))
 
     keep()
+    total = len(left) + len(unexplored)
     # disable=None: tqdm shows nothing unless standard error is a terminal.
-    bar = tqdm(total=left_over, desc="verify", unit="claim", delay=2, leave=False, disable=None if progress else True)
-    with bar:
-        for verdict in _found(left, setting, workers, pool):
-            done[verdict.id] = verdict
-            left_over -= 1
-            bar.update()
-            keep()
-        for place in unexplored:
-            outside[place] = known[place].measured()
-            left_over -= 1
-            bar.update()
-            keep()
-    explored = tuple(outside[place] for place in sorted(outside))
-    return Verification(problem, "leading", tuple(_ordered(done, ids)), explored)
+    bar = tqdm(total=total, desc="verify", unit="claim", delay=2, leave=False, disable=None if progress else True)
+    try:
+        # Closed: helping processes end with the block, however it is left.
+        with bar, closing(_found(left, setting, workers, pool)) as found:
+            for verdict in found:
+                done[verdict.id] = verdict
+                bar.update()
+                keep()
+            for place in unexplored:
+                outside[place] = known[place].measured()
+                bar.update()
+                keep()
+    except KeyboardInterrupt as interrupt:
+        now = so_far()
+        reached = f"{len(now.verdicts)} of {len(ids)} statements checked, {len(now.not_reached)} not reached"
+        if unexplored:
+            reached += f"; {len(now.explored)} of {len(known)} explorations done"
+        remedy = "" if path is None else f"With resume the same call goes on from {path}."
+        raise Interrupted(f"The verification was interrupted: {reached}.", remedy, now) from interrupt
+    return so_far()
 
 
 def _ordered(done: dict[str, Verdict], ids: Sequence[str]) -> list[Verdict]:
     return [done[id] for id in ids if id in done]
 
 
-def _found(ids: Sequence[str], setting: Setting, workers: int, pool: ProcessPoolExecutor | None) -> Iterator[Verdict]:
+def _found(ids: Sequence[str], setting: Setting, workers: int, pool: Executor | None) -> Iterator[Verdict]:
     """The verdicts, as they come; a user's own statements are known to this process only."""
     shared = [id for id in ids if not is_own(id)] if workers > 1 else []
     if len(shared) > 1:
@@ -207,7 +234,7 @@ def _found(ids: Sequence[str], setting: Setting, workers: int, pool: ProcessPool
             yield verdict_on(id, setting)
 
 
-def _with_helpers(ids: Sequence[str], setting: Setting, pool: ProcessPoolExecutor, count: int) -> Iterator[Verdict]:
+def _with_helpers(ids: Sequence[str], setting: Setting, pool: Executor, count: int) -> Iterator[Verdict]:
     """Share the statements between ``count`` other processes and this one, which takes them from the end.
 
     Every process derives what it needs anew: one that would only wait here would be a waste.
@@ -252,6 +279,12 @@ def _with_helpers(ids: Sequence[str], setting: Setting, pool: ProcessPoolExecuto
             else:
                 yield _answer(id, future, setting)
         yield from _one_by_one(lost, setting)
+    except KeyboardInterrupt:  # what was answered meanwhile is done
+        while not answers.empty():
+            id, future = answers.get()
+            if future is not None and future.exception() is None:
+                yield future.result()
+        raise
     finally:
         todo.clear()
 
@@ -283,7 +316,7 @@ def _one_by_one(ids: Sequence[str], setting: Setting) -> Iterator[Verdict]:
                 yield _answer(id, future, setting)
 
 
-def _starts(pool: ProcessPoolExecutor) -> bool:
+def _starts(pool: Executor) -> bool:
     """Whether a process of the pool can be started at all."""
     try:
         return pool.submit(known_ids).exception() is None

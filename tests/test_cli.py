@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from headflow.errors import IntegrationError
 from headflow.grammar import VERBS
 from headflow.numerics import verify
 from headflow.numerics.problem_file import ProblemFile
-from headflow.numerics.stop import IntegrationInterrupted
+from headflow.numerics.stop import IntegrationInterrupted, Interrupted
 from headflow.output import emit, folder
 from headflow.shipped import default_problem
 from headflow.theory.printing import check_latex
@@ -428,6 +431,35 @@ def test_interruptions(problem: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", _raising(interrupted))
     assert cli.main(["integrate", str(problem)]) == 130
     assert capsys.readouterr() == ("", "headflow: The integration was interrupted. Run again.\n")
+
+
+def test_an_interrupted_verification_is_shown(
+    problem: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = verify.Verification(ProblemFile.parse(DEFAULT).problem, "leading", (), (), ("gradient", "factor-e"))
+    monkeypatch.setattr(verify, "verify", _raising(Interrupted("The verification was interrupted.", partial=part)))
+    assert cli.main(["verify", "gradient", "factor-e"]) == 130
+    out, err = capsys.readouterr()
+    assert (out.strip(), err) == ("2 statements were not reached.", "headflow: The verification was interrupted.\n")
+    assert cli.main(["verify", "gradient", "factor-e", "--json"]) == 130
+    assert json.loads(capsys.readouterr().out)["not_reached"] == ["gradient", "factor-e"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_ending_signals_interrupt(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = int(getattr(signal, name))
+
+    def ended(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    monkeypatch.setattr(verify, "verify", ended)
+    assert cli.main(["verify", "gradient"]) == 128 + number
+    assert capsys.readouterr().err == "headflow: interrupted\n"
+    assert signal.getsignal(number) == signal.SIG_DFL
 
 
 def test_a_problem_too_large_for_memory(

@@ -6,10 +6,12 @@ import dataclasses
 import json
 import os
 import signal
-from concurrent.futures import ProcessPoolExecutor
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
 from multiprocessing import get_context
+from threading import Event, current_thread, main_thread
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from headflow.numerics.checks.finding import carried_out, proof
 from headflow.numerics.checks.place import IN_A_BOX, UNNAMED, from_row, problems_of, scope_of, to_row, words_of
 from headflow.numerics.checks.registry import checks_of, unregister
 from headflow.numerics.covariates import CovariateProblem
+from headflow.numerics.stop import Interrupted
 from headflow.numerics.verdict import Verdict, judged
 from headflow.numerics.verdict_words import in_order, sentence
 from headflow.theory import Statement
@@ -292,8 +295,49 @@ class TestUndone:
             raise KeyboardInterrupt
 
         register(interrupted, hypotheses=())
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted, match=r"interrupted: 0 of 1 statements checked, 1 not reached\.$") as caught:
             hf.verify(REFERENCE, ["own"])
+        assert caught.value.partial.not_reached == ("own",)
+
+    def test_an_interruption_keeps_what_was_found(self, tmp_path, register):
+        def interrupted(setting):
+            raise KeyboardInterrupt
+
+        register(interrupted, hypotheses=())
+        path = tmp_path / "c.json"
+        with pytest.raises(Interrupted, match=r"1 of 2 statements checked, 1 not reached\. With resume") as caught:
+            hf.verify(REFERENCE, ["split-invariants", "own"], certificate=path)
+        part = caught.value.partial
+        assert [verdict.id for verdict in part.verdicts] == ["split-invariants"]
+        assert part.not_reached == tuple(part.to_json()["not_reached"]) == ("own",)
+        assert part.exit_code == 3
+        for said in (part.sentence, part.text(), part.markdown(), part.latex(), part._repr_html_()):
+            assert "1 statement was not reached." in said
+        assert len(json.loads(path.read_text())["verdicts"]) == 1
+
+    def test_an_interruption_keeps_what_helpers_have_found(self, monkeypatch):
+        begun, answered = Event(), Event()
+
+        def checked(id, setting):
+            if current_thread() is main_thread():
+                begun.set()
+                answered.wait(60)
+                time.sleep(0.1)  # until the answer has come
+                raise KeyboardInterrupt
+            begun.wait(60)
+            answered.set()
+            return judged(statement(id), found(), problem=REFERENCE)
+
+        @contextmanager
+        def threads(count):
+            with ThreadPoolExecutor(count) as pool:
+                yield pool
+
+        monkeypatch.setattr(verification, "verdict_on", checked)
+        monkeypatch.setattr(verification, "helpers", threads)
+        with pytest.raises(Interrupted) as caught:
+            hf.verify(REFERENCE, ["gradient", "split-invariants", "universal-bound"], workers=2)
+        assert caught.value.partial.verdicts
 
     def test_a_statement_that_raised_is_kept_in_a_certificate(self, tmp_path, register):
         register(lambda setting: 1 / 0, hypotheses=())

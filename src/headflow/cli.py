@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from typing import Final
 
 from .errors import HeadflowError, IntegrationError, TrainingError, UnreliableError
 from .grammar import parse
 from .numerics.collector import collect_rarely
+from .signals import ending_signals
 
 DONE, FAILED, BAD_INPUT, INCONCLUSIVE, NOT_COMPUTED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+_BY_SIGNAL: Final = 128  # as shells add it
 
 # Verb → the module whose ``run(arguments) -> int`` does it; only that one is imported.
 _MODULES = {
@@ -32,10 +36,16 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the command line ``words`` (default: the program's) and return the exit code.
 
     0 done and every claim that applies holds, 1 a claim fails, 2 bad input, 3 nothing fails but something is
-    inconclusive or, by its own error estimate, not reliable, 4 the computation failed, 130 interrupted.  What went
-    wrong is one sentence on standard error.
+    inconclusive or, by its own error estimate, not reliable, 4 the computation failed, 130 interrupted (143 by SIGTERM,
+    129 by SIGHUP).  What went wrong is one sentence on standard error.
     """
     collect_rarely()
+    with ending_signals() as received:
+        code = _run(words)
+    return _BY_SIGNAL + received[0] if received and code == INTERRUPTED else code
+
+
+def _run(words: Sequence[str] | None) -> int:
     as_before = warnings.formatwarning
     warnings.formatwarning = _warning_line
     try:
@@ -67,5 +77,6 @@ def _warning_line(
 
 def _complain(sentence: str, code: int) -> int:
     if sys.stderr is not None:
-        print(f"headflow: {' '.join(sentence.split())}", file=sys.stderr)
+        with suppress(OSError):  # the terminal may have gone
+            print(f"headflow: {' '.join(sentence.split())}", file=sys.stderr)
     return code

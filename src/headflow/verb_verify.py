@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .errors import InputError
 from .numerics.helpers import helpers
 from .output import check_file, emit, json_text
 from .problem_source import integer, problem_file
-
-if TYPE_CHECKING:
-    from .numerics.verify import Verification
 
 
 def run(arguments: Namespace) -> int:
@@ -29,35 +25,53 @@ def run(arguments: Namespace) -> int:
     workers = _workers(arguments)
     # All statements: the helpers import while this process does.
     with helpers(max(workers - 1, 0) if not arguments.claims else 0) as pool:
+        from .numerics.stop import Interrupted
         from .numerics.verify import verify
 
-        verification = verify(
-            given.problem,
-            tuple(arguments.claims),
-            quick=arguments.quick,
-            seed=integer("seed", arguments.draws),
-            progress=True,
-            workers=workers,
-            certificate=arguments.certificate,
-            resume=arguments.resume and not arguments.force,
-            digits=integer("digits", arguments.digits),
-            explore=arguments.explore,
-            pool=pool,
-        )
-    emit(json_text(verification.to_json()) if arguments.json else _table(verification, arguments.format))
+        try:
+            verification = verify(
+                given.problem,
+                tuple(arguments.claims),
+                quick=arguments.quick,
+                seed=integer("seed", arguments.draws),
+                progress=True,
+                workers=workers,
+                certificate=arguments.certificate,
+                resume=arguments.resume and not arguments.force,
+                digits=integer("digits", arguments.digits),
+                explore=arguments.explore,
+                pool=pool,
+            )
+        except Interrupted as interrupted:
+            _deliver(interrupted.partial, arguments)
+            raise
+    _deliver(verification, arguments)
     return verification.exit_code
+
+
+def _deliver(verification: object, arguments: Namespace) -> None:
+    from .numerics.verify import Verification
+
+    assert isinstance(verification, Verification)
+    as_json = arguments.json or arguments.format == "json"
+    emit(json_text(verification.to_json()) if as_json else verification.table(arguments.format))
 
 
 def _recheck(arguments: Namespace) -> int:
     """Check a certificate again; nothing else may be asked for."""
     from .numerics.recheck import recheck
+    from .numerics.stop import Interrupted
 
     other = [*arguments.claims, arguments.certificate, arguments.problem, arguments.dims]
     if any(other) or arguments.quick or arguments.resume or arguments.explore:
         raise InputError(
             "--recheck takes problem, claims, seed, --quick and --explore from the certificate: give none of them"
         )
-    found = recheck(Path(arguments.recheck), workers=_workers(arguments), progress=True)
+    try:
+        found = recheck(Path(arguments.recheck), workers=_workers(arguments), progress=True)
+    except Interrupted as interrupted:
+        _deliver(interrupted.partial, arguments)
+        raise
     emit(json_text(found.to_json()) if arguments.json or arguments.format == "json" else found.text())
     return found.exit_code
 
@@ -68,11 +82,3 @@ def _workers(arguments: Namespace) -> int:
     from .numerics.cores import usable_cores
 
     return usable_cores()
-
-
-def _table(verification: Verification, form: str) -> str:
-    if form == "json":
-        return json_text(verification.to_json())
-    from .numerics.verdict_table import table
-
-    return table(verification.verdicts, form, verification.explored)
