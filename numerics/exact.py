@@ -22,6 +22,7 @@ from .labelled import by_labels, without_labels
 ExactLike: TypeAlias = int | float | str | Decimal | Fraction | np.integer | np.floating
 
 LARGEST_INTEGER = 2**53  # the largest up to which float64 holds every integer
+_ROUNDING = 1e-12  # relative, of sums of some thousand steps
 
 
 def shown(value: object) -> str:
@@ -245,3 +246,16 @@ def literal(value: Fraction) -> str:
     """
     written = plain(value)
     return f'"{written}"' if isinstance(written, str) else float_literal(written)
+
+
+def no_later(name: str, t: float, end: float, what: str) -> float:
+    """A time from 0 to ``end``; one that only rounding has put beyond (``3 * 0.1`` is above 0.3) is the end.
+
+    Raises ``InputError`` for any other, with as many digits as tell the two apart.
+    """
+    if 0 <= t <= end:
+        return t
+    if end < t <= end * (1 + _ROUNDING):
+        return end
+    digits = next((count for count in range(6, 17) if f"{t:.{count}g}" != f"{end:.{count}g}"), 17)
+    raise InputError(f"{name} must lie between 0 and {what} = {end:.{digits}g}, got {t:.{digits}g}")

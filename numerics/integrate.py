@@ -16,7 +16,7 @@ import numpy as np
 from ..theory.choices import checked_closure, checked_parametrisation
 from ..theory.errors import InputError, InputTypeError, IntegrationError, ReliabilityWarning, ValidityWarning
 from .dynamics import Dynamics
-from .exact import as_float, shown
+from .exact import as_float, no_later, shown
 from .initial import InitialState
 from .near_ties import compared_starts
 from .orbit_dynamics import OrbitDynamics, reduced_dynamics
@@ -67,7 +67,8 @@ def integrate(
     t_final
         How long to integrate, > 0, in units of learning rate × steps.
     times
-        Times from 0 to ``t_final`` that become rows of the result besides its own; any order.
+        Times from 0 to ``t_final`` that become rows of the result besides its own.  Rows are sorted and each time is
+        there once; `Trajectory.states` has the states in the order and number that were asked for.
     rtol
         Relative tolerance, from 1e-12 to 1e-2; ``rtol`` of the result is smaller where it had to be.
     method
@@ -158,10 +159,8 @@ def _checked_times(times: Iterable[float] | None, t_final: float) -> tuple[float
         return ()
     if isinstance(times, str | bytes) or not isinstance(times, Iterable):
         raise InputTypeError(f"times must be a list of numbers, got {shown(times)} ({type(times).__name__})")
-    found = sorted({as_float(f"times[{n}]", value, least=0) for n, value in enumerate(times)})
-    if found and found[-1] > t_final:
-        raise InputError(f"times must lie between 0 and t_final = {t_final:g}, got {found[-1]:g}")
-    return tuple(found)
+    asked = [(f"times[{n}]", value) for n, value in enumerate(times)]
+    return tuple(no_later(name, as_float(name, value, least=0), t_final, "t_final") for name, value in asked)
 
 
 def integrate_reliably(*arguments: Any, **options: Any) -> Trajectory:
@@ -242,7 +241,7 @@ class _Run:
 
     def _attempt(self, began: float) -> Trajectory:
         """Both integrations to the end, at the tolerance of now; `IntegrationError` where one does not come there."""
-        asked = [self._log_time(t) for t in self.times]
+        asked = [self._log_time(t) for t in self.rows_asked]
         rtol = self.what["rtol"]
         recorder = Recorder(self.dynamics, self.start, self.end, asked, rtol)
         comparisons: list[Comparison] = []
@@ -336,6 +335,11 @@ class _Run:
             trajectory.__dict__["_dynamics"] = self.dynamics
         return trajectory
 
+    @property
+    def rows_asked(self) -> list[float]:
+        """The times asked for as rows: sorted, each once."""
+        return sorted(set(self.times))
+
     def _log_time(self, t: float) -> float:
         return self.end if t == self.t_final else min(math.log1p(t / self.unit), self.end)
 
@@ -370,7 +374,7 @@ class _Rows:
         t[s == run.end] = run.t_final
         # Rounding: a time asked for wins over a panel point that is, as a number, the same time.
         count = len(recorder.asked_states)
-        extra = np.array(run.times[:count])
+        extra = np.array(run.rows_asked[:count])
         states = np.concatenate([*recorder.states, *(y[None, :] for y in recorder.asked_states)])
         all_s = np.concatenate([s, [run._log_time(float(value)) for value in extra]])
         all_t = np.concatenate([t, extra])

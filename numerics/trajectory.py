@@ -16,7 +16,7 @@ from ..theory.result import Brief
 from .allocation import Allocation
 from .domain import where_invalid, where_next_term_counts
 from .dynamics import Dynamics
-from .exact import as_float, several
+from .exact import as_float, no_later, several
 from .flows import flow
 from .initial import InitialState
 from .orbit_dynamics import OrbitDynamics, rebuilt_dynamics
@@ -86,7 +86,7 @@ class Trajectory:
     problem, initial, parametrisation, closure
         What was integrated.
     t_final, times
-        As asked for; ``times`` is () if none were.
+        As asked for, in that order; ``times`` is () if none were.
     rtol
         The tolerance used: the one asked for, or a tighter one where that left an error that is not small.
     method, method_reason
@@ -304,10 +304,7 @@ class Trajectory:
             return self._dynamics.loss(self._flat(time))
 
     def _inside(self, t: object) -> float:
-        time = as_float("t", t)
-        if not 0 <= time <= self.t[-1]:
-            raise InputError(f"t must lie in the trajectory, from 0 to {self.t[-1]:.17g}, got {time:.17g}")
-        return time
+        return no_later("t", as_float("t", t), float(self.t[-1]), "the trajectory's end")
 
     def _flat(self, t: float) -> FloatArray:
         row = int(np.searchsorted(self.t, t))
@@ -332,7 +329,7 @@ class Trajectory:
 
     @property
     def states(self) -> tuple[State, ...]:
-        """The states at the ``times`` asked for, as far as they were reached."""
+        """The states at the ``times`` asked for, in their order, as far as they were reached."""
         rows = np.searchsorted(self.t, [time for time in self.times if time <= self.t[-1]])
         return tuple(self._row(int(row)) for row in rows)
 

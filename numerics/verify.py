@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -60,8 +60,8 @@ class Verification(Brief):
     def exit_code(self) -> int:
         """0 every claim that applies holds, 1 one fails or an exploration is not confirmed, 3 one is inconclusive."""
         outside: tuple[Outcome, ...] = tuple("holds" if found.confirmed else "fails" for found in self.explored)
-        open_: tuple[Outcome, ...] = ("inconclusive",) * bool(self.not_reached)
-        return EXIT_CODES[worst((*(verdict.verdict for verdict in self.verdicts), *outside, *open_))]
+        still_open: tuple[Outcome, ...] = ("inconclusive",) if self.not_reached else ()
+        return EXIT_CODES[worst((*(verdict.verdict for verdict in self.verdicts), *outside, *still_open))]
 
     def to_json(self) -> dict[str, Any]:
         """The verdicts as the JSON object of the command line; a number that is not finite is null."""
@@ -219,7 +219,7 @@ def _ordered(done: dict[str, Verdict], ids: Sequence[str]) -> list[Verdict]:
     return [done[id] for id in ids if id in done]
 
 
-def _found(ids: Sequence[str], setting: Setting, workers: int, pool: Executor | None) -> Iterator[Verdict]:
+def _found(ids: Sequence[str], setting: Setting, workers: int, pool: Executor | None) -> Generator[Verdict, None, None]:
     """The verdicts, as they come; a user's own statements are known to this process only."""
     shared = [id for id in ids if not is_own(id)] if workers > 1 else []
     if len(shared) > 1:

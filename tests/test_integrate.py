@@ -179,7 +179,8 @@ def test_a_thousand_pairs_of_task_and_head() -> None:
         ({"rtol": 1e-13}, InputError, "rtol must lie between 1e-12 and 0.01, got 1e-13"),
         ({"rtol": 0.1}, InputError, "rtol must lie between"),
         ({"rtol": float("nan")}, InputError, "rtol must be finite"),
-        ({"times": [1, 2e4]}, InputError, "times must lie between 0 and t_final = 10000, got 20000"),
+        ({"times": [1, 2e4]}, InputError, r"times\[1\] must lie between 0 and t_final = 10000, got 20000"),
+        ({"times": [1e4 + 1e-5]}, InputError, "t_final = 10000, got 10000.00001"),
         ({"times": [-1]}, InputError, r"times\[0\] must be at least 0, got -1"),
         ({"times": "1,2"}, InputTypeError, "times must be a list of numbers"),
         ({"times": 3.0}, InputTypeError, "times must be a list of numbers, got 3.0"),
@@ -210,6 +211,23 @@ def test_an_overflowing_exponent_names_heads_and_tasks() -> None:
     for parametrisation in ("balanced", "merged"):
         with pytest.raises(InputError, match=message):
             hf.integrate(REFERENCE, hf.InitialState(START.mu, omega), parametrisation)
+
+
+def test_times_keep_their_order_and_number() -> None:
+    run = hf.integrate(REFERENCE, START, t_final=100, times=[100, 1, 50, 50])
+    assert run.times == (100, 1, 50, 50)
+    assert [state.t for state in run.states] == [100, 1, 50, 50]
+    assert [state["t"] for state in run.to_json()["states"]] == [100, 1, 50, 50]
+    assert (np.diff(run.t) > 0).all()
+    assert run.states[1].loss == run.at(1).loss
+
+
+def test_a_time_that_only_rounding_puts_beyond_the_end() -> None:
+    times = 0.1 * np.arange(4)
+    assert times[-1] > 0.3
+    run = hf.integrate(REFERENCE, START, t_final=0.3, times=times)
+    assert run.times == (0, 0.1, 0.2, 0.3)
+    assert run.at(times[-1]).loss == run.final.loss == run.states[-1].loss
 
 
 def test_the_limit_on_evaluations_leaves_a_partial_trajectory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def test_any_time(run: Trajectory) -> None:
 @pytest.mark.parametrize(
     ("t", "kind", "message"),
     [
-        (-1, InputError, "t must lie in the trajectory, from 0 to 1000, got -1"),
+        (-1, InputError, "t must lie between 0 and the trajectory's end = 1000, got -1"),
         (1001, InputError, "got 1001"),
         (float("nan"), InputError, "t must be finite"),
         ("end", InputTypeError, "t must be a number"),
