@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray
 
 import headflow as hf
 from cases import REFERENCE, START, random_case
@@ -18,6 +20,7 @@ from headflow.numerics.compiler import Program, compiler_installed
 from headflow.numerics.dynamics import apart
 from headflow.numerics.engine import members, native
 from headflow.numerics.engine.ensemble import _batch, _chunks
+from headflow.numerics.stop import Interrupted
 
 needs_llvm = pytest.mark.skipif(not compiler_installed(), reason="llvmlite is not installed (extra fast)")
 STARTS = [hf.InitialState.random(REFERENCE, scale=0.03, seed=seed) for seed in range(5)]
@@ -150,6 +153,31 @@ def test_threads_change_nothing() -> None:
 
 
 @needs_llvm
+def test_an_interruption_keeps_the_members_that_are_done(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts, whole = STARTS[:3], hf.ensemble(REFERENCE, STARTS[:3], t_final=20, backend=way)
+    outcomes = members.Task.outcomes
+
+    def interrupted(self: members.Task, asked: Sequence[members.Member]) -> list[members.Outcome]:
+        if asked[0][1] is other[2]:
+            raise KeyboardInterrupt
+        return outcomes(self, asked)
+
+    monkeypatch.setattr(members.Task, "outcomes", interrupted)
+    # One member has another shape: with JAX too it is in another call.
+    problem = REFERENCE.replace(n_heads=2)
+    other = [starts[0], starts[1], hf.InitialState.random(problem, scale=0.03)]
+    with pytest.raises(Interrupted, match="interrupted: 2 of 3 members are done") as caught:
+        hf.ensemble([REFERENCE, REFERENCE, problem], other, t_final=20, backend=way, workers=1)
+    part = caught.value.partial
+    assert isinstance(part, xarray.Dataset)
+    assert part.member.values.tolist() == [0, 1]
+    np.testing.assert_array_equal(part.mu, whole.mu[:2])
+    assert json.loads(part.attrs["summary"])["members"] == 2
+    with pytest.raises(Interrupted) as nothing:
+        hf.ensemble(problem, other[2], t_final=20, backend=way)
+    assert nothing.value.partial is None
+
+
 def test_threads_compile_once_where_the_first_member_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
 

@@ -215,11 +215,28 @@ def test_an_interruption_leaves_a_checkpoint(tmp_path: Path, monkeypatch):
     assert same(train(TINY, tiny(), quick(), file), train(TINY, tiny(), quick()))
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_a_checkpoint_goes_on_to_a_larger_t_final(tmp_path: Path, optimiser):
+    file = tmp_path / "run.npz"
+    first = train(TINY, tiny(), quick(records=7, optimiser=optimiser), file)
+    longer = quick(2, records=7, optimiser=optimiser)
+    run, whole = train(TINY, tiny(), longer, file), train(TINY, tiny(), longer)
+    for one, other in zip(run.weights.parts, whole.weights.parts, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert run.steps.tolist() == [*first.steps, *(step for step in whole.steps if step > 20)]
+    assert run.completed
+    assert run.loss[-1] == whole.loss[-1]
+    assert run.mu[: len(first.mu)].tolist() == first.mu.tolist()
+    assert same(run, train(TINY, tiny(), longer, file))
+    with pytest.raises(InputError, match="has taken 40 steps, more than the 20 until t_final = 1"):
+        train(TINY, tiny(), quick(records=7, optimiser=optimiser), file)
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path):
     file = tmp_path / "run.npz"
     train(TINY, tiny(), quick(), file)
     for weights, settings, word in (
-        (tiny(), quick(seed=1), "training"),
+        (tiny(), quick(seed=1), "training: seed 0 instead of 1$"),
         (tiny("merged"), quick(), "parts"),
         (AttentionWeights.spectral(TINY, 2 * TINY_START.mu, TINY_START.omega, None, "split"), quick(), "start"),
     ):

@@ -167,7 +167,8 @@ def train(
     checkpoint
         A file (NumPy's npz) that holds the state of the training, rewritten every ``checkpoint_seconds`` and at the
         end.  If it exists the training goes on from there, to the same weights, bit for bit, as if it had never
-        stopped (on the same machine and versions).
+        stopped (on the same machine and versions); with a larger ``t_final`` also one that was finished.  What was
+        recorded stays, and more is recorded at the times that the new ``t_final`` asks for.
     progress
         Show a bar on standard error, if that is a terminal and it takes more than two seconds.
 
@@ -200,8 +201,9 @@ class _Loop:
         self.memory = empty_memory(training.optimiser, weights.parts)
         self.times = training.times()
         self.last = len(self.times) - 1
-        self.due = np.unique(np.linspace(0, self.last, training.records + 1).round().astype(np.int64))
+        self.due: list[int] = np.unique(np.linspace(0, self.last, training.records + 1).round().astype(int)).tolist()
         self.step = 0
+        self.recorded: list[int] = []  # the steps of the rows
         self.rows: list[tuple[Any, ...]] = []
         self.seconds = 0.0
         digest = hashlib.sha256(b"".join(part.tobytes() for part in weights.parts)).hexdigest()
@@ -227,7 +229,7 @@ class _Loop:
                 unit="step",
             ) as bar:
                 # At the last step only the loss is taken.
-                while len(self.rows) < len(self.due):
+                while self.due:
                     self._advance()
                     bar.update(self.step - bar.n)
                     now = time.perf_counter()
@@ -249,7 +251,7 @@ class _Loop:
         """One step: the loss and gradient of its batch, a record if one is due, the next weights."""
         with np.errstate(all="ignore"):
             losses, gradients = self._batch()
-            row = self._row(losses) if self.step == self.due[len(self.rows)] else None
+            row = self._row(losses) if self.step == self.due[0] else None
             seen = (losses, *gradients, *(row or ()))
             finite = all(np.isfinite(part).all() for part in seen)
         if not finite:
@@ -266,7 +268,8 @@ class _Loop:
             weights, memory = weights.replaced(moved[: len(gradients)]), moved[len(gradients) :]
             number += 1
         # Last, and together: an interruption before leaves a state that can be resumed.
-        self.rows = self.rows if row is None else [*self.rows, row]
+        if row is not None:
+            self.rows, self.recorded, self.due = [*self.rows, row], [*self.recorded, self.step], self.due[1:]
         self.weights, self.memory, self.step = weights, memory, number
 
     def _row(self, losses: FloatArray) -> tuple[Any, ...]:
@@ -298,20 +301,29 @@ class _Loop:
         arrays = {f"weights_{name}": part for name, part in zip(self.weights.names, self.weights.parts, strict=True)}
         arrays |= {f"memory_{place}": part for place, part in enumerate(self.memory)}
         arrays |= self._records()
-        state = {"step": np.array(self.step), "seconds": np.array(self.seconds)}
+        recorded = np.array(self.recorded, dtype=np.int64)
+        state = {"step": np.array(self.step), "seconds": np.array(self.seconds), "recorded": recorded}
         files.write(path, self.identity, {**arrays, **state})
 
     def restore(self, path: str | PathLike[str]) -> None:
         identity, arrays = files.read(path)
         # Through JSON, for a schedule's tuples become lists there.
         for name, value in json.loads(json.dumps(self.identity)).items():
-            if identity.get(name) != value:
-                what = "start" if name == "start" else f"{name}: {identity.get(name)} instead of {value}"
-                raise InputError(f"{path} is the checkpoint of another training; it differs in its {what}")
+            if found := _differences(name, identity.get(name), value):
+                raise InputError(f"{path} is the checkpoint of another training; it differs in its {found}")
+        if "recorded" not in arrays:
+            raise InputError(f"{path} is a checkpoint of an earlier version, which cannot be continued")
         self.weights = self.weights.replaced(tuple(arrays[f"weights_{name}"] for name in self.weights.names))
         self.memory = tuple(arrays[f"memory_{place}"] for place in range(len(self.memory)))
         self.rows = list(zip(*(arrays[name] for name in _RECORDED), strict=True))
         self.step, self.seconds = int(arrays["step"]), float(arrays["seconds"])
+        if self.step > self.last:
+            raise InputError(
+                f"the training in {path} has taken {self.step} steps, more than the {self.last} until "
+                f"t_final = {self.training.t_final:g}"
+            )
+        self.recorded = arrays["recorded"].tolist()
+        self.due = [step for step in self.due if step >= self.step and step not in self.recorded[-1:]]
 
     def _records(self) -> dict[str, FloatArray]:
         if not self.rows:
@@ -320,7 +332,7 @@ class _Loop:
         return {name: np.array(column, dtype=np.float64) for name, column in zip(_RECORDED, columns, strict=True)}
 
     def result(self) -> TrainingRun:
-        steps = self.due[: len(self.rows)].copy()
+        steps = np.array(self.recorded, dtype=np.int64)
         return TrainingRun(
             problem=self.problem,
             training=self.training,
@@ -332,3 +344,13 @@ class _Loop:
             backend=self.engine.name,
             device=self.engine.device,
         )
+
+
+def _differences(name: str, then: Any, now: Any) -> str:
+    """In what a checkpoint is of another training, in words; "" if in nothing.  How long it is to last may differ."""
+    if name != "training" or not isinstance(then, dict):
+        return "" if then == now else name if name == "start" else f"{name}: {then} instead of {now}"
+    parts = [
+        f"{key} {then.get(key)} instead of {now[key]}" for key in now if key != "t_final" and then.get(key) != now[key]
+    ]
+    return f"training: {', '.join(parts)}" if parts else ""

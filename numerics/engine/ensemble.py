@@ -6,8 +6,8 @@ import json
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -25,7 +25,7 @@ from ..initial import InitialState
 from ..integrate import checked_rtol
 from ..problem import Problem
 from ..solvers import COMPILED
-from ..stop import StopReason
+from ..stop import Interrupted, StopReason
 from .members import BACKENDS, Member, Outcome, Task
 
 if TYPE_CHECKING:
@@ -95,6 +95,9 @@ def ensemble(
         A warning: members failed or are not reliable; how many.
     ValidityWarning
         A warning: members ended where the closure is less accurate than it claims.
+    Interrupted
+        On Ctrl-C, a `KeyboardInterrupt` whose ``partial`` is the dataset of the members that were done (``member`` says
+        which), or None.
 
     Examples
     --------
@@ -112,9 +115,16 @@ def ensemble(
         checked_rtol(rtol),
         _checked_backend(backend, max(2 * problem.n_tasks * problem.n_heads for problem, _ in members)),
     )
-    outcomes = _run(task, members, _checked_workers(workers), progress)
-    _warn(task, outcomes)
-    return _dataset(task, members, outcomes)
+    threads = _checked_workers(workers)
+    outcomes: dict[int, Outcome] = {}
+    try:
+        _run(task, members, threads, progress, outcomes)
+    except KeyboardInterrupt as interrupt:
+        done = dict(sorted(outcomes.items()))
+        reached = f"The ensemble was interrupted: {len(done)} of {len(members)} members are done."
+        raise Interrupted(reached, partial=_dataset(task, members, done) if done else None) from interrupt
+    _warn(task, list(outcomes.values()))
+    return _dataset(task, members, dict(sorted(outcomes.items())))
 
 
 def _checked_backend(backend: str, size: int) -> str:
@@ -161,12 +171,12 @@ def _checked_workers(workers: int | None) -> int:
     return whole_number("workers", workers, least=1)
 
 
-def _run(task: Task, members: Sequence[Member], workers: int, progress: bool) -> list[Outcome]:
+def _run(task: Task, members: Sequence[Member], workers: int, progress: bool, outcomes: dict[int, Outcome]) -> None:
+    """Put what becomes of each member to its place among the outcomes, as soon as it is known."""
     from tqdm import tqdm
 
     hidden = None if progress else True  # None: hidden unless stderr is a terminal
     bar = tqdm(total=len(members), desc="ensemble", file=sys.stderr, disable=hidden, delay=2, leave=False)
-    outcomes: dict[int, Outcome] = {}
     share = min(_CHUNK, len(members) // (4 * workers))
     chunks = _chunks(members, _batch if task.backend == "jax" else lambda *_: share)
 
@@ -184,12 +194,17 @@ def _run(task: Task, members: Sequence[Member], workers: int, progress: bool) ->
                 keep(places, outcomes_of(places))
         else:
             pool = ThreadPoolExecutor(workers)
+            chunk_of = {pool.submit(outcomes_of, places): places for places in chunks[1:]}
             try:
-                for places, found in zip(chunks[1:], pool.map(outcomes_of, chunks[1:]), strict=True):
-                    keep(places, found)
-            finally:
-                pool.shutdown(cancel_futures=True)
-    return [outcomes[place] for place in range(len(members))]
+                for done in as_completed(chunk_of):
+                    keep(chunk_of[done], done.result())
+            except BaseException as error:  # compiled loops cannot be interrupted: Ctrl-C does not wait for them
+                pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+                for done, places in chunk_of.items():
+                    if done.done() and not done.cancelled() and done.exception() is None:
+                        outcomes.update(zip(places, done.result(), strict=True))
+                raise
+            pool.shutdown()
 
 
 def _batch(n_tasks: int, n_heads: int) -> int:
@@ -238,14 +253,16 @@ def _counts(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {"members": len(outcomes), "not reliable": len(outcomes) - reached, "by status": dict(sorted(found.items()))}
 
 
-def _dataset(task: Task, members: Sequence[Member], outcomes: Sequence[Outcome]) -> xarray.Dataset:
+def _dataset(task: Task, members: Sequence[Member], by_place: Mapping[int, Outcome]) -> xarray.Dataset:
+    """The dataset of the members whose outcomes there are, by their places."""
     import xarray
 
-    n_tasks = max(problem.n_tasks for problem, _ in members)
-    n_heads = max(problem.n_heads for problem, _ in members)
-    mu = np.full((len(members), n_tasks, n_heads), np.nan)
+    outcomes, problems = list(by_place.values()), [members[place][0] for place in by_place]
+    n_tasks = max(problem.n_tasks for problem in problems)
+    n_heads = max(problem.n_heads for problem in problems)
+    mu = np.full((len(outcomes), n_tasks, n_heads), np.nan)
     omega = mu.copy()
-    allocation = np.full((len(members), n_tasks), -1)
+    allocation = np.full((len(outcomes), n_tasks), -1)
     for place, outcome in enumerate(outcomes):
         rows, columns = outcome.mu.shape
         mu[place, :rows, :columns], omega[place, :rows, :columns] = outcome.mu, outcome.omega
@@ -268,11 +285,11 @@ def _dataset(task: Task, members: Sequence[Member], outcomes: Sequence[Outcome])
             "status": (scalar, each("status"), {"long_name": "how it ended"}),
             "detail": (scalar, each("detail"), {"long_name": "what went wrong"}),
             "reduction": (scalar, each("reduction"), {"long_name": "which weights stay equal or opposite"}),
-            "n_tasks": (scalar, [problem.n_tasks for problem, _ in members], {"long_name": "I"}),
-            "n_heads": (scalar, [problem.n_heads for problem, _ in members], {"long_name": "H"}),
+            "n_tasks": (scalar, [problem.n_tasks for problem in problems], {"long_name": "I"}),
+            "n_heads": (scalar, [problem.n_heads for problem in problems], {"long_name": "H"}),
         },
         coords={
-            "member": ("member", np.arange(len(members)), {"long_name": "member, from 0"}),
+            "member": ("member", list(by_place), {"long_name": "member, from 0"}),
             "task": ("task", np.arange(n_tasks), {"long_name": "task, from 0"}),
             "head": ("head", np.arange(n_heads), {"long_name": "head, from 0"}),
         },
