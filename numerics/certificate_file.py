@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
-import secrets
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +17,7 @@ from .checks.exploration import Exploration, Explored
 from .checks.finding import DIGITS, Setting
 from .problem import Problem
 from .read_file import read_bytes
+from .scratch import write_whole
 from .seal import BLANK, check_seal, sealed
 from .verdict import Verdict
 
@@ -83,12 +82,9 @@ def write(path: Path, certificate: Mapping[str, Any]) -> None:
     Raises ``InputError`` where it cannot be written.
     """
     text = sealed((json.dumps(certificate, indent=1, allow_nan=False) + "\n").encode())
-    beside = path.absolute().parent / f".{path.name}-{secrets.token_hex(4)}"
     try:
-        beside.write_bytes(text)
-        os.replace(beside, path)
+        write_whole(path, text)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
 
 

@@ -30,6 +30,7 @@ import sympy
 from sympy.core.parameters import distribute
 
 from ..theory.errors import CacheWarning
+from .scratch import remove_abandoned, write_whole
 
 _T = TypeVar("_T")
 _DIGEST: Final = 32  # bytes of a digest
@@ -147,6 +148,7 @@ def _version_folder(folder: Path) -> Path:
     if not _private(current.stat(), current):
         raise PermissionError(f"another user may write to {current}")
     os.utime(current)
+    remove_abandoned(current)
     long_ago = time.time() - _KEPT_FOR
     for path in [*_versions(folder), *_ours(folder)]:
         with suppress(OSError):  # several processes may do so at once
@@ -168,7 +170,7 @@ def kept(name: str, make: Callable[[], bytes]) -> bytes:
         content = make()
         if path is not None:
             with suppress(OSError):
-                _write(path, _digest(content) + content)
+                write_whole(path, _digest(content) + content, mode=0o600)
     return content
 
 
@@ -220,14 +222,3 @@ def sources_key() -> str:
 
 def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -6,8 +6,6 @@ import html
 import io
 import json
 import math
-import os
-import tempfile
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -23,6 +21,7 @@ from .allocation import named
 from .initial import InitialState, RandomStart
 from .problem import Problem
 from .read_file import read_bytes
+from .scratch import write_whole
 from .seal import BLANK, check_seal, sealed
 from .stop import StopReason
 
@@ -162,21 +161,10 @@ def save(trajectory: Trajectory, path: str | PathLike[str], force: bool) -> None
         how = "ends of an interval of log time, and the loss at its Chebyshev points"
         stored = stored.assign(loss_panels=(("loss_panel", "number"), trajectory.loss_panels, {"long_name": how}))
     content = sealed(bytes(stored.to_netcdf(format="NETCDF3_64BIT", engine="scipy")))
-    scratch = None
     try:
-        handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(scratch, 0o666 & ~mask)  # a scratch file is private; the result is not
-        os.replace(scratch, target)
-        scratch = None
+        write_whole(target, content)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        if scratch is not None:
-            os.unlink(scratch)
 
 
 def load(path: str | PathLike[str]) -> Trajectory:

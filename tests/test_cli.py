@@ -20,11 +20,12 @@ import pytest
 import headflow
 from headflow import cli
 from headflow.errors import IntegrationError
+from headflow.folders import folder
 from headflow.grammar import VERBS
 from headflow.numerics import verify
 from headflow.numerics.problem_file import ProblemFile
 from headflow.numerics.stop import IntegrationInterrupted, Interrupted
-from headflow.output import emit, folder
+from headflow.output import emit
 from headflow.shipped import default_problem
 from headflow.theory.printing import check_latex
 
@@ -209,7 +210,7 @@ def test_bad_numbers(changes: dict[str, str], sentence: str, capsys: pytest.Capt
         ([*SMALL, "--t-final", "-5"], "t_final must be positive, got -5"),
         ([*SMALL, "--t-final", "soon"], "--t-final must be a number, got 'soon'"),
         ([*SMALL, "--times", "1,x"], "--times must be a number, got 'x'"),
-        ([*SMALL, "--times", "1,1e9"], "times must lie between 0 and t_final"),
+        ([*SMALL, "--times", "1,1e9"], "times[1] must lie between 0 and t_final"),
         ([*SMALL, "--seed", "-1"], "seed must be at least 0"),
         ([*SMALL, "--seed", "1.5"], "--seed must be given in integers"),
     ],

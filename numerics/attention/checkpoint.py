@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import secrets
 import zipfile
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...theory.errors import InputError
 from ..read_file import read_bytes
+from ..scratch import write_whole
 from ..seal import BLANK, check_seal, sealed
 
 _KIND: Final = "headflow training"
@@ -29,7 +28,6 @@ def write(path: str | PathLike[str], identity: Mapping[str, Any], arrays: Arrays
     Raises `InputError` if it cannot be written.
     """
     target = Path(path)
-    stage = target.absolute().parent / f".{target.name}-{secrets.token_hex(4)}"
     savez: Callable[..., None] = np.savez  # its stub takes no dictionary
     text = json.dumps({"kind": _KIND, **identity}, allow_nan=False)
     whole = io.BytesIO()
@@ -38,14 +36,7 @@ def write(path: str | PathLike[str], identity: Mapping[str, Any], arrays: Arrays
         archive.comment = BLANK.encode()
     content = sealed(whole.getvalue())
     try:
-        try:
-            with open(stage, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(stage, target)
-        finally:
-            stage.unlink(missing_ok=True)
+        write_whole(target, content, durable=True)
     except OSError as error:
         raise InputError(f"cannot write the checkpoint {target}: {(error.strerror or str(error)).lower()}") from None
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from typing import Any
 
 from . import __version__
 from .errors import InputError
+from .numerics.scratch import scratch_beside
 
 SCHEMA = 1
 
@@ -85,53 +84,10 @@ def check_file(path: Path, force: bool) -> None:
         raise InputError(f"cannot write {path}: it is a folder")
     if not force and os.path.lexists(path):
         raise _exists(path)
-    with _writing(path):
-        sibling = _sibling(path)
+    with writing(path):
+        sibling = scratch_beside(path)
         sibling.touch(exist_ok=False)
         sibling.unlink()
-
-
-def check_folder(path: Path, force: bool) -> None:
-    """Raise `InputError` unless files can be put into the folder ``path``; empty, without ``force``."""
-    if os.path.lexists(path) and not path.is_dir():
-        raise InputError(f"cannot write {path}: it is not a folder")
-    with _writing(path):
-        if not force and path.is_dir() and any(path.iterdir()):
-            raise InputError(f"{path} exists and is not empty; --force replaces the report in it")
-        _stage(path).rmdir()
-
-
-@contextmanager
-def folder(path: Path, force: bool) -> Iterator[Path]:
-    """A new folder to build in; at the end of the block its files are moved to ``path``, each as a whole.
-
-    With ``force`` files of the same names are replaced, all others in ``path`` stay.  If the block fails,
-    ``path`` is as it was.
-    """
-    check_folder(path, force)
-    with _writing(path):
-        stage = _stage(path)
-        try:
-            yield stage
-            if path.is_dir():
-                for file in sorted(stage.iterdir()):
-                    file.replace(path / file.name)
-            else:
-                stage.replace(path)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
-
-
-def _stage(path: Path) -> Path:
-    """A new empty folder on the file system of ``path``."""
-    stage = path / f".report-{secrets.token_hex(4)}" if path.is_dir() else _sibling(path)
-    stage.mkdir()
-    return stage
-
-
-def _sibling(path: Path) -> Path:
-    path = path.absolute()
-    return path.parent / f".{path.name}-{secrets.token_hex(4)}"
 
 
 def _exists(path: Path) -> InputError:
@@ -139,7 +95,7 @@ def _exists(path: Path) -> InputError:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Turn what the file system refuses into one sentence."""
     try:
         yield

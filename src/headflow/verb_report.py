@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from .output import check_folder, emit, folder, json_text
+from .folders import check_folder, folder
+from .output import emit, json_text
 from .problem_source import problem_file
 
 

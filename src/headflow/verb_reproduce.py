@@ -7,7 +7,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from .errors import ValidityWarning
-from .output import check_folder, emit, folder, json_text
+from .folders import check_folder, folder
+from .output import emit, json_text
 
 
 def run(arguments: Namespace) -> int:

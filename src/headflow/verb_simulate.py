@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError, TrainingError
-from .output import check_folder, emit, folder, json_object, json_text
+from .folders import check_folder, folder
+from .output import emit, json_object, json_text
 from .problem_source import integer, number, problem_file
 from .summary import number as in_words
 
