@@ -11,6 +11,7 @@ from ..theory.coordinates import to_growth, to_log
 from ..theory.derivation import Derivation
 from ..theory.flow import gradient_flow
 from ..theory.system import ReducedSystem
+from .progress import stage
 from .store import remembered
 
 _CHARTS: Final[Mapping[str, Callable[[ReducedSystem], ReducedSystem]]] = {
@@ -24,6 +25,7 @@ _CHARTS: Final[Mapping[str, Callable[[ReducedSystem], ReducedSystem]]] = {
 def flow(parametrisation: str, closure: str, coordinates: str = "plain") -> ReducedSystem:
     """`gradient_flow` in ``"plain"``, ``"log"`` or ``"growth"`` coordinates, with an empty derivation."""
 
+    @stage("derive")
     def derived() -> ReducedSystem:
         return _bare(_CHARTS[coordinates](gradient_flow(parametrisation, closure)))
 
@@ -35,7 +37,11 @@ def softmax_covariate_flow(closure: str) -> ReducedSystem:
     """`headflow.theory.families.softmax.softmax_covariate_flow` with an empty derivation."""
     from ..theory.families import softmax  # here, as few need it
 
-    return remembered(f"flow_softmax_covariates_{closure}", lambda: _bare(softmax.softmax_covariate_flow(closure)))
+    @stage("derive")
+    def derived() -> ReducedSystem:
+        return _bare(softmax.softmax_covariate_flow(closure))
+
+    return remembered(f"flow_softmax_covariates_{closure}", derived)
 
 
 def _bare(system: ReducedSystem) -> ReducedSystem:

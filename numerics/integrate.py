@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 import warnings
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from .near_ties import compared_starts
 from .orbit_dynamics import OrbitDynamics, reduced_dynamics
 from .panels import nodes
 from .problem import FloatArray, Problem
+from .progress import Bar, progress_bar
 from .recorder import Comparison, Recorder
 from .reliability import LARGEST_ERROR
 from .solvers import Method, Stepper, Stopped, choose_method, on_cells
@@ -80,7 +79,7 @@ def integrate(
         the symmetry of its start.  But it may be unstable: from a perturbed start, or with rounding errors that
         differ from entry to entry as another method has them, the flow can leave it.
     progress
-        Show a bar on stderr, if that is a terminal and it takes more than two seconds.
+        Show a bar on standard error, if that is a terminal (or a notebook) and it takes more than a second.
 
     Raises
     ------
@@ -131,19 +130,20 @@ def integrate_silently(
     if not isinstance(initial, InitialState):
         raise InputTypeError(f"initial must be an InitialState, got {shown(initial)} ({type(initial).__name__})")
     initial.check(problem, checked_parametrisation(parametrisation))
-    run = _Run(
-        problem,
-        initial,
-        parametrisation,
-        checked_closure(closure),
-        t_final=as_float("t_final", t_final, positive=True),
-        rtol=checked_rtol(rtol),
-        method=method,
-        progress=progress,
-    )
-    run.times = _checked_times(times, run.t_final)
-    with np.errstate(all="ignore"):
-        return run.trajectory()
+    with progress_bar(progress, "integrate") as bar:
+        run = _Run(
+            problem,
+            initial,
+            parametrisation,
+            checked_closure(closure),
+            t_final=as_float("t_final", t_final, positive=True),
+            rtol=checked_rtol(rtol),
+            method=method,
+            bar=bar,
+        )
+        run.times = _checked_times(times, run.t_final)
+        with np.errstate(all="ignore"):
+            return run.trajectory()
 
 
 def checked_rtol(rtol: float) -> float:
@@ -168,10 +168,6 @@ def integrate_reliably(*arguments: Any, **options: Any) -> Trajectory:
     return integrate_silently(*arguments, **options).ensure_reliable()
 
 
-class _Bar(Protocol):
-    def update(self, n: float) -> object: ...
-
-
 class _Run:
     """The arguments of one call of `integrate`, and the work."""
 
@@ -185,7 +181,7 @@ class _Run:
         t_final: float,
         rtol: float,
         method: str,
-        progress: bool,
+        bar: Bar,
     ) -> None:
         self.what: dict[str, Any] = {
             "problem": problem,
@@ -196,7 +192,7 @@ class _Run:
             "rtol": rtol,
         }
         self.t_final = t_final
-        self.progress = progress
+        self.bar = bar
         self.times: tuple[float, ...] = ()
         self.method: Method = choose_method(method, 2 * problem.n_tasks * problem.n_heads)
         self.dynamics: Dynamics | OrbitDynamics = Dynamics(problem, initial, parametrisation, closure)
@@ -248,13 +244,13 @@ class _Run:
         stop, detail = StopReason.REACHED_T_FINAL, ""
         rows: _Rows | None = None
         try:
-            with self._bar() as bar:
-                self._integrate(max(rtol / TIGHTER, TIGHTEST), self.start, recorder, bar)
-                recorder.finish()
-                rows = _Rows(self, recorder)
-                for start in self.compared_starts:
-                    comparisons.append(Comparison(self.dynamics, rows.s, rows.states))
-                    self._integrate(rtol, start, comparisons[-1], bar)
+            self.bar.begin("integrate", (1 + len(self.compared_starts)) * self.end)
+            self._integrate(max(rtol / TIGHTER, TIGHTEST), self.start, recorder)
+            recorder.finish()
+            rows = _Rows(self, recorder)
+            for start in self.compared_starts:
+                comparisons.append(Comparison(self.dynamics, rows.s, rows.states))
+                self._integrate(rtol, start, comparisons[-1])
         except Stopped as stopped:
             stop, detail = stopped.reason, stopped.detail
         except KeyboardInterrupt as interrupt:
@@ -277,14 +273,13 @@ class _Run:
             stop, detail = StopReason.UNRELIABLE, f"It is so from t = {rows.t[large[0]]:.6g} on."
         return self._finished(rows, recorder, errors, stop, detail, began)
 
-    def _integrate(self, rtol: float, start: FloatArray, keeper: Recorder | Comparison, bar: _Bar | None) -> None:
+    def _integrate(self, rtol: float, start: FloatArray, keeper: Recorder | Comparison) -> None:
         checking = isinstance(keeper, Comparison)
         stepper = Stepper(self.dynamics, self.method, rtol, start, self.unit, self.end, checking)
         self.steppers.append(stepper)
         for segment in stepper.segments():
             keeper.add(segment)
-            if bar is not None:
-                bar.update(segment.end - segment.start)
+            self.bar.update(segment.end - segment.start)
 
     def _partial(
         self, recorder: Recorder, rows: _Rows | None, stop: StopReason, detail: str, began: float
@@ -345,21 +340,6 @@ class _Run:
 
     def _reached(self) -> float:
         return self.unit * math.expm1(self.steppers[-1].position)
-
-    def _bar(self) -> AbstractContextManager[_Bar | None]:
-        if not self.progress:
-            return nullcontext(None)
-        from tqdm import tqdm
-
-        return tqdm(
-            total=(1 + len(self.compared_starts)) * self.end,
-            desc="integrate",
-            file=sys.stderr,
-            disable=None,  # off unless stderr is a terminal
-            delay=2,
-            leave=False,
-            bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed} < {remaining}",
-        )
 
 
 class _Rows:

@@ -285,7 +285,7 @@ def simulate(
     checkpoint
         A file that lets a killed training go on; see `headflow.numerics.attention.train`.
     progress
-        Show a bar on standard error, if that is a terminal and it takes more than two seconds.
+        Show a bar on standard error, if that is a terminal (or a notebook) and it takes more than a second.
 
     Raises what `integrate`, `attention_risk` and `train` raise; a training that ends early has its `Simulation` until
     there as ``partial``.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ..theory.errors import InputError
 from ..theory.result import Brief
 from .allocation import Allocation
 from .domain import where_invalid, where_next_term_counts

@@ -25,6 +25,7 @@ from .helpers import helpers
 from .initial import checked_seed
 from .kinds import takes
 from .problem import Problem
+from .progress import progress_bar
 from .stop import Interrupted
 from .verdict import Outcome, Verdict, judged, worst
 from .verdict_table import evidence_table, html_table, table
@@ -140,7 +141,7 @@ def verify(
     seed
         Seed of every random draw.
     progress
-        Show a progress bar on standard error when it is a terminal and the run takes over two seconds.
+        Show a bar on standard error, if that is a terminal (or a notebook) and it takes more than a second.
     workers
         Processes to share the statements between; the verdicts do not depend on it.
     certificate
@@ -162,8 +163,6 @@ def verify(
     Interrupted
         On Ctrl-C, a `KeyboardInterrupt` with the `Verification` so far; what was explored is in it too.
     """
-    from tqdm import tqdm
-
     workers, digits = whole_number("workers", workers, least=1), whole_number("digits", digits)
     if not LEAST_DIGITS <= digits <= MOST_DIGITS:
         raise InputError(f"digits must lie between {LEAST_DIGITS} and {MOST_DIGITS}, got {digits}")
@@ -192,11 +191,12 @@ def verify(
 
     keep()
     total = len(left) + len(unexplored)
-    # disable=None: tqdm shows nothing unless standard error is a terminal.
-    bar = tqdm(total=total, desc="verify", unit="claim", delay=2, leave=False, disable=None if progress else True)
     try:
         # Closed: helping processes end with the block, however it is left.
-        with bar, closing(_found(left, setting, workers, pool)) as found:
+        with (
+            progress_bar(progress, "verify", total, unit="claims") as bar,
+            closing(_found(left, setting, workers, pool)) as found,
+        ):
             for verdict in found:
                 done[verdict.id] = verdict
                 bar.update()

@@ -14,9 +14,10 @@ import pytest
 
 from headflow import cli
 from headflow.errors import IntegrationError
+from headflow.exposition import exposition
 from headflow.heat_maps import Snapshot, heat_maps
 from headflow.loss_figure import Level, Mark, loss_figure
-from headflow.numerics import Problem, ProblemFile
+from headflow.numerics import IntegrationInterrupted, Interrupted, Problem, ProblemFile, Trajectory
 from headflow.numerics import verify as verification
 from headflow.numerics.compare import compare
 from headflow.numerics.integrate import integrate
@@ -195,6 +196,57 @@ def test_what_the_command_prints(
     assert out.endswith("\nReport: headflow-report/index.html\n")
     assert len(out.splitlines()) < 10
     assert {path.name for path in Path("headflow-report").iterdir()} == FILES
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few derivations."""
+    made = exposition("limit", "balanced", "leading")
+    monkeypatch.setattr("headflow.report.exposition", lambda *_: made)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short")
+def test_an_interrupted_report_keeps_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(problem: Problem, **_: object) -> None:
+        part = verification.Verification(problem, "leading", (), (), ("gradient", "factor-e"))
+        raise Interrupted("The verification was interrupted.", partial=part)
+
+    monkeypatch.setattr(verification, "verify", interrupted)
+    target = tmp_path / "report"
+    words = ["report", *PROBLEM, "--t-final", "50", "--no-attention", "-o", str(target)]
+    assert cli.main(words) == 130
+    out, err = capsys.readouterr()
+    assert err == "headflow: The verification was interrupted.\n"
+    assert "2 statements were not reached." in out
+    assert out.endswith(f"Report: {target / 'index.html'}\n")
+    assert {path.name for path in target.iterdir()} == FILES
+    assert "2 statements were not reached." in (target / "index.html").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("short")
+def test_an_interrupted_flow_is_kept_beside_a_finished_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ProblemFile(Problem([4, 5], [1, 1], 0.1, 50, 2))
+    part = integrate(given.problem, given.initial, t_final=5)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise IntegrationInterrupted("The integration was interrupted.", partial=part)
+
+    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", interrupted)
+    target = tmp_path / "report"
+    target.mkdir()
+    (target / "index.html").write_text("finished")
+    for _ in range(2):
+        assert cli.main(["report", *PROBLEM, "-o", str(target), "--force"]) == 130
+        kept = tmp_path / "report-interrupted"
+        said = f"headflow: The report was interrupted. Kept in {kept}: derivation.tex, trajectory.nc.\n"
+        assert capsys.readouterr() == ("", said)
+    assert (target / "index.html").read_text() == "finished"
+    assert Trajectory.load(kept / "trajectory.nc").t[-1] == 5
 
 
 @pytest.mark.slow

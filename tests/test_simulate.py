@@ -12,12 +12,13 @@ import pytest
 
 from headflow import AttentionWeights, InitialState, Problem, Training, simulate
 from headflow.cli import main
-from headflow.errors import InputError, InputTypeError
+from headflow.errors import InputError, InputTypeError, TrainingError
 from headflow.grammar import STARTS
 from headflow.numerics import SampledRisk, Simulation, sampled_risk
 from headflow.numerics.attention import starts
 from headflow.numerics.attention.starts import make_start
 from headflow.numerics.attention.weights import random_rotation
+from headflow.shipped import default_problem
 from headflow.simulation_figure import simulation_figure
 
 SMALL = Problem(dims=[4, 3], signal_power=[1, 1], noise_variance="0.1", context_length=30, n_heads=2)
@@ -155,6 +156,23 @@ def test_command_line_training(file, tmp_path, capsys):
     assert main([*words, "--checkpoint", str(checkpoint), "-o", str(out), "--force"]) == 0
     assert "key, query, value, output trained: sgd, rate 0.1, batch 32, 10 steps" in capsys.readouterr().out
     assert checkpoint.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "in_file", "t_final"), [([], 1e4, 100), ([], 20, 20), (["--t-final", "5e3"], 1e4, 5e3)]
+)
+def test_training_does_not_go_on_as_long_as_a_flow(words, in_file, t_final, tmp_path, monkeypatch):
+    asked = []
+
+    def simulated(problem, start, training, **_):
+        asked.append(training.t_final)
+        raise TrainingError("Enough.")
+
+    monkeypatch.setattr("headflow.numerics.simulate.simulate", simulated)
+    path = tmp_path / "problem.toml"
+    path.write_text(default_problem().read_text(encoding="utf-8").replace("1e4", f"{in_file}"), encoding="utf-8")
+    assert main(["simulate", str(path), "--train", *words]) == 4
+    assert asked == [t_final]
 
 
 def test_command_line_starts(file, capsys):

@@ -8,13 +8,13 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
 from ...theory.errors import InputError
 from ...theory.result import Brief
 from ..exact import positive_integer
 from ..kinds import takes
 from ..problem import FloatArray, Problem
+from ..progress import progress_bar
 from .backends import make_backend
 from .prompts import EVALUATION, checked_seed
 from .risk import acting_weights
@@ -139,7 +139,7 @@ def population_gradient(
     def work(block: int, _: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         return engine.gradient(acting, (EVALUATION, 0, block), size)
 
-    with tqdm(total=_GROUPS, delay=2, leave=False, disable=None if progress else True, unit="group") as bar:
+    with progress_bar(progress, "sample", _GROUPS, unit="groups") as bar:
         for block, (_, read, write) in enumerate(engine.map(work, _GROUPS * per_group, 1)):
             by_read[block // per_group, :, :width, :d] += read / (per_group * size)
             by_write[block // per_group, :, d:, start:] += write / (per_group * size)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ...theory.errors import InputError
 from ...theory.result import Brief
 from ..exact import positive_integer
 from ..kinds import takes
 from ..problem import FloatArray, Problem
+from ..progress import progress_bar
 from .backends import Weights, make_backend
 from .prompts import EVALUATION, checked_seed
 from .weights import AttentionWeights
@@ -89,7 +89,7 @@ def attention_risk(
     dtype
         "float64" or "float32", of the prompts and products; sums are float64.
     progress
-        Show a bar on standard error, if that is a terminal and it takes more than two seconds.
+        Show a bar on standard error, if that is a terminal (or a notebook) and it takes more than a second.
 
     Raises `InputTypeError` or `InputError` for what is not allowed.
     """
@@ -109,7 +109,7 @@ def attention_risk(
     began = time.perf_counter()
     with (
         np.errstate(all="ignore"),
-        tqdm(total=total, delay=2, leave=False, disable=None if progress else True, unit="prompt") as bar,
+        progress_bar(progress, "sample", total, unit="prompts") as bar,
     ):
         for losses in engine.map(work, total, engine.loss_block):
             # Mean and sum of squares about it are merged block by block: large sums would cancel.

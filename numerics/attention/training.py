@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ..._version import __version__
 from ...theory.errors import InputError, TrainingError
 from ..kinds import takes
 from ..problem import FloatArray, Problem
+from ..progress import Estimate, progress_bar
 from ..stop import IntegrationInterrupted
 from . import checkpoint as files
 from .backends import Backend, make_backend
@@ -170,7 +170,8 @@ def train(
         stopped (on the same machine and versions); with a larger ``t_final`` also one that was finished.  What was
         recorded stays, and more is recorded at the times that the new ``t_final`` asks for.
     progress
-        Show a bar on standard error, if that is a terminal and it takes more than two seconds.
+        Show a bar on standard error, if that is a terminal (or a notebook) and it takes more than a second; say there
+        how long it takes, if that is more than a minute.
 
     Raises
     ------
@@ -220,18 +221,13 @@ class _Loop:
         began = saved = time.perf_counter()
         before = self.seconds
         try:
-            with tqdm(
-                total=self.last,
-                initial=self.step,
-                delay=2,
-                leave=False,
-                disable=None if progress else True,
-                unit="step",
-            ) as bar:
+            estimate = Estimate(progress, "training", self.last, "steps")
+            with progress_bar(progress, "train", self.last, self.step, "steps") as bar:
                 # At the last step only the loss is taken.
                 while self.due:
                     self._advance()
-                    bar.update(self.step - bar.n)
+                    bar.update(self.step - bar.done)
+                    estimate.after(self.step)
                     now = time.perf_counter()
                     self.seconds = before + now - began
                     if checkpoint is not None and now - saved >= every:

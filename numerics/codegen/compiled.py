@@ -20,6 +20,7 @@ from ...theory.indexed.normal import terms
 from ...theory.result import built
 from ...theory.system import ReducedSystem
 from ...theory.tangent import tangent
+from ..progress import stage
 from ..remade import Remade, part_of
 from .kernel import BoundKernel, Kernel, Layout, length
 from .lower import Lowering
@@ -58,12 +59,14 @@ class CompiledSystem(Remade):
         self._named: dict[tuple[str, ...], Kernel] = {}
 
     @part_of
+    @stage("compile")
     def velocity(self) -> Kernel:
         """Flat state → flat time derivative."""
         lowering = self.lowering()
         return self._kernel("velocity", lowering, self.velocity_parts(lowering))
 
     @part_of
+    @stage("compile")
     def loss(self) -> Kernel:
         """Flat state → the loss (an array of shape ())."""
         lowering = self.lowering()
@@ -120,12 +123,14 @@ class CompiledSystem(Remade):
         return dict(zip(indices or indices_of(head), self.ranges[name_of(head)], strict=True))
 
     @part_of
+    @stage("compile")
     def jacobian(self) -> Kernel:
         """Flat state → the matrix of ∂velocity_a/∂state_b."""
         lowering = self.lowering()
         return self._kernel("Jacobian", lowering, self.jacobian_parts(lowering))
 
     @part_of
+    @stage("compile")
     def jacobian_product(self) -> Kernel:
         """Flat direction → the Jacobian times it; the state is among the parameters: see `BoundKernel.moved`."""
         along = CompiledSystem(tangent(self.system))
@@ -193,6 +198,7 @@ class JacobianProduct(Remade):
 
 
 @lru_cache(maxsize=64)
+@stage("compile")
 def compile_system(system: ReducedSystem) -> CompiledSystem:
     """The generated code of a system (made once per session)."""
     return CompiledSystem(system)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...theory.derivation import Derivation
 from ...theory.system import ReducedSystem
 from ..compiler import Program
+from ..progress import stage
 from ..remade import Remade
 from ..store import fingerprint, remembered
 from .compiled import compile_system
@@ -102,6 +103,7 @@ class NativeSystem(Remade):
 
 
 @lru_cache(maxsize=64)
+@stage("compile")
 def _loops_of(system: ReducedSystem) -> LoopModule:
     bare = replace(system, derivation=Derivation("", ()))
     return remembered(f"loops_{fingerprint(bare)}", lambda: loop_module(compile_system(system)))

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from .. import store
+from ..progress import stage
 from ..remade import Remade
 from .signature import ARRAYS, Signature, functions
 
@@ -97,6 +98,7 @@ class Program(Remade):
     def _machine_code(self, name: str) -> Function:
         from .machine import Loaded, object_file, target_name
 
+        @stage("compile")
         def made() -> bytes:
             from .translate import translated  # here, as what was made before needs none
 

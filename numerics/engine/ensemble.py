@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ from ..flows import flow
 from ..initial import InitialState
 from ..integrate import checked_rtol
 from ..problem import Problem
+from ..progress import progress_bar
 from ..solvers import COMPILED
 from ..stop import Interrupted, StopReason
 from .members import BACKENDS, Member, Outcome, Task
@@ -67,7 +67,7 @@ def ensemble(
     workers
         Threads; default: the processor cores that this process may use.
     progress
-        Show a bar on stderr, if that is a terminal and it takes more than two seconds.
+        Show a bar on standard error, if that is a terminal (or a notebook) and it takes more than a second.
     backend
         "llvm" (extra ``fast``): compiled loops in threads; "jax" (extra ``jax``): all members of one shape in one
         vectorised call, on JAX's default device, a GPU where it has one, in float64, to which JAX is switched for the
@@ -173,10 +173,6 @@ def _checked_workers(workers: int | None) -> int:
 
 def _run(task: Task, members: Sequence[Member], workers: int, progress: bool, outcomes: dict[int, Outcome]) -> None:
     """Put what becomes of each member to its place among the outcomes, as soon as it is known."""
-    from tqdm import tqdm
-
-    hidden = None if progress else True  # None: hidden unless stderr is a terminal
-    bar = tqdm(total=len(members), desc="ensemble", file=sys.stderr, disable=hidden, delay=2, leave=False)
     share = min(_CHUNK, len(members) // (4 * workers))
     chunks = _chunks(members, _batch if task.backend == "jax" else lambda *_: share)
 
@@ -187,7 +183,7 @@ def _run(task: Task, members: Sequence[Member], workers: int, progress: bool, ou
         outcomes.update(zip(places, found, strict=True))
         bar.update(len(places))
 
-    with bar:
+    with progress_bar(progress, "ensemble", len(members), unit="members") as bar:
         keep(chunks[0], outcomes_of(chunks[0]))  # compiles, once
         if task.backend != "llvm" or workers == 1:
             for places in chunks[1:]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,11 @@ class Exposition:
         return "\n\n".join(part.markdown().rstrip() for part in self._parts()) + "\n"
 
     def latex(self) -> str:
-        """A complete LaTeX document."""
+        """A complete LaTeX document; made once."""
+        return self._latex
+
+    @cached_property
+    def _latex(self) -> str:
         from .theory.printing import latex_document
         from .theory.proofs import proofs
 
@@ -50,7 +55,11 @@ class Exposition:
         return page(self.title, "Derived by headflow, step by step.", self.html_sections())
 
     def html_sections(self) -> list[Section]:
-        """The parts of a page."""
+        """The parts of a page; made once."""
+        return list(self._html_sections)
+
+    @cached_property
+    def _html_sections(self) -> tuple[Section, ...]:
         found = []
         if self.derivations:
             derivations = "\n".join(derivation.html() for derivation in self.derivations)
@@ -58,7 +67,7 @@ class Exposition:
         if self.statements:
             statements = "\n".join(statement.html() for statement in self.statements)
             found.append(Section("statements", "Statements", statements))
-        return found
+        return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
         """``derivations`` and ``statements``, as far as there are any; runs the checks of all steps."""

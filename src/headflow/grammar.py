@@ -213,7 +213,8 @@ def _simulate(parser: ArgumentParser) -> None:
     parser.add_argument("--draws", metavar="S", default="0", help="seed of the prompts; default 0")
     parser.epilog = _STARTS
     training = parser.add_argument_group("training")
-    training.add_argument("--train", action="store_true", help="train, and lay the reduced flow over it")
+    train = "train, and lay the reduced flow over it; without --t-final to t = 100 at most"
+    training.add_argument("--train", action="store_true", help=train)
     training.add_argument("--rate", metavar="R", help="learning rate, default 0.05; or a schedule STEP:R,STEP:R,…")
     training.add_argument("--batch", metavar="N", help="prompts per step; default 512")
     training.add_argument("--optimiser", type=_one_of("optimiser", OPTIMISERS), metavar="O", help=_list(OPTIMISERS))

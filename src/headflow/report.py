@@ -6,18 +6,19 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import IntegrationError
 from .exposition import Exposition, exposition
+from .numerics.progress import progress_bar
+from .numerics.stop import Interrupted
 from .output import json_object, json_text
 from .runs import integrated_as_far_as_possible
 from .summary import answer
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from .numerics.compare import Comparison
     from .numerics.problem_file import ProblemFile
     from .numerics.trajectory import Trajectory
@@ -75,6 +76,11 @@ class Report:
             versions=versions(),
         )
 
+    def write(self, folder: Path) -> None:
+        """Put the report's files into a folder."""
+        for name, text in self.files().items():
+            (folder / name).write_text(text, encoding="utf-8")
+
     def files(self) -> dict[str, str]:
         """The report's files by name."""
         from .plotting import on_white
@@ -86,6 +92,20 @@ class Report:
             "report.json": json_text(self.to_json()),
             **{f"{name}.svg": on_white(svg) for name, svg in self.figures.items()},
         }
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What there is of a report that was interrupted before it could be made: derivations, and the flow if it began."""
+
+    exposition: Exposition
+    trajectory: Trajectory | None = None
+
+    def write(self, folder: Path) -> None:
+        """Put ``derivation.tex`` into the folder, and ``trajectory.nc``, which `Trajectory.load` reads."""
+        (folder / "derivation.tex").write_text(self.exposition.latex(), encoding="utf-8")
+        if self.trajectory is not None:
+            self.trajectory.save(folder / "trajectory.nc")
 
 
 def build(
@@ -105,42 +125,51 @@ def build(
     quick
         Leave out the costly checks.
     progress
-        Show a bar on standard error, if that is a terminal and it takes more than two seconds.
+        Show bars on standard error, if that is a terminal (or a notebook) and a stage takes more than a second.
     workers
         Processes that verify; see `headflow.verify`.
     attention
         Sample what the real attention loses with the flow's last weights.
 
-    Raises ``IntegrationError`` where there is not even a part of a trajectory.
+    Raises
+    ------
+    IntegrationError
+        Where there is not even a part of a trajectory.
+    Interrupted
+        On Ctrl-C, a `KeyboardInterrupt`: with a `Report` that lacks verdicts, or what is `Unfinished` before.
     """
-    from tqdm import tqdm
-
-    with tqdm(total=5, delay=2, leave=False, disable=None if progress else True, unit="stage") as bar:
-        bar.set_description_str("derive", refresh=False)
+    with progress_bar(progress, "derive"):
         from .theory.flow import gradient_flow
 
         explained = exposition("all", given.parametrisation, given.closure)
+        explained.latex(), explained.html_sections()  # now: after an interruption nobody waits for them
         system = gradient_flow(given.parametrisation, given.closure)
-        _next(bar, "integrate")
+    trajectory: Trajectory | None = None
+    try:
         trajectory, stopped = integrated_as_far_as_possible(given, progress)
-        _next(bar, "compare")
-        from .numerics.compare import compare
+        with progress_bar(progress, "compare"):
+            from .numerics.compare import compare
 
-        comparison = compare(given.problem, trajectory, closure=given.closure, attention=attention)
-        _next(bar, "verify")
-        from .numerics.verify import verify
+            comparison = compare(given.problem, trajectory, closure=given.closure, attention=attention)
+        with progress_bar(progress, "draw"):
+            from .report_figures import draw
 
-        verification = verify(given.problem, quick=quick, progress=progress, workers=workers)
-        _next(bar, "draw")
-        from .report_figures import draw
+            figures = draw(trajectory, comparison)
+        with progress_bar(progress, "load"):
+            from .numerics.verify import Verification, verify
+    except KeyboardInterrupt as interrupt:
+        from .numerics.trajectory import Trajectory
 
-        figures = draw(trajectory, comparison)
-    return Report(given, source, explained, system, trajectory, stopped, comparison, verification, figures)
-
-
-def _next(bar: tqdm[NoReturn], stage: str) -> None:
-    bar.set_description_str(stage, refresh=False)
-    bar.update()
+        begun = interrupt.partial if isinstance(interrupt, Interrupted) else trajectory
+        kept = Unfinished(explained, begun if isinstance(begun, Trajectory) else None)
+        raise Interrupted("The report was interrupted.", partial=kept) from interrupt
+    parts = (given, source, explained, system, trajectory, stopped, comparison)
+    try:
+        return Report(*parts, verify(given.problem, quick=quick, progress=progress, workers=workers), figures)
+    except Interrupted as interrupt:
+        if isinstance(interrupt.partial, Verification):
+            interrupt.partial = Report(*parts, interrupt.partial, figures)
+        raise
 
 
 def versions() -> dict[str, str]:

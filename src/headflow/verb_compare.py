@@ -6,6 +6,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from .errors import InputError
+from .numerics.progress import progress_bar
 from .output import emit, json_text
 from .problem_source import integer, problem_file
 from .runs import integrated_as_far_as_possible
@@ -25,7 +26,8 @@ def run(arguments: Namespace) -> int:
     if arguments.samples is not None:
         raise InputError("--samples goes with --weights")
     trajectory, stopped = integrated_as_far_as_possible(given)
-    comparison = compare(given.problem, trajectory, closure=given.closure, attention=arguments.attention)
+    with progress_bar(True, "compare"):
+        comparison = compare(given.problem, trajectory, closure=given.closure, attention=arguments.attention)
     if arguments.json:
         emit(json_text(comparison.to_json()))
     else:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .folders import check_folder, folder
 from .output import emit, json_text
 from .problem_source import problem_file
+
+if TYPE_CHECKING:
+    from .report import Report
 
 
 def run(arguments: Namespace) -> int:
@@ -17,24 +21,48 @@ def run(arguments: Namespace) -> int:
     fails.
     """
     from .numerics.cores import usable_cores
-    from .numerics.verify import EXIT_CODES
-    from .report import build
+    from .numerics.stop import Interrupted
+    from .report import Report, Unfinished, build
 
     given, source = problem_file(arguments, default=True)
     target = Path(arguments.output)
     check_folder(target, arguments.force)
-    report = build(given, source, arguments.quick, progress=True, workers=usable_cores(), attention=arguments.attention)
-    files = report.files()
-    with folder(target, arguments.force) as stage:
-        for name, text in files.items():
-            (stage / name).write_text(text, encoding="utf-8")
-    if arguments.json:
-        emit(json_text({**report.to_json(), "folder": str(target)}))
-    else:
-        emit("\n".join([f"Problem: {source}", "", *report.answer, "", f"Report: {target / 'index.html'}"]))
+    try:
+        report = build(
+            given, source, arguments.quick, progress=True, workers=usable_cores(), attention=arguments.attention
+        )
+    except Interrupted as interrupted:
+        kept = _beside(target)
+        if isinstance(interrupted.partial, Report):
+            _deliver(interrupted.partial, kept, arguments.force or kept != target, arguments.json)
+        elif isinstance(interrupted.partial, Unfinished):
+            with folder(kept, force=True) as stage:
+                interrupted.partial.write(stage)
+                names = sorted(path.name for path in stage.iterdir())
+            interrupted.remedy = f"Kept in {kept}: {', '.join(names)}."
+        raise
+    _deliver(report, target, arguments.force, arguments.json)
     if report.stopped is not None:
         raise report.stopped
+    from .numerics.verify import EXIT_CODES
+
     code = report.verification.exit_code
     if code != EXIT_CODES["fails"]:
         report.trajectory.ensure_reliable()
     return code
+
+
+def _deliver(report: Report, target: Path, force: bool, as_json: bool) -> None:
+    with folder(target, force) as stage:
+        report.write(stage)
+    if as_json:
+        emit(json_text({**report.to_json(), "folder": str(target)}))
+    else:
+        emit("\n".join([f"Problem: {report.source}", "", *report.answer, "", f"Report: {target / 'index.html'}"]))
+
+
+def _beside(target: Path) -> Path:
+    """Where an interrupted report goes: a finished one is not replaced by it."""
+    empty = not target.is_dir() or not any(target.iterdir())
+    place = target if target.name else target.absolute()
+    return target if empty else place.with_name(f"{place.name}-interrupted")

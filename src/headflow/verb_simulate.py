@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .errors import InputError, TrainingError
 from .folders import check_folder, folder
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .numerics.problem_file import ProblemFile
     from .numerics.simulate import Simulation
 
+_TRAINING_TIME: Final = 100.0  # by default: 2000 steps of the default rate; the flow's 1e4 would take hours
 # Options of a training, by the names that the command line has for them.
 _TRAINING_ONLY = ("rate", "batch", "optimiser", "averaged", "dtype", "backend", "checkpoint", "output")
 
@@ -186,7 +187,8 @@ def _deliver(simulation: Simulation, begun: dict[str, Any], target: Path | None,
 def _training(given: ProblemFile, arguments: Namespace) -> Training:
     from .numerics.attention import Training
 
-    settings: dict[str, Any] = {"t_final": given.t_final, "seed": integer("draws", arguments.draws)}
+    t_final = given.t_final if arguments.t_final is not None else min(given.t_final, _TRAINING_TIME)
+    settings: dict[str, Any] = {"t_final": t_final, "seed": integer("draws", arguments.draws)}
     settings |= {
         name: getattr(arguments, name) for name in ("optimiser", "dtype", "backend") if getattr(arguments, name)
     }

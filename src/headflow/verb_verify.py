@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .errors import InputError
 from .numerics.helpers import helpers
+from .numerics.progress import progress_bar
 from .output import check_file, emit, json_text
 from .problem_source import integer, problem_file
 
@@ -25,8 +26,9 @@ def run(arguments: Namespace) -> int:
     workers = _workers(arguments)
     # All statements: the helpers import while this process does.
     with helpers(max(workers - 1, 0) if not arguments.claims else 0) as pool:
-        from .numerics.stop import Interrupted
-        from .numerics.verify import verify
+        with progress_bar(True, "load"):
+            from .numerics.stop import Interrupted
+            from .numerics.verify import verify
 
         try:
             verification = verify(
