@@ -19,7 +19,7 @@ def as_whole(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
     try:
-        number = int(math.trunc(value))
+        number = math.trunc(value)
     except (OverflowError, ValueError):  # infinite, or no number
         return None
     return number if number == value else None
