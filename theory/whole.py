@@ -22,7 +22,7 @@ def as_whole(value: Any) -> int | None:
         number = math.trunc(value)
     except (OverflowError, ValueError):  # infinite, or no number
         return None
-    return number if number == value else None
+    return int(number) if number == value else None
 
 
 def whole(name: str, value: object) -> int:
