@@ -406,6 +406,10 @@ class _Both:
             raise IntegrationError(
                 f"The loss is not a number any more: the state left its domain; {came}.", _EARLIER, part
             )
+        if self._stop is StopReason.TOO_MANY_EVALUATIONS and self._method.name == "DOP853":
+            raise IntegrationError(
+                f"{self._stop.sentence[:-1]}; {came}.", "Explicit steps may be too short: use auto.", part
+            )
         if self._stop is not None:
             sentence = _STOPS.get(self._stop, self._stop.sentence).rstrip(".")
             raise IntegrationError(f"{sentence}; {came}.", f"{_EARLIER[:-1]}, or a larger rtol.", part)

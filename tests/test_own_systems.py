@@ -43,6 +43,8 @@ from headflow.theory.indexed.unroll import unroll
 N, M = (Symbol(name, integer=True, positive=True) for name in "NM")
 i, j = (Symbol(name, integer=True) for name in "ij")
 x, y, A, v, b = (IndexedBase(name, real=True) for name in ("x", "y", "A", "v", "b"))
+c = IndexedBase("c", real=True)
+w, a, p = (Symbol(name, real=True) for name in "wap")
 METHODS = ["LSODA", "BDF", "Radau", "DOP853", *(["CVODE"] if sundials_installed() else [])]
 
 
@@ -129,6 +131,15 @@ class TestStartsAtZero:
         run = integrate_system(BLOW_UP, {"N": 2}, {"x": [0.0, 0.0]}, 3.0)
         assert (run.states["x"] == 0).all()
 
+    @pytest.mark.parametrize("method", METHODS)
+    def test_variables_that_do_not_meet(self, method):
+        """ẇ = a and ṗ = −p: the Jacobian is zero off one entry, and all zero with w alone."""
+        run = integrate_system(gradient_flow(-a * w, state=[w]), {"a": 1e-15}, {"w": 0.0}, 3.0, method=method)
+        np.testing.assert_allclose(run.states["w"], 1e-15 * run.t, rtol=0, atol=1e-22)
+        flow = gradient_flow(-a * w + p**2 / 2, state=[w, p])
+        run = integrate_system(flow, {"a": 1.0}, {"w": 0.0, "p": 1.0}, 3.0, method=method)
+        np.testing.assert_allclose(run.states["p"], np.exp(-run.t), atol=1e-7)
+
 
 class TestBlowUp:
     @pytest.mark.parametrize("method", METHODS)
@@ -207,10 +218,6 @@ class TestInput:
         with pytest.raises(IntegrationError, match="not a number") as caught:
             integrate_system(flow, {"N": 1, "y": [0.0], "b": [0.0]}, {"v": [0.0]}, 2.0, method=method)
         assert 0.3 < caught.value.partial.t[-1] < 0.5
-
-
-w, a, p = (Symbol(name, real=True) for name in "wap")
-c = IndexedBase("c", real=True)
 
 
 def gradient_at(loss, state, values, point):

@@ -187,7 +187,7 @@ class _Writer:
             self._write(nests)
             whole = [target for target in parts.targets if not target.adds]
             added = [target for target in parts.targets if target.adds]
-            if added:  # blocks that are zero but for a diagonal
+            if name == "jacobian" and len(whole) < len(self.system.state) ** 2:  # blocks that are zero, off a diagonal
                 self._line(f"for entry in range({_text(self.state_size**2)}):")
                 with self._indented():
                     self._line("out[entry] = 0.0")
