@@ -196,8 +196,9 @@ def real_array(name: str, value: object) -> NDArray[np.float64]:
     InputError
         If an entry is not finite, or if it is an array with labels.
     """
+    value = without_labels(name, value)
     try:
-        array = np.asarray(without_labels(name, value))
+        array = np.asarray(value)
         if array.dtype.kind == "O" and not any(entry is None or isinstance(entry, str) for entry in array.flat):
             array = array.astype(np.float64)  # Fractions, Decimals, numbers of SymPy
         real = array.dtype.kind in "biuf"

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import sympy
-from sympy.core.parameters import distribute
 
 from ..theory.errors import CacheWarning
 from .scratch import remove_abandoned, write_whole
@@ -180,8 +179,7 @@ def remembered(name: str, make: Callable[[], _T]) -> _T:
     The sources are those of all that derives and generates, byte by byte: a changed formula is never an old one.
     """
     content = kept(f"{name}.pickle", lambda: pickle.dumps(make()))
-    with distribute(False):  # SymPy's products would be multiplied out
-        found: _T = pickle.loads(content)  # as trusted as the machine code beside it, which is run
+    found: _T = pickle.loads(content)  # as trusted as the machine code beside it, which is run
     return found
 
 

@@ -8,7 +8,6 @@ field.  Expressions travel as they stand: SymPy's own pickles multiply out what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sized
-from contextlib import nullcontext
 from dataclasses import fields
 from functools import cache, wraps
 from html import escape
@@ -19,7 +18,6 @@ from operator import attrgetter
 from typing import Any, ParamSpec, TypeVar
 
 from sympy import Basic, preorder_traversal
-from sympy.core.parameters import evaluate
 
 from .errors import InputTypeError
 
@@ -183,8 +181,8 @@ def _assembled(nodes: Iterable[Any]) -> Basic:
             made.append(node)
             continue
         kind, places, evaluated = node
-        with nullcontext() if evaluated else evaluate(False):
-            made.append(kind(*(made[place] for place in places)))
+        parts = (made[place] for place in places)
+        made.append(kind(*parts) if evaluated else kind(*parts, evaluate=False))
     found: Basic = made[-1]
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from numbers import Real
 from typing import Any
 
@@ -19,7 +18,7 @@ def as_whole(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
     try:
-        number = math.trunc(value)
+        number = int(value)  # type: ignore[call-overload]
     except (OverflowError, ValueError):  # infinite, or no number
         return None
     return int(number) if number == value else None
