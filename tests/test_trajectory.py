@@ -29,8 +29,8 @@ def test_rows(run: Trajectory) -> None:
     assert run.t[-1] == 1e3
     assert (np.diff(run.t) > 0).all()
     assert set(run.times) <= set(run.t)
-    assert run.times == (0, 2.5, 40, 1e3)
-    assert [state.t for state in run.states] == [0, 2.5, 40, 1e3]
+    assert run.times == (40, 0, 2.5, 40, 1e3)
+    assert [state.t for state in run.states] == [40, 0, 2.5, 40, 1e3]
     assert run.mu.shape == run.omega.shape == (len(run.t), 3, 3)
     np.testing.assert_allclose(run.mu[0], START.mu, rtol=1e-15)
     assert run.loss[-1] == run.final.loss
@@ -102,7 +102,7 @@ def test_json(run: Trajectory) -> None:
     assert "above the limit" in found["phases"]["reasons"]["escape"]
     assert found["error_estimate"] == run.error_estimate
     assert set(found["stats"]) == {"evaluations", "jacobians", "products", "steps", "seconds"}
-    assert [state["t"] for state in found["states"]] == [0, 2.5, 40, 1e3]
+    assert [state["t"] for state in found["states"]] == [40, 0, 2.5, 40, 1e3]
     assert set(found["states"][0]) == {"t", "mu", "omega", "loss"}
     assert "states" not in hf.integrate(REFERENCE, START, t_final=1).to_json()
 
