@@ -186,7 +186,8 @@ def verify(
 
     def keep() -> None:
         if path is not None:
-            now, complete = so_far(), len(done) == len(ids) and all(place in outside for place in unexplored)
+            now = so_far()
+            complete = not now.not_reached and all(place in outside for place in unexplored)
             certificate_file.write(path, certificate_file.content(setting, ids, now.verdicts, now.explored, complete))
 
     keep()

@@ -315,6 +315,11 @@ class TestUndone:
             assert "1 statement was not reached." in said
         assert len(json.loads(path.read_text())["verdicts"]) == 1
 
+    def test_a_claim_that_is_asked_for_twice_is_reached(self, tmp_path):
+        path = tmp_path / "c.json"
+        hf.verify(REFERENCE, ["split-invariants", "split-invariants"], certificate=path)
+        assert json.loads(path.read_text())["complete"] is True
+
     def test_an_interruption_keeps_what_helpers_have_found(self, monkeypatch):
         begun, answered = Event(), Event()
 
