@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from cases import REFERENCE
-
 from headflow import verify
 
 PAGE = ROOT / "docs" / "verification.md"

@@ -21,7 +21,7 @@ def as_whole(value: Any) -> int | None:
         number = int(value)  # type: ignore[call-overload]
     except (OverflowError, ValueError):  # infinite, or no number
         return None
-    return int(number) if number == value else None
+    return number if number == value else None
 
 
 def whole(name: str, value: object) -> int:
