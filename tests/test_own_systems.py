@@ -167,6 +167,7 @@ class TestBlowUp:
         run = integrate_system(BLOW_UP, {"N": 1}, {"x": [1.0]}, 0.4999, method="DOP853")
         assert run.states["x"][-1, 0] == pytest.approx((2e-4) ** -0.5, rel=1e-4)
 
+    @pytest.mark.slow
     def test_growth_without_bound_is_none(self):
         """ẋ = x leaves float64 at t = 709 and never blows up."""
         flow = gradient_flow(-over(x[i] ** 2) / 2, state=[x[i]])
