@@ -54,6 +54,7 @@ def of_theory() -> Iterator[tuple[str, Any]]:
     for name in ("merged", "balanced", "split"):
         yield f"{name} flow", theory.gradient_flow(name)
     yield "own flow", own_flow()
+    yield "one statement", theory.statements()[0]
     yield "logarithms", theory.to_log(theory.gradient_flow("balanced"))
     yield "halved flow", theory.in_convention(theory.gradient_flow("balanced"), theory.Convention(half=True))
     yield "first order", theory.task_allocation_limit("first_order")
