@@ -175,7 +175,7 @@ class TestTrajectories:
         t = unit * np.array([0.0, 0.1, 0.5, 4.0, 6.0])
         at = {"mu": mu(t), "at": lambda time: SimpleNamespace(mu=mu(time))}
         run = SimpleNamespace(t=t, **at, ensure_reliable=lambda: None)
-        first, second, third = sign_changes(cast(Any, run)).values[0]
+        first, second, third = sign_changes.__wrapped__(cast(Any, run)).values[0]
         assert first == pytest.approx(0.3 * unit, rel=1e-4)  # a triple root
         assert second == pytest.approx(0.3 * unit, rel=1e-11)
         assert np.isnan(third)
