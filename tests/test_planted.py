@@ -7,8 +7,10 @@ right.  A statement without a plant fails the completeness test.
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,7 +40,9 @@ from headflow.numerics.checks import (
     stationary_point,
 )
 from headflow.numerics.checks import valley as valley_checks
+from headflow.numerics.checks.detects import DETECTED
 from headflow.numerics.checks.finding import carried_out
+from headflow.numerics.checks.registry import known_ids
 from headflow.numerics.verdict import judged, outcome
 from headflow.theory import closures as closure_theory
 from headflow.theory import decomposability as reflections
@@ -48,7 +52,7 @@ from headflow.theory.derivation import Derivation
 from headflow.theory.families import linear
 from headflow.theory.indexed import Definition
 from headflow.theory.statements import statement
-from plants import Plant, changed, evaluated
+from plants import SIZED, Plant, changed, evaluated, refuted
 
 REFERENCE = Problem(dims=[10, 10, 10], signal_power=[1, 1, 1], noise_variance=0.1, context_length=100, n_heads=3)
 TINY = 1 + Symbol("L") ** -3
@@ -385,3 +389,39 @@ def test_the_enclosure_itself_holds(id):
     finding = ENCLOSURES[id](Setting(REFERENCE, seed=0, quick=True))
     assert outcome(finding) == "holds"
     assert all(claim.holds for claim in finding.certified)
+
+
+# The table of what the checks detect
+
+EXACT = ["gradient", "task-allocation-limit", "universal-bound", "idle-head", "context-length-shift", "warm-up"]
+
+
+def test_the_table_names_what_is_planted():
+    assert {id: found.planted for id, found in DETECTED.items()} == {id: sized.planted for id, sized in SIZED.items()}
+
+
+@pytest.mark.parametrize("id", [id if id in EXACT else pytest.param(id, marks=pytest.mark.slow) for id in SIZED])
+def test_the_smallest_planted_error_is_what_the_table_says(id):
+    smallest = DETECTED[id].quick
+    if smallest is not None:
+        assert refuted(id, REFERENCE, quick=True, decades=round(-math.log10(smallest)))
+
+
+@pytest.mark.parametrize("id", ["task-allocation-limit", "idle-head", "warm-up"])
+def test_a_tenth_of_it_is_not(id):
+    smallest = DETECTED[id].quick
+    assert not refuted(id, REFERENCE, quick=True, decades=round(-math.log10(smallest)) + 1)
+
+
+def test_the_docs_have_the_table():
+    page = (Path(__file__).parents[1] / "docs" / "verification.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `–") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
+    assert sorted(row[0] for row in rows[2:]) == sorted(known_ids())
+    for id, *_, planted, quick, full in rows[2:]:
+        found = DETECTED.get(id)
+        sizes = (
+            ("—", "—")
+            if found is None
+            else tuple("none" if x is None else f"{x:.1g}" for x in (found.quick, found.full))
+        )
+        assert (planted, quick, full) == (found.planted if found else "—", *sizes)
