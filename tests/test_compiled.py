@@ -238,11 +238,11 @@ def test_a_changed_source_has_another_key(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_result_that_cannot_be_kept_is_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setenv("HEADFLOW_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(store, "_write", full)
+    monkeypatch.setattr(store, "write_whole", full)
     assert store.remembered("probe", lambda: 7) == 7
 
 

@@ -152,7 +152,6 @@ def test_threads_change_nothing() -> None:
     assert one.identical(four)
 
 
-@needs_llvm
 def test_an_interruption_keeps_the_members_that_are_done(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     starts, whole = STARTS[:3], hf.ensemble(REFERENCE, STARTS[:3], t_final=20, backend=way)
     outcomes = members.Task.outcomes
@@ -178,6 +177,7 @@ def test_an_interruption_keeps_the_members_that_are_done(way: str, monkeypatch: 
     assert nothing.value.partial is None
 
 
+@needs_llvm
 def test_threads_compile_once_where_the_first_member_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
 

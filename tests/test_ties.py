@@ -46,7 +46,7 @@ def test_two_identical_heads_end_as_one(parametrisation, method):
     assert run.allocation.heads == (None, None)
     assert run.allocation.tied == ((0, 1), (0, 1))
     assert run.phases.limit == pytest.approx(SHARED, rel=1e-14)
-    assert 0 < run.phases.emergence < 1
+    assert run.loss_at(run.phases.emergence) == pytest.approx((2 + run.phases.limit) / 2)
     assert run.reduction == (
         "heads 1 and 2 start identical, tasks 1 and 2 start alike, and stay so; "
         "integrated exactly on 1 cell of 4 entries"
