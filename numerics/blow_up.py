@@ -12,6 +12,7 @@ from .problem import FloatArray
 from .solvers import Segment
 
 _SHRINKS: Final = 4.0  # how much shorter its own time gets over the piece that is extended to the blow-up
+_SHORT: Final = 1e-2  # of the time passed: what grows by itself in less may be on the way to a blow-up
 _NEAR: Final = 1e-6  # of the time passed: a path that came as near as that has blown up as far as numbers show
 
 
@@ -33,7 +34,8 @@ def blow_up_time(
             return None
         place = int(np.argmax(np.where(state != 0, speed / state, -np.inf)))
         own = float(state[place] / speed[place])
-    if not own > 0:
+    reached = unit * math.expm1(last.end)
+    if not 0 < own <= _SHORT * reached:  # it grows slowly, if at all: rounding errors of a state at rest
         return None
     for segment in reversed(segments):
         state = segment.dense(segment.start)
@@ -43,6 +45,5 @@ def blow_up_time(
         if earlier >= _SHRINKS * own:
             passed = unit * math.exp(segment.start) * math.expm1(last.end - segment.start)
             left = passed * own / (earlier - own) if math.isfinite(earlier) else 0.0
-            reached = unit * math.expm1(last.end)
             return reached + left if left <= _NEAR * reached else None
     return None

@@ -36,6 +36,7 @@ from .stop import DISAGREEMENT, StopReason
 from .yardsticks import Yardsticks, yardsticks
 
 _TIGHTER = 100.0  # the second integration has this times smaller a tolerance, as `integrate` has
+_SMALLEST_RTOL = 1e-11
 _ROWS_PER_STEP = 4
 _LARGE = 200  # variables: beyond, the losses of so many rows would cost more than the steps
 _REMEDY = "Lower rtol, or take a smaller t_final."
@@ -299,7 +300,8 @@ def integrate_system(
     t_final
         In learning rate × steps, > 0.
     rtol
-        Relative tolerance of the looser of the two integrations; the reported one has ``rtol/100``.
+        Relative tolerance of the looser of the two integrations; the reported one has ``rtol/100``.  Where they come
+        out more than 1e-3 apart, both are made anew with a smaller one, if that helps.
     method
         "LSODA", "BDF", "Radau", "DOP853", with the extra ``fast`` "CVODE"; or "auto": LSODA, and for a large state
         explicit steps (DOP853) until the system turns stiff.
@@ -338,8 +340,8 @@ def _integrated(
     flat = dynamics.flat(start)
     last = as_float("t_final", t_final, positive=True)
     tolerance = as_float("rtol", rtol, positive=True)
-    if not 1e-11 <= tolerance <= 1e-2:
-        raise InputError(f"rtol must lie between 1e-11 and 1e-2, got {tolerance:g}")
+    if not _SMALLEST_RTOL <= tolerance <= 1e-2:
+        raise InputError(f"rtol must lie between {_SMALLEST_RTOL:g} and 1e-2, got {tolerance:g}")
     chosen = choose_method(method, len(flat), compiled=False)
     with np.errstate(all="ignore"):
         for what, found in (("velocity", dynamics.velocity(flat)), ("loss", dynamics.loss(flat))):
@@ -347,7 +349,11 @@ def _integrated(
                 raise InputError(
                     f"the {what} at the start is not finite: the start lies outside the domain of the system"
                 )
-        return _Both(dynamics, dict(values), chosen, flat, last, tolerance).run()
+        found = first = _Both(dynamics, dict(values), chosen, flat, last, tolerance)
+        while found.unclear and tolerance / _TIGHTER >= _SMALLEST_RTOL:
+            tolerance /= _TIGHTER
+            found = _Both(dynamics, dict(values), chosen, flat, last, tolerance)
+        return (found if found.reliable else first).run()
 
 
 class _Both:
@@ -387,11 +393,21 @@ class _Both:
         self._loss = np.array([float(dynamics.loss.evaluate(row)) for row in self._rows])
         self._other = np.array([float(dynamics.loss.evaluate(row)) for row in self._others])
 
+    @cached_property
+    def reliable(self) -> bool:
+        """Whether both came to the end, and are as near to each other all the way as a result must be."""
+        return self._stop is None and float(self._errors.max()) <= LARGEST_ERROR
+
+    @property
+    def unclear(self) -> bool:
+        """Whether both came to the end and only their distance speaks against them: a tighter tolerance may help."""
+        return self._stop is None and not self.reliable and self._tight.blow_up() is None
+
     def run(self) -> SystemRun:
         """The run; `IntegrationError` where there is none up to the end, with the part that can be relied on."""
-        errors = self._errors()
+        errors = self._errors
         relative = float(errors.max())  # NaN where one is
-        if self._stop is None and relative <= LARGEST_ERROR:
+        if self.reliable:
             return self._first(len(self._t), relative)
         bad = np.flatnonzero(~(errors <= LARGEST_ERROR))
         count = max(1, int(bad[0]) if len(bad) else len(self._t))
@@ -436,6 +452,7 @@ class _Both:
             self._tight,
         )
 
+    @cached_property
     def _errors(self) -> FloatArray:
         """Row by row what `SystemRun.relative_error` is the largest of."""
         largest = float(np.nanmax(np.abs(self._loss)))
