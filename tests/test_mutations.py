@@ -222,7 +222,7 @@ class TestOptimum:
                 lambda cosine, longer, shorter: is_rotation(2 * cosine, longer, shorter),
                 "every split is reached",
             ),
-            ("exp", lambda argument: 1 - argument, "C dominates G"),
+            ("exp", lambda argument: 1 - argument if argument == optimum_proof._g else exp(argument), "C dominates G"),
         ],
     )
     def test_proof(self, plant, name, value, label):

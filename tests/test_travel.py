@@ -146,7 +146,8 @@ def test_everything_public_is_among_them() -> None:
     # Made by runs of minutes, or a part of what is there.
     assert {kind.__name__ for kind in left} == {
         *(
-            "Statement",
+            "Interrupted",
+            "IntegrationInterrupted",
             "Definition",
             "Hypothesis",
             "Convention",

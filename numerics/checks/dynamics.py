@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from sympy import Integer
 
+from ...theory.errors import InputError
 from ...theory.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
@@ -91,6 +94,10 @@ def late_law(setting: Setting) -> Finding:
 
     problem = setting.with_enough_heads(most=3)
     initial = InitialState.random(problem, seed=setting.seed)
+
+    def open_(why: str) -> Finding:
+        return replace(unmeasured(why), problem=problem)
+
     for begin in LATE:
         run = integrate_reliably(problem, initial, t_final=100 * begin, rtol=1e-12)
         onset = run.phases.convergence_onset
@@ -100,17 +107,20 @@ def late_law(setting: Setting) -> Finding:
         if onset is not None or problem.n_tasks == 1:
             break
     else:
-        return unmeasured(f"the flow has not come near its limit by t = {100 * begin:.0e}")
+        return open_(f"the flow has not come near its limit by t = {100 * begin:.0e}")
     times = np.geomspace(begin, 100 * begin, 9)
     last, limit = run.at(float(times[-1])), run.phases.limit
-    constant = late_constant(problem, last.mu, last.omega)
+    try:
+        constant = late_constant(problem, last.mu, last.omega)
+    except InputError as error:
+        return open_(str(error))
     assert limit is not None  # there is an onset, or one task
     gaps = [run.loss_at(float(t)) - limit for t in times]
     error = float(run.loss_error[-1]) * limit
     if constant == 0:  # one task: no pair is left, and the gap closes exponentially
         return Finding("float", abs(gaps[-1]), 1e-9, error, "gap with one task", setting.seed, problem=problem)
     if min(gaps) <= 0:
-        return unmeasured("rounding errors are larger than the gap to the limit")
+        return open_("rounding errors are larger than the gap to the limit")
     law = power_law("gap", "t", times, gaps, exponent=-2.0, constant=constant, correction=-1.0)
     return fitted("float", [law], 0.01, error / abs(gaps[-1]), setting.seed, problem)
 
