@@ -349,11 +349,11 @@ def _integrated(
                 raise InputError(
                     f"the {what} at the start is not finite: the start lies outside the domain of the system"
                 )
-        found = first = _Both(dynamics, dict(values), chosen, flat, last, tolerance)
-        while found.unclear and tolerance / _TIGHTER >= _SMALLEST_RTOL:
+        both = first = _Both(dynamics, dict(values), chosen, flat, last, tolerance)
+        while both.unclear and tolerance / _TIGHTER >= _SMALLEST_RTOL:
             tolerance /= _TIGHTER
-            found = _Both(dynamics, dict(values), chosen, flat, last, tolerance)
-        return (found if found.reliable else first).run()
+            both = _Both(dynamics, dict(values), chosen, flat, last, tolerance)
+        return (both if both.reliable else first).run()
 
 
 class _Both:

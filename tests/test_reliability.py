@@ -302,14 +302,19 @@ def test_members_have_one_meaning_on_every_backend(backend: str) -> None:
     assert [bool(detail) for detail in found.detail.values] == [status != "reached_t_final" for status in statuses]
 
 
-def test_runs_of_any_system_are_loud_too() -> None:
+def test_runs_of_any_system_are_loud_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """y' = y − y³ from a small start, with a loose tolerance and with a tight one."""
     y = IndexedBase("y", real=True)
     loss = over_heads(y[h] ** 4 / 4 - y[h] ** 2 / 2)
     system = theory.gradient_flow(loss, state=[y[h]])
+    monkeypatch.setattr("headflow.numerics.system_run._SMALLEST_RTOL", 1e-2)  # no tighter one is tried
     with pytest.warns(ReliabilityWarning, match="NOT RELIABLE"):
         run = integrate_system(system, {"H": 2}, {"y": [1e-6, 2e-6]}, t_final=14.0, rtol=1e-2)
+    monkeypatch.undo()
     assert not run.reliable
+    tightened = integrate_system(system, {"H": 2}, {"y": [1e-6, 2e-6]}, t_final=14.0, rtol=1e-2)
+    assert tightened.reliable
+    assert tightened.rtol < run.rtol
     assert run.to_json()["warnings"] == [run.doubt]
     assert "NOT RELIABLE" in repr(run)
     with pytest.raises(UnreliableError):

@@ -112,8 +112,8 @@ def late_law(setting: Setting) -> Finding:
     last, limit = run.at(float(times[-1])), run.phases.limit
     try:
         constant = late_constant(problem, last.mu, last.omega)
-    except InputError as error:
-        return open_(str(error))
+    except InputError as unknown:
+        return open_(str(unknown))
     assert limit is not None  # there is an onset, or one task
     gaps = [run.loss_at(float(t)) - limit for t in times]
     error = float(run.loss_error[-1]) * limit
