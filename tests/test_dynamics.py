@@ -2,11 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import headflow as hf
+from headflow.numerics import compile_system
 from headflow.numerics.checks import Setting, dynamics
+from headflow.numerics.fit import power_law
+from headflow.numerics.phases import before_emergence
+from headflow.numerics.verdict import outcome
 from headflow.numerics.verify import judged
+from headflow.theory import gradient_flow
+from headflow.theory.choices import CLOSURES
 from headflow.theory.statements.phases import DYNAMICS_BUILDERS
 
 CHECKS = {
@@ -75,3 +82,21 @@ def test_a_wrong_time_fails(monkeypatch):
     monkeypatch.setattr(dynamics, "cascade", wrong)
     finding = dynamics.first_emergence(Setting(PROBLEMS["reference"], seed=0, quick=True))
     assert judged(DYNAMICS_BUILDERS["emergence-time"](), finding).verdict == "fails"
+
+
+def test_another_power_of_the_late_law_is_refuted(monkeypatch):
+    def wrong(*numbers, exponent, **told):
+        return power_law(*numbers, exponent=1.05 * exponent, **told)
+
+    monkeypatch.setattr(dynamics, "power_law", wrong)
+    assert outcome(dynamics.late_law(Setting(PROBLEMS["reference"], 0, True))) == "fails"
+
+
+@pytest.mark.parametrize("closure", CLOSURES)
+def test_what_an_emergence_falls_from_is_the_derived_loss_without_output(closure):
+    problem = PROBLEMS["unequal"]
+    loss = compile_system(gradient_flow("merged", closure)).loss.bind(problem.float_values())
+    shape = (problem.n_tasks, problem.n_heads)
+    without = np.concatenate([np.zeros(shape).ravel(), np.full(shape, 0.05).ravel()])
+    assert before_emergence(problem, np.inf) == pytest.approx(float(loss(without)), rel=1e-14)
+    assert before_emergence(problem, 0.5) == 0.5

@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike
 from ...theory.errors import InputError
 from ...theory.result import Brief
 from ..exact import positive_integer
+from ..initial import checked_seed
 from ..kinds import takes
 from ..problem import FloatArray, Problem
 from ..progress import progress_bar
 from .backends import make_backend
-from .prompts import EVALUATION, checked_seed
+from .prompts import EVALUATION
 from .risk import acting_weights
 from .weights import AttentionWeights, frame_of
 

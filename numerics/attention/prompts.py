@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..exact import whole_number
 from ..problem import FloatArray, Problem
 from .weights import owners
 
@@ -140,8 +139,3 @@ def regression(xp: Any, data: Data, normal: Any, query: Any) -> tuple[Any, Any]:
     beta = normal * xp.sqrt(data.weight)
     regressors = beta[:, :, None] * data.task_of.T
     return regressors, (query * beta) @ data.task_of.T
-
-
-def checked_seed(seed: object) -> int:
-    """``seed`` as an integer ≥ 0; else `InputTypeError` or `InputError`."""
-    return whole_number("seed", seed, least=0)

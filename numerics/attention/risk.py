@@ -11,11 +11,12 @@ import numpy as np
 from ...theory.errors import InputError
 from ...theory.result import Brief
 from ..exact import positive_integer
+from ..initial import checked_seed
 from ..kinds import takes
 from ..problem import FloatArray, Problem
 from ..progress import progress_bar
 from .backends import Weights, make_backend
-from .prompts import EVALUATION, checked_seed
+from .prompts import EVALUATION
 from .weights import AttentionWeights
 
 

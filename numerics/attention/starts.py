@@ -12,8 +12,8 @@ import numpy as np
 from ...theory.choices import unknown
 from ...theory.errors import InputError
 from ..exact import as_float
+from ..initial import checked_seed
 from ..problem import FloatArray, Problem
-from .prompts import checked_seed
 from .weights import AttentionWeights
 
 PAIRS: Final = ("identity", "opposite", "random")

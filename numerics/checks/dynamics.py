@@ -24,6 +24,7 @@ from .finding import NONE_FAILS, Finding, Setting, fitted, unmeasured
 
 # Where the late law is looked for first; later where a flow is not near its limit by 100 times that.
 LATE = (1e4, 1e7, 1e10, 1e13)
+NEAR = 0.01  # of the drop to the limit: whatever the power, the flow is late then
 
 
 def waiting_flow(setting: Setting) -> Finding:
@@ -100,21 +101,20 @@ def late_law(setting: Setting) -> Finding:
 
     for begin in LATE:
         run = integrate_reliably(problem, initial, t_final=100 * begin, rtol=1e-12)
-        onset = run.phases.convergence_onset
-        if onset is not None and 10 * onset > begin:  # the law is not there yet
-            begin = 10 * onset
-            run = integrate_reliably(problem, initial, t_final=100 * begin, rtol=1e-12)
-        if onset is not None or problem.n_tasks == 1:
+        limit, onset = run.phases.limit, run.phases.convergence_onset
+        if limit is not None and run.loss_at(begin) - limit <= NEAR * (run.loss[0] - limit):
             break
     else:
         return open_(f"the flow has not come near its limit by t = {100 * begin:.0e}")
+    if onset is not None and 10 * onset > begin:  # the law is not there yet
+        begin = 10 * onset
+        run = integrate_reliably(problem, initial, t_final=100 * begin, rtol=1e-12)
     times = np.geomspace(begin, 100 * begin, 9)
-    last, limit = run.at(float(times[-1])), run.phases.limit
+    last = run.at(float(times[-1]))
     try:
         constant = late_constant(problem, last.mu, last.omega)
     except InputError as unknown:
         return open_(str(unknown))
-    assert limit is not None  # there is an onset, or one task
     gaps = [run.loss_at(float(t)) - limit for t in times]
     error = float(run.loss_error[-1]) * limit
     if constant == 0:  # one task: no pair is left, and the gap closes exponentially

@@ -54,9 +54,10 @@ def merged_zero(setting: Setting) -> Finding:
     expected = np.sort([*rates.sum, *((problem.n_heads - 1) * rates.zero_sum)])
     zero = np.zeros((problem.n_tasks, problem.n_heads))
     found = _eigenvalues(problem, "merged", (zero, zero))
-    measured = _deviation(found[zero.size :], expected)
+    growing = found[zero.size :]
+    measured = _deviation(growing, expected)
     # Where noise makes decay much faster than growth, the growth rates are what rounding leaves of a difference.
-    error = max(ROUNDING, 1e3 * float(np.finfo(float).eps * np.abs(found).max() / expected.max()))
+    error = max(ROUNDING, 1e3 * float(np.finfo(float).eps * np.abs(found).max() / np.abs(growing).max()))
     return Finding("float", measured, SAME, error, "largest deviation of a growth rate", problem=problem)
 
 
