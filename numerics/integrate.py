@@ -22,7 +22,7 @@ from .panels import nodes
 from .problem import FloatArray, Problem
 from .progress import Bar, progress_bar
 from .recorder import Comparison, Recorder
-from .reliability import LARGEST_ERROR
+from .reliability import LARGEST_ERROR, TIGHTER, tightened
 from .solvers import Method, Stepper, Stopped, choose_method, on_cells
 from .stop import DISAGREEMENT, IntegrationInterrupted, StopReason
 from .trajectory import Stats as Stats
@@ -30,7 +30,6 @@ from .trajectory import Trajectory as Trajectory
 
 SMALLEST_RTOL: Final = 1e-12
 LARGEST_RTOL: Final = 1e-2
-TIGHTER: Final = 100.0  # with 10, LSODA's two errors were alike enough in 1 of 100 problems to hide the truth
 TIGHTEST: Final = 1e-13  # below, rounding errors rule
 ROUNDING: Final = 64 * np.finfo(np.float64).eps  # two integrations can agree by more than either is right
 
@@ -222,18 +221,16 @@ class _Run:
     def trajectory(self) -> Trajectory:
         """The result; made anew, tighter, where its error is not small, until it is small or cannot be made so."""
         began = time.perf_counter()
-        found = first = self._attempt(began)
-        try:
-            while not found.stop.completed and self.what["rtol"] / TIGHTER >= SMALLEST_RTOL:
-                self.what["rtol"] /= TIGHTER
-                found = self._attempt(began)
-        except IntegrationError:
-            pass  # the solver does not get there at that tolerance
-        if found.stop.completed:
-            return found
-        if first.stop is StopReason.DISAGREEMENT:
-            raise IntegrationError(f"{first.stop.sentence} {first.stop_detail}", first.stop.remedy, first)
-        return first
+
+        def attempt(rtol: float) -> Trajectory:
+            self.what["rtol"] = rtol
+            return self._attempt(began)
+
+        rtol = self.what["rtol"]
+        found = tightened(attempt(rtol), attempt, lambda run: run.stop.completed, rtol, SMALLEST_RTOL)
+        if found.stop is StopReason.DISAGREEMENT:
+            raise IntegrationError(f"{found.stop.sentence} {found.stop_detail}", found.stop.remedy, found)
+        return found
 
     def _attempt(self, began: float) -> Trajectory:
         """Both integrations to the end, at the tolerance of now; `IntegrationError` where one does not come there."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+_Item = TypeVar("_Item")
 
 _DELAY: Final = 1.0  # seconds without a bar
 _EVERY: Final = 0.5  # seconds between two drawings
@@ -88,6 +90,14 @@ def progress_bar(
         over.set()
         drawing.join()
         shown.close()
+
+
+def steps(items: Sequence[_Item], progress: bool, name: str) -> Iterator[_Item]:
+    """The items, with a bar that counts those done if ``progress``."""
+    with progress_bar(progress, name, len(items), unit="steps") as bar:
+        for item in items:
+            yield item
+            bar.update()
 
 
 @contextmanager

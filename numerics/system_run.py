@@ -29,13 +29,12 @@ from .codegen.unrolled import Kernel, UnrolledKernel, is_small
 from .exact import as_float, positive_integer, real_array, several
 from .kinds import takes
 from .problem import FloatArray
-from .reliability import LARGEST_ERROR, doubt_about, relied_on
+from .reliability import LARGEST_ERROR, TIGHTER, doubt_about, relied_on, tightened
 from .remade import Remade
 from .solvers import Method, Segment, Stepper, Stopped, choose_method
 from .stop import DISAGREEMENT, StopReason
 from .yardsticks import Yardsticks, yardsticks
 
-_TIGHTER = 100.0  # the second integration has this times smaller a tolerance, as `integrate` has
 _SMALLEST_RTOL = 1e-11
 _ROWS_PER_STEP = 4
 _LARGE = 200  # variables: beyond, the losses of so many rows would cost more than the steps
@@ -349,11 +348,14 @@ def _integrated(
                 raise InputError(
                     f"the {what} at the start is not finite: the start lies outside the domain of the system"
                 )
-        both = first = _Both(dynamics, dict(values), chosen, flat, last, tolerance)
-        while both.unclear and tolerance / _TIGHTER >= _SMALLEST_RTOL:
-            tolerance /= _TIGHTER
-            both = _Both(dynamics, dict(values), chosen, flat, last, tolerance)
-        return (both if both.reliable else first).run()
+
+        def attempt(rtol: float) -> _Both:
+            return _Both(dynamics, dict(values), chosen, flat, last, rtol)
+
+        both = attempt(tolerance)
+        if both.unclear:
+            both = tightened(both, attempt, lambda one: one.reliable, tolerance, _SMALLEST_RTOL)
+        return both.run()
 
 
 class _Both:
@@ -374,7 +376,7 @@ class _Both:
         self._stop: StopReason | None = None
         unit = self._measure.time
         paths = []
-        for tolerance in (rtol, rtol / _TIGHTER):
+        for tolerance in (rtol, rtol / TIGHTER):
             end, atol = math.log1p(last / unit), self._measure.absolute(tolerance)
             stepper = Stepper(dynamics, method, tolerance, start, unit, end, tolerance == rtol, atol)
             segments: list[Segment] = []
@@ -447,7 +449,7 @@ class _Both:
             float(np.abs(self._loss[:count] - self._other[:count]).max()),
             relative,
             self._method.name,
-            self._rtol / _TIGHTER,
+            self._rtol / TIGHTER,
             self._evaluations,
             self._tight,
         )

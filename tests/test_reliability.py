@@ -26,7 +26,7 @@ from headflow.numerics.disturbance import disturbance
 from headflow.numerics.integrate import integrate_reliably, integrate_silently
 from headflow.numerics.phases import QUANTITIES
 from headflow.numerics.predictions import predictions
-from headflow.numerics.reliability import LARGEST_ERROR, doubt_about
+from headflow.numerics.reliability import LARGEST_ERROR, doubt_about, tightened
 from headflow.numerics.stop import StopReason
 from headflow.theory.notation import h, over_heads
 
@@ -328,3 +328,19 @@ def test_an_unknown_allocation_has_no_parts() -> None:
     found = Allocation.unknown(3, "why")
     assert (found.heads, found.groups, found.undecided, found.shared) == ((None,) * 3, (), (0, 1, 2), False)
     assert issubclass(UnreliableError, HeadflowError)
+
+
+def test_what_is_made_anew_is_taken_only_if_it_settles_the_matter() -> None:
+    tried: list[float] = []
+
+    def attempt(rtol: float) -> float:
+        tried.append(rtol)
+        if rtol < 1e-9:
+            raise IntegrationError("the solver gave up")
+        return rtol
+
+    assert tightened(1e-2, attempt, lambda found: found <= 1e-2, 1e-2, 1e-12) == 1e-2
+    assert tried == []
+    assert tightened(1e-2, attempt, lambda found: found < 1e-5, 1e-2, 1e-12) == pytest.approx(1e-6)
+    assert tightened(1e-2, attempt, lambda found: False, 1e-2, 1e-7) == 1e-2
+    assert tightened(1e-2, attempt, lambda found: False, 1e-2, 1e-12) == 1e-2

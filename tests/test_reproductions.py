@@ -12,10 +12,10 @@ import pytest
 from headflow.cli import main
 from headflow.errors import InputError
 from headflow.grammar import REPRODUCTIONS
-from headflow.numerics import progress as bars
+from headflow.numerics import progress
 from headflow.numerics.attention import sampled_risk
 from headflow.numerics.initial import InitialState
-from headflow.numerics.reproductions import NAMES, Row, progress, reproduce
+from headflow.numerics.reproductions import NAMES, Row, reproduce
 from headflow.numerics.reproductions.closures import pair_at, single_task_risk, study_problem
 from headflow.numerics.reproductions.estimators import one_head, sampled_estimators
 from headflow.numerics.reproductions.zero_sum import best_pair, pair_problem, sampled_pair
@@ -36,10 +36,10 @@ def test_the_bar_is_drawn_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(bars, "_DELAY", 0.0)
+    monkeypatch.setattr(progress, "_DELAY", 0.0)
     for stream, asked, drawn in ((Terminal(), True, True), (Terminal(), False, False), (io.StringIO(), True, False)):
         monkeypatch.setattr("sys.stderr", stream)
-        for step in progress.steps([1, 2, 3], asked):
+        for step in progress.steps([1, 2, 3], asked, "reproduce"):
             time.sleep(0.2 if step == 3 and drawn else 0)  # the bar is drawn beside it
         assert ("/3" in stream.getvalue()) is drawn
 

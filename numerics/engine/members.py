@@ -16,12 +16,12 @@ from ..codegen.native import native_system
 from ..disturbance import disturbance
 from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
-from ..integrate import ROUNDING, TIGHTER, TIGHTEST, integrate_silently
+from ..integrate import ROUNDING, TIGHTEST, integrate_silently
 from ..near_ties import compared_starts, may_be_near
 from ..phases import before_emergence, phases_of
 from ..problem import FloatArray, Problem
 from ..reference import estimated_limit, realised_limit
-from ..reliability import doubt_about
+from ..reliability import TIGHTER, doubt_about
 from ..solvers import CAREFUL_GROWTH, GROWTH, MAX_EVALUATIONS, absolute_tolerance
 from ..stop import DISAGREEMENT, StopReason
 from ..ties import codes_of, ties_of

@@ -17,7 +17,7 @@ from ..closure_table import closure_losses
 from ..fit import CONFIDENCE, power_law
 from ..initial import InitialState
 from ..problem import FloatArray, Problem
-from .progress import steps
+from ..progress import steps
 from .result import Reproduction, Row
 
 # Orders in 1/L at fixed d and ω, within ω² < 1/6 (THEORY: derived here).
@@ -85,7 +85,7 @@ def closure_study(settings: str, progress: bool = False) -> Reproduction:
     shape = len(size.dims), len(size.omegas), len(size.lengths)
     risk, risk_error = np.zeros((2, *shape))
     losses = {name: np.full(shape, math.nan) for name in CLOSURES}
-    for place in steps(list(np.ndindex(shape)), progress):
+    for place in steps(list(np.ndindex(shape)), progress, "reproduce"):
         dim, omega, length = size.dims[place[0]], size.omegas[place[1]], size.lengths[place[2]]
         problem, weights = study_problem(dim, length), pair_at(omega)
         risk[place], risk_error[place] = single_task_risk(problem, weights, size.scores // length, seed=0)

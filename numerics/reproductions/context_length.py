@@ -14,8 +14,8 @@ from ..attention import sampled_risk
 from ..bayes import bayes_risk
 from ..closure_table import closure_losses
 from ..problem import FloatArray
+from ..progress import steps
 from .estimators import one_head, two_heads
-from .progress import steps
 from .result import Reproduction, Row
 from .zero_sum import pair_problem
 
@@ -35,7 +35,7 @@ def context_length(settings: str, progress: bool = False) -> Reproduction:
     shift = context_shift()
     for row, (name, make) in enumerate(MODELS.items()):
         weights = make(trained)
-        for column, length in steps(list(enumerate(lengths)), progress):
+        for column, length in steps(list(enumerate(lengths)), progress, "reproduce"):
             used = pair_problem(length)
             values, _ = closure_losses(used, weights)
             leading[row, column] = _total(values["leading"])

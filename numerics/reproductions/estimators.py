@@ -18,7 +18,7 @@ from ..bayes import bayes_risk
 from ..closure_table import closure_losses
 from ..initial import InitialState
 from ..problem import FloatArray, Problem
-from .progress import steps
+from ..progress import steps
 from .result import Reproduction, Row
 from .zero_sum import PUBLISHED_OMEGA, best_pair, pair_problem
 
@@ -49,7 +49,7 @@ def estimators(settings: str, progress: bool = False) -> Reproduction:
     lengths, samples = LENGTHS[settings], SAMPLES[settings]
     predicted, measured, error = np.full((3, len(ESTIMATORS), len(lengths)), np.nan)
     table = []
-    for column, length in steps(list(enumerate(lengths)), progress):
+    for column, length in steps(list(enumerate(lengths)), progress, "reproduce"):
         problem = pair_problem(length)
         found = sampled_estimators(problem, samples, seed=0)
         for weights in (one_head(problem), two_heads(problem)):

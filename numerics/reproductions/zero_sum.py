@@ -18,8 +18,8 @@ from ..attention.starts import small_start
 from ..closure_table import closure_losses
 from ..initial import InitialState
 from ..problem import FloatArray, Problem
+from ..progress import steps
 from ..simulate import overlay
-from .progress import steps
 from .result import Reproduction, Row
 
 PUBLISHED_OMEGA: Final = 0.13
@@ -74,7 +74,9 @@ def zero_sum(settings: str, progress: bool = False) -> Reproduction:
         _risk_row("risk of the trained pair, first-order", problem, late, size.samples * _SEEDS),
     ]
     grid = np.geomspace(0.06, 0.45, 7)
-    profiles = np.array([sampled_pair(problem, w, size.samples) for w in steps(grid.tolist(), progress)])  # (N, 2, 2)
+    profiles = np.array(
+        [sampled_pair(problem, w, size.samples) for w in steps(grid.tolist(), progress, "reproduce")]
+    )  # (N, 2, 2)
     best = sampled_pair(problem, PUBLISHED_OMEGA, size.samples)
     theory, first_order = zero_sum_pair(), best_pair(problem, PUBLISHED_OMEGA)
     published = InitialState([[PUBLISHED_MU, -PUBLISHED_MU]], [[PUBLISHED_OMEGA, -PUBLISHED_OMEGA]])
