@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..theory.result import Brief
+from ..theory.brief import Brief
 from .problem import FloatArray
 
 IntArray: TypeAlias = NDArray[np.intp]

@@ -10,10 +10,10 @@ from math import prod
 
 import numpy as np
 
+from ..theory.brief import Brief
 from ..theory.choices import checked_closure
 from ..theory.errors import HypothesisError, InputError
 from ..theory.optimum import multi_head_optimum
-from ..theory.result import Brief
 from .kinds import takes
 from .problem import Problem
 from .reference import realised_limit

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from ..theory.result import Brief
+from ..theory.brief import Brief
 from .certificates.resolvent import mean_trace
 from .kinds import takes
 from .problem import Problem

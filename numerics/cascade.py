@@ -14,13 +14,13 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import norm  # BLAS: no square leaves the range of float64
 from scipy.optimize import brentq
 
+from ..theory.brief import Brief
 from ..theory.coordinates import to_log
 from ..theory.errors import InputError, IntegrationError
 from ..theory.limits import task_allocation_limit
 from ..theory.notation import over_heads
 from ..theory.optimum import multi_head_optimum
 from ..theory.phases.cascade import cascade_flow
-from ..theory.result import Brief
 from .allocation import CLEAR, IDLE
 from .codegen import CompiledSystem, compile_system, formula
 from .initial import InitialState

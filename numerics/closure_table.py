@@ -11,11 +11,11 @@ from sympy import IndexedBase
 
 from .._version import __version__
 from ..theory import notation as n
+from ..theory.brief import Brief
 from ..theory.choices import CLOSURES
 from ..theory.errors import InputError
 from ..theory.flow import gradient_flow
 from ..theory.indexed import Definition
-from ..theory.result import Brief
 from .attention import SampledRisk, sampled_risk
 from .codegen import compile_system
 from .codegen.compiled import CompiledSystem

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .._version import __version__
 from ..theory.bounds import universal_lower_bound
+from ..theory.brief import Brief
 from ..theory.choices import checked_closure
 from ..theory.errors import HypothesisError, InputError
 from ..theory.limits import task_allocation_limit
 from ..theory.marchenko_pastur import bayes_limit
 from ..theory.optimum import multi_head_optimum
-from ..theory.result import Brief
 from .balance import balance_caveat
 from .bayes import bayes_risk
 from .kinds import takes

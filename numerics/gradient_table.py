@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
+from ..theory.brief import Brief
 from ..theory.choices import CLOSURES
 from ..theory.flow import gradient_flow
-from ..theory.result import Brief
 from .attention import AttentionWeights, PopulationGradient, population_gradient
 from .attention.off_diagonal import OffDiagonalTest, off_diagonal_test
 from .codegen import compile_system

@@ -27,6 +27,7 @@ from sympy import Expr, IndexedBase, Integer, N, S, log
 
 from .._version import __version__
 from ..theory import notation as n
+from ..theory.brief import Brief
 from ..theory.choices import checked_closure
 from ..theory.derivation import Derivation
 from ..theory.errors import InputError
@@ -36,7 +37,6 @@ from ..theory.loss import PARAMETERS
 from ..theory.optimum import eliminate_mu, multi_head_optimum
 from ..theory.optimum_proof import expressed, gram
 from ..theory.precision import digits
-from ..theory.result import Brief
 from ..theory.system import ReducedSystem
 from .codegen import compile_system
 from .exact import positive_integer, whole_number

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from ..theory.brief import Brief
 from ..theory.errors import HypothesisError
-from ..theory.result import Brief
 from .problem import FloatArray, Problem
 
 if TYPE_CHECKING:

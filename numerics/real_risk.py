@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..theory.result import Brief
+from ..theory.brief import Brief
 from .attention.spectral import affordable_prompts, quick_risk
 from .word_table import with_error
 

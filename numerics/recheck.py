@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..theory.result import Brief
+from ..theory.brief import Brief
 from . import certificate_file
 from .certificate_changes import Change, changes
 from .checks import Setting

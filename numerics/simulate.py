@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, overload
 import numpy as np
 
 from .._version import __version__
+from ..theory.brief import Brief
 from ..theory.choices import checked_parametrisation
 from ..theory.errors import InputError, IntegrationError, TrainingError
-from ..theory.result import Brief
 from .attention import AttentionWeights, SampledRisk, Training, TrainingRun, attention_risk, train
 from .initial import InitialState
 from .integrate import integrate_silently

@@ -14,13 +14,13 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 from .._version import __version__
+from ..theory.brief import Brief
 from ..theory.choices import unknown
 from ..theory.closed_form import require, to_float
 from ..theory.errors import HypothesisError, InputError
 from ..theory.families.linear import FLOWS, linear_attention_flow
 from ..theory.families.staircase import DISTINCT_DRIVES, ENOUGH_HEADS, linear_staircase
 from ..theory.families.warm_up import small_split_flow
-from ..theory.result import Brief
 from .covariates import CovariateProblem
 from .exact import as_float
 from .kinds import takes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ..theory.result import Brief
+from ..theory.brief import Brief
 from .allocation import Allocation
 from .domain import where_invalid, where_next_term_counts
 from .dynamics import Dynamics

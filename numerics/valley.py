@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from ..theory.brief import Brief
 from ..theory.errors import HypothesisError, InputError
 from ..theory.flow import gradient_flow
 from ..theory.optimum import multi_head_optimum
@@ -18,7 +19,6 @@ from ..theory.phases.line_valley import line_valley
 from ..theory.phases.power_law import ValleyLaws
 from ..theory.phases.valley import pairs_valley, simplex_valley
 from ..theory.phases.valley_order import highest_order, merged_valley_order
-from ..theory.result import Brief
 from .allocation import IntArray
 from .codegen import compile_system
 from .fit import Fit, power_law

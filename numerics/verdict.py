@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal
 
+from ..theory.brief import Brief
 from ..theory.hypothesis import Hypothesis
-from ..theory.result import Brief
 from ..theory.statement import Statement
 from .certificates.boxes import Certified
 from .checks.detects import DETECTED, Detected

@@ -13,8 +13,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from .._version import __version__
+from ..theory.brief import Brief
 from ..theory.errors import InputError
-from ..theory.result import Brief
 from . import certificate_file
 from .checks import Setting
 from .checks.exploration import Explored

@@ -1,4 +1,4 @@
-"""Owns what all results share: how they travel between processes, and the one line that says what they are.
+"""Owns how results travel between processes.
 
 A result keeps the call of the package that made it, and travels as that call, made again where it arrives: the checks
 of its steps, which are functions within functions, come into being there.  What was made otherwise travels field by
@@ -7,18 +7,16 @@ field.  Expressions travel as they stand: SymPy's own pickles multiply out what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sized
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, wraps
-from html import escape
 from importlib import import_module
 from inspect import signature
-from itertools import islice
 from operator import attrgetter
 from typing import Any, ParamSpec, TypeVar
 
-from sympy import Basic, preorder_traversal
+from sympy import Basic
 
+from .brief import Brief, parts_of
 from .errors import InputTypeError
 
 _P = ParamSpec("_P")
@@ -27,7 +25,6 @@ _R = TypeVar("_R", bound="Record")
 Path = tuple[Any, ...]
 
 _ORIGIN = "_origin"
-_LONGEST, _MOST_NODES = 60, 40  # characters and nodes of one part of a line
 
 
 class Origin:
@@ -47,33 +44,11 @@ class Origin:
         return _made_again, (self.module, self.name, exact(self.arguments), exact(self.options), self.path)
 
 
-class Brief:
-    """A dataclass that shows itself in a line; ``print`` gives all of it, here its fields one by one."""
-
-    @property
-    def in_brief(self) -> str:
-        """What it is and how large, in some words."""
-        return ", ".join(filter(None, (_as_part(name, value) for name, value in _parts(self))))
-
-    def as_part(self, name: str) -> str:
-        """How it appears in the line of another that has it under this name."""
-        return name
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.in_brief})"
-
-    def __str__(self) -> str:
-        return "\n".join(f"{name} = {_written(value)}" for name, value in _parts(self))
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
-
-
 class Record(Brief):
     """A frozen dataclass of formulas and data: travels field by field, and is its own copy."""
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _restored, (type(self), {name: exact(value) for name, value in _parts(self)})
+        return _restored, (type(self), {name: exact(value) for name, value in parts_of(self)})
 
     def __copy__(self: _R) -> _R:
         return self
@@ -130,7 +105,7 @@ def mark(value: object, origin: Origin) -> None:
     if isinstance(value, Result):
         if _ORIGIN not in vars(value):
             object.__setattr__(value, _ORIGIN, origin)
-            for name, part in _parts(value):
+            for name, part in parts_of(value):
                 mark(part, origin.at(name))
     elif isinstance(value, tuple):
         for place, part in enumerate(value):
@@ -211,34 +186,3 @@ def _restored(kind: type[Record], parts: Mapping[str, Any]) -> Record:
     for name, value in parts.items():
         object.__setattr__(found, name, value)
     return found
-
-
-def _parts(record: Brief) -> list[tuple[str, Any]]:
-    return [(item.name, getattr(record, item.name)) for item in fields(record)]  # type: ignore[arg-type]
-
-
-def _written(value: object) -> str:
-    """A part in full; formulas as they are printed everywhere."""
-    from .printing import to_text  # here, as what is printed is made of records
-
-    if isinstance(value, tuple) and value and all(isinstance(part, Basic) for part in value):
-        return ", ".join(map(to_text, value))
-    return to_text(value) if isinstance(value, Basic) else repr(value) if isinstance(value, Brief) else str(value)
-
-
-def _as_part(name: str, value: Any) -> str:
-    """A part in a line of the whole: itself where it is short, else its name and size; empty for what is missing."""
-    if isinstance(value, Brief):
-        return value.as_part(name)
-    if value is None or (isinstance(value, Sized) and not getattr(value, "shape", None) and not len(value)):
-        return ""
-    if isinstance(value, Basic):
-        small = sum(1 for _ in islice(preorder_traversal(value), _MOST_NODES + 1)) <= _MOST_NODES
-        return f"{name} = {value}" if small and len(str(value)) <= _LONGEST else name
-    if isinstance(value, str):
-        return value if len(value) <= _LONGEST and "\n" not in value else name
-    if isinstance(value, int | float):
-        return f"{name} = {value:.10g}" if isinstance(value, float) else f"{name} = {value}"
-    if shape := getattr(value, "shape", None):
-        return f"{name} {shape}"
-    return f"{len(value)} {name}" if isinstance(value, Sized) else name

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ...theory.brief import Brief
 from ...theory.errors import InputError
-from ...theory.result import Brief
 from ..exact import positive_integer
 from ..initial import checked_seed
 from ..kinds import takes

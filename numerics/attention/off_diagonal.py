@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
+from ...theory.brief import Brief
 from ...theory.errors import InputError
-from ...theory.result import Brief
 from ..exact import as_float
 from ..kinds import takes
 from ..problem import FloatArray, Problem

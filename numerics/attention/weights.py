@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...theory.brief import Brief
 from ...theory.choices import checked_parametrisation
 from ...theory.errors import InputError, InputTypeError
-from ...theory.result import Brief
 from ..exact import shown
 from ..initial import InitialState
 from ..labelled import without_labels

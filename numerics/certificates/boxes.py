@@ -16,7 +16,7 @@ from itertools import count
 
 from sympy import Expr, Indexed, Symbol, factor
 
-from ...theory.result import Brief
+from ...theory.brief import Brief
 from .endpoints import PRECISION, Arithmetic, arithmetic
 from .interval import Interval, UnboundedError
 from .tape import Tape

@@ -19,12 +19,12 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from sympy import Expr, Integer
 
+from ...theory.brief import Brief
 from ...theory.coordinates import to_log
 from ...theory.errors import InputError
 from ...theory.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
 from ...theory.loss import PARAMETERS
-from ...theory.result import Brief
 from ..codegen import compile_system
 from ..kinds import takes
 from .boxes import Range

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ...theory.brief import Brief
 from ...theory.errors import IntegrationError
-from ...theory.result import Brief
 from ..initial import InitialState
 from ..problem import Problem
 

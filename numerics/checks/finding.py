@@ -10,10 +10,10 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from ...theory.brief import Brief
 from ...theory.choices import unknown
 from ...theory.derivation import Derivation, Step
 from ...theory.errors import InputError, InputTypeError
-from ...theory.result import Brief
 from ..certificates import Arithmetic, arithmetic
 from ..certificates.boxes import Certified
 from ..covariates import CovariateProblem

@@ -149,11 +149,8 @@ def separation_for_long_contexts(setting: Setting) -> Finding:
     costs = (unroll(n.noise_to_context[task + 1], values, PARAMETERS) for task in range(problem.n_tasks))
     long = problem.context_length * max(1, math.ceil(max(costs)))
     lengths = [length for power in range(2, 11) if (length := 10**power * long) <= LARGEST_INTEGER]
-    deviations = []
     problems = tuple(problem.replace(context_length=length) for length in lengths)
-    for each in problems:
-        ratio = single_head_optimum().exact(each) / task_allocation_limit().loss.exact(each)
-        deviations.append(abs(N(ratio / limit - 1, setting.digits)))
+    deviations = [abs(N(separation().exact(each) / limit - 1, setting.digits)) for each in problems]
     if deviations and max(deviations) < setting.residual[1]:
         what = "the ratio equals its limit at every L"
         return Finding("high_precision", 0.0, 1e-2, 1e-6, what, problem=problems)
