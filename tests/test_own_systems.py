@@ -30,11 +30,13 @@ from sympy import (
 
 from headflow.errors import InputError, InputTypeError, IntegrationError
 from headflow.numerics import compile_system, integrate_system
+from headflow.numerics.blow_up import blow_up_time
 from headflow.numerics.codegen import JacobianProduct
 from headflow.numerics.codegen.backends import functions
 from headflow.numerics.codegen.native import native_system
 from headflow.numerics.compiler import compiler_installed
 from headflow.numerics.krylov_steps import sundials_installed
+from headflow.numerics.solvers import Segment
 from headflow.theory import Definition, gradient_flow
 from headflow.theory import notation as n
 from headflow.theory.indexed.nodes import NodeError
@@ -421,3 +423,13 @@ class TestLargeSystems:
         exact = target * -np.expm1(-np.outer(run.t, rates))
         assert np.abs(run.states["x"] - exact).max() < 1e-5
         assert run.evaluations < 6000  # explicit steps alone would take some hundred thousand
+
+
+def test_a_state_at_rest_does_not_blow_up():
+    """Its velocity is zero on the way, and a rounding error at the end."""
+
+    def at_rest(s):
+        return np.array([1.0 if s < 2 else 1.0 + 1e-15])
+
+    steps = [Segment(0.0, 1.0, at_rest), Segment(1.0, 2.0, at_rest)]
+    assert blow_up_time(lambda state: state - 1.0, steps, 1.0) is None
