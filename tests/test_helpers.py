@@ -98,6 +98,7 @@ def test_ctrl_c_leaves_helpers_silent(tmp_path: Path) -> None:
         tmp_path / "program.py",
         "import os, signal, time\n"
         "from headflow.numerics.helpers import Helpers\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where the tests run in the background
         "try:\n"
         "    with Helpers(2) as pool:\n"
         "        print(pool.submit(os.getpid).result(), flush=True)\n"
