@@ -399,6 +399,21 @@ def test_signs_line_up_and_sides_follow_each_other() -> None:
     assert html.count("<mtr>") == 2
 
 
+def test_signs_line_up_only_where_that_leaves_room() -> None:
+    """A wide left side of one relation and a wide right side of another do not add up to a line off the page."""
+    wide = Add(*(Symbol(name) for name in "abcdefghij"))
+    block = [Le(wide, x), Eq(y, sqrt(wide, evaluate=False), evaluate=False)]
+    first, second = aligned_text(block, width=80).splitlines()
+    assert first.index("≤") == second.index("=")
+    first, second = aligned_text(block, width=60).splitlines()
+    assert max(len(first), len(second)) <= 60
+    assert second.startswith("y = ")
+    # Where no sign can line up, nothing is lost.
+    lines = aligned_text([Le(wide, wide**2)] * 2, width=40).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert sum("≤" in line for line in lines) == 2
+
+
 def test_a_two_sided_condition_stays_on_one_line() -> None:
     assert aligned_text([And(Ge(x, 0), Le(x, 1))]) == "0 ≤ x ≤ 1"
 

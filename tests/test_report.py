@@ -24,7 +24,9 @@ from headflow.numerics.integrate import integrate
 from headflow.plotting import BLUE, GREEN, inline_svg, power_of_ten
 from headflow.report_figures import draw
 from headflow.summary import number
-from headflow.theory.printing import check_latex
+from headflow.theory.printing import aligned_text, check_latex
+from headflow.theory.printing.aligned import fits, rows
+from headflow.theory.printing.aligned import page as sheet
 from headflow.theory.statements import statements
 
 VERIFIED = ("population-loss", "factor-e", "separation", "multi-head-optimum", "convergence")
@@ -124,6 +126,16 @@ def test_the_derivation_is_a_sound_document(report: Path) -> None:
     assert check_latex(source) == []
     assert source.count(r"\section{") > 5
     assert source.count(r"\begin{theorem}") == len(statements())
+
+
+def test_no_formula_runs_off_the_page():
+    """By our own measure of widths, so that a machine without LaTeX sees it too."""
+    told = exposition("all", "balanced", "leading")
+    blocks = [step.formula for derivation in told.derivations for step in derivation.steps]
+    blocks += [part.claim for part in told.statements]
+    assert len(blocks) > 100
+    wide = [aligned_text(block) for block in blocks if not fits(rows(block, sheet(), limits=False), sheet())]
+    assert not wide
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard
 
@@ -56,31 +56,57 @@ class Ruler:
 
 
 def rows(equations: Iterable[Equation], ruler: Ruler, *, limits: bool) -> list[Row]:
-    """The lines of a block of equations."""
+    """The lines of a block of equations; where lining up the signs of all leaves no room, of those that do."""
     nodes = [equation_layout(equation, limits=limits) for equation in equations]
-    edge = max((ruler.width(node.sides[0]) + ruler.sign for node in nodes if _is_chain(node)), default=0)
+    lined = sorted((ruler.width(node.sides[0]) for node in nodes if _is_chain(node)), reverse=True)
+    first = _block(nodes, ruler, lined[0] if lined else None)
+    if fits(first, ruler):
+        return first
+    fitting = (block for edge in [*lined[1:], None] if fits(block := _block(nodes, ruler, edge), ruler))
+    return next(fitting, first)
+
+
+def _block(nodes: Sequence[Node], ruler: Ruler, widest: int | None) -> list[Row]:
+    """Lines in which the relations whose left side is ``widest`` at most line up; others stand in the right column."""
+    edge = 0 if widest is None else widest + ruler.sign
     # A left side that takes more than half the line leaves no room beside it; the estimate then gives way.
-    space = max(ruler.room - edge, ruler.room // 2) - ruler.indent
+    space = max(ruler.room - edge, ruler.room // 2)
     block: list[Row] = []
+
+    def add(left: Node | None, sign: str | None, right: Node, space: int) -> None:
+        first, *rest = broken(right, space - ruler.indent, ruler.width)
+        block.append(Row(left, sign, first))
+        block.extend(Row(None, None, line, indented=True) for line in rest)
+
     for node in nodes:
-        if _is_chain(node):
-            left: Node | None = node.sides[0]
-            for sign, side in zip(node.signs, node.sides[1:], strict=True):
-                first, *rest = broken(side, space, ruler.width)
-                block.append(Row(left, sign, first))
-                block += [Row(None, None, line, indented=True) for line in rest]
-                left = None
-        else:
-            first, *rest = broken(node, space + edge, ruler.width)
-            block.append(Row(None, None, first))
-            block += [Row(None, None, line, indented=True) for line in rest]
+        if not _is_chain(node):
+            add(None, None, node, space)
+            continue
+        left: Node | None = node.sides[0]
+        if widest is None or ruler.width(node.sides[0]) > widest:
+            if ruler.width(node) <= space:
+                block.append(Row(None, None, node))
+                continue
+            add(None, None, node.sides[0], space)
+            left = None
+        for sign, side in zip(node.signs, node.sides[1:], strict=True):
+            add(left, sign, side, space)
+            left = None
     return block
+
+
+def fits(block: Sequence[Row], ruler: Ruler) -> bool:
+    """Whether no line of a block is wider than the room, by the back end's measure."""
+    edge = max((ruler.width(row.left) for row in block if row.left is not None), default=0)
+    signs = any(row.sign for row in block)
+    room = ruler.room - edge - ruler.sign * signs
+    return all(ruler.width(row.right) + ruler.indent * row.indented <= room for row in block)
 
 
 def aligned_latex(equations: Iterable[Equation], *, width: int = A4, limits: bool = False) -> str:
     """An ``aligned`` environment, to stand inside a display of ``width`` em."""
     lines = []
-    for row in rows(equations, _page(width), limits=limits):
+    for row in rows(equations, page(width), limits=limits):
         left = "" if row.left is None else latex_of(row.left) + " "
         sign = "" if row.sign is None else sign_latex(row.sign) + " "
         indent = r"\qquad " if row.indented else ""
@@ -97,7 +123,7 @@ def aligned_text(equations: Iterable[Equation], *, width: int = COLUMNS, limits:
     lines = []
     for left, row in zip(lefts, block, strict=True):
         margin = " " * (edge - printed_width(left)) + left
-        if any(lefts):
+        if any(lefts) or any(row.sign for row in block):
             margin += f" {row.sign or ' '} "
         lines.append((margin + _TEXT_INDENT * row.indented + text_of(row.right)).rstrip())
     return "\n".join(lines)
@@ -106,7 +132,7 @@ def aligned_text(equations: Iterable[Equation], *, width: int = COLUMNS, limits:
 def aligned_html(equations: Iterable[Equation], *, width: int = A4, limits: bool = False) -> str:
     """One ``<math>`` element, ``width`` em wide at most; a table inside it lines up the relation signs."""
     lines = []
-    for row in rows(equations, _page(width), limits=limits):
+    for row in rows(equations, page(width), limits=limits):
         left = "" if row.left is None else mathml_of(row.left)
         sign = "" if row.sign is None else sign_mathml(row.sign)
         indent = f'<mspace width="{_INDENT}em"></mspace>' if row.indented else ""
@@ -115,7 +141,8 @@ def aligned_html(equations: Iterable[Equation], *, width: int = A4, limits: bool
     return math_element(f'<mtable displaystyle="true">{"".join(lines)}</mtable>')
 
 
-def _page(width: int) -> Ruler:
+def page(width: int = A4) -> Ruler:
+    """What LaTeX and MathML measure with: ``width`` em."""
     return Ruler(10 * width, measure.width, measure.RELATION, 10 * _INDENT)
 
 
