@@ -264,7 +264,12 @@ def _bayes(problem: Problem) -> LossEntry:
 def _warnings(run: Trajectory | None, real: RealRisk | None) -> tuple[str, ...]:
     if run is None:
         return ()
-    further = (None if real is None else real.caveat, balance_caveat(run))
+    changed = (
+        None
+        if run.altered is None
+        else f"the flow is one {run.altered.in_brief}; limits and optima are those of the model's own loss"
+    )
+    further = (None if real is None else real.caveat, balance_caveat(run), changed)
     return (*run.caveats, *(sentence for sentence in further if sentence is not None))
 
 

@@ -9,14 +9,15 @@ proportional to t, after it to log t, and no other choice of the unit of time ch
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ..theory.errors import HypothesisError, InputError
 from ..theory.system import ReducedSystem
+from .altered import Altered
 from .codegen import BoundKernel, JacobianProduct, compile_system
 from .codegen.native import native_system
 from .codegen.unrolled import Kernel, UnrolledKernel, is_small
@@ -25,10 +26,12 @@ from .flows import flow
 from .growth import Growth
 from .initial import InitialState
 from .problem import FloatArray, Problem
-from .ties import NO_CODES, IntArray, TiedKernel, TiedProduct, ties_of
+from .ties import NO_CODES, IntArray, TiedKernel, TiedProduct, Ties, ties_of
 
 if TYPE_CHECKING:
     from .engine.native import Integrator
+
+AGREEMENT: Final = 1e-9  # of velocities, relative to the largest: rounding errors are far below
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +59,21 @@ class Chart:
     growth: Growth | None
 
     @classmethod
-    def of(cls, problem: Problem, initial: InitialState, parametrisation: str, closure: str) -> Chart:
+    def of(
+        cls,
+        problem: Problem,
+        initial: InitialState,
+        parametrisation: str,
+        closure: str,
+        altered: Altered | None = None,
+    ) -> Chart:
         """(log μ, log ω) for ``balanced``, (μ, ω) for ``merged``, the log growth of the factors for ``split``."""
         weights = np.stack([initial.mu, initial.omega])
-        return cls.of_arrays(problem.float_values(), weights, initial.imbalance, parametrisation, closure)
+        found = cls.of_arrays(problem.float_values(), weights, initial.imbalance, parametrisation, closure)
+        if altered is None:
+            return found
+        own = altered.chart(found.system.coordinates)
+        return replace(found, system=own, values={**found.values, **altered.values})
 
     @classmethod
     def of_arrays(
@@ -94,19 +108,30 @@ class Dynamics:
 
     ``ties`` are the entries that problem and start leave equal or opposite, None if there are none: velocity,
     Jacobian, weights and loss are those of a state whose tied entries are tied, whatever rounding made of them.
+    ``altered`` is what the user has changed of the flow; the loss is that of the model all the same.
     """
 
-    def __init__(self, problem: Problem, initial: InitialState, parametrisation: str, closure: str) -> None:
-        self.chart = Chart.of(problem, initial, parametrisation, closure)
+    def __init__(
+        self,
+        problem: Problem,
+        initial: InitialState,
+        parametrisation: str,
+        closure: str,
+        altered: Altered | None = None,
+    ) -> None:
+        self.chart = Chart.of(problem, initial, parametrisation, closure, altered)
         self.log = self.chart.log
         self._initial = np.concatenate([initial.mu.ravel(), initial.omega.ravel()])
         compiled, values = compile_system(self.chart.system), self.chart.values
         self.shape = (problem.n_tasks, problem.n_heads)
         self._values = values
         self._compiled = compiled
+        velocity = self._kernel("velocity")
         self.ties = ties_of(problem, initial, parametrisation)
-        self.velocity: Kernel | TiedKernel = self._tied(self._kernel("velocity"))
-        self._loss: Kernel = self._kernel("loss")
+        if altered is not None and self.ties is not None and not self._keeps(velocity, self.ties):
+            self.ties = None
+        self.velocity: Kernel | TiedKernel = self._tied(velocity)
+        self._loss: Kernel = self._kernel("loss", flow(parametrisation, closure, self.chart.system.coordinates))
         self._weights = compiled.named(("mu", "omega")).bind(values)
         self._closure, self._domain = closure, self.chart.system.domain
 
@@ -116,11 +141,18 @@ class Dynamics:
     def _spread(self, y: FloatArray) -> FloatArray:
         return y if self.ties is None else self.ties.spread(y, self.start)
 
-    def _kernel(self, name: str) -> Kernel:
+    def _keeps(self, velocity: Kernel, ties: Ties) -> bool:
+        """Whether a changed flow moves tied entries alike: seen at one state, and almost surely so at all."""
+        elsewhere = self.start * (1 + 0.1 * np.random.default_rng(0).random(self.size))
+        moves = velocity.evaluate(ties.spread(elsewhere, self.start))
+        return bool(np.abs(moves - ties.moved(moves)).max() <= AGREEMENT * np.abs(moves).max())
+
+    def _kernel(self, name: str, system: ReducedSystem | None = None) -> Kernel:
+        chosen = self.chart.system if system is None else system
         if not is_small(self.size):
-            kernel: BoundKernel = getattr(self._compiled, name).bind(self._values)
+            kernel: BoundKernel = getattr(compile_system(chosen), name).bind(self._values)
             return kernel
-        return UnrolledKernel(native_system(self.chart.system, I=self.shape[0], H=self.shape[1]), name, self._values)
+        return UnrolledKernel(native_system(chosen, I=self.shape[0], H=self.shape[1]), name, self._values)
 
     @cached_property
     def _pairs(self) -> BoundKernel:

@@ -27,7 +27,7 @@ def flow(parametrisation: str, closure: str, coordinates: str = "plain") -> Redu
 
     @stage("derive")
     def derived() -> ReducedSystem:
-        return _bare(_CHARTS[coordinates](gradient_flow(parametrisation, closure)))
+        return bare(_CHARTS[coordinates](gradient_flow(parametrisation, closure)))
 
     return remembered(f"flow_{parametrisation}_{closure}_{coordinates}", derived)
 
@@ -39,10 +39,11 @@ def softmax_covariate_flow(closure: str) -> ReducedSystem:
 
     @stage("derive")
     def derived() -> ReducedSystem:
-        return _bare(softmax.softmax_covariate_flow(closure))
+        return bare(softmax.softmax_covariate_flow(closure))
 
     return remembered(f"flow_softmax_covariates_{closure}", derived)
 
 
-def _bare(system: ReducedSystem) -> ReducedSystem:
+def bare(system: ReducedSystem) -> ReducedSystem:
+    """The system with an empty derivation."""
     return replace(system, derivation=Derivation(system.derivation.title, ()))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..theory.choices import checked_closure, checked_parametrisation
 from ..theory.errors import InputError, InputTypeError, IntegrationError, ReliabilityWarning, ValidityWarning
+from ..theory.system import ReducedSystem
+from .altered import Altered, altered_flow
 from .dynamics import Dynamics
 from .exact import as_float, no_later, shown
 from .initial import InitialState
@@ -37,13 +40,14 @@ ROUNDING: Final = 64 * np.finfo(np.float64).eps  # two integrations can agree by
 def integrate(
     problem: Problem,
     initial: InitialState,
-    parametrisation: str = "balanced",
+    parametrisation: str | ReducedSystem = "balanced",
     closure: str = "leading",
     t_final: float = 1e4,
     times: Iterable[float] | None = None,
     rtol: float = 1e-8,
     method: str = "auto",
     progress: bool = False,
+    values: Mapping[str, ArrayLike] | None = None,
 ) -> Trajectory:
     """Integrate the gradient flow from ``initial`` to ``t_final``.
 
@@ -61,7 +65,10 @@ def integrate(
     initial
         Where the flow starts; arrays of shape (I, H).
     parametrisation, closure
-        Which flow; see `headflow.theory.choices`.
+        Which flow; see `headflow.theory.choices`.  Or, in the place of the name, the flow itself, which knows its
+        closure: ``theory.gradient_flow("balanced")`` or what `ReducedSystem.with_loss` (weight decay, say) and
+        `ReducedSystem.with_metric` make of it.  `Trajectory.loss` is the model's loss all the same,
+        `Trajectory.objective` the one that such a flow descends.
     t_final
         How long to integrate, > 0, in units of learning rate × steps.
     times
@@ -79,6 +86,8 @@ def integrate(
         differ from entry to entry as another method has them, the flow can leave it.
     progress
         Show a bar on standard error, if that is a terminal (or a notebook) and it takes more than a second.
+    values
+        Name → number or array of the parameters that an added loss or another metric brings.
 
     Raises
     ------
@@ -105,7 +114,9 @@ def integrate(
     >>> run.error_estimate < 1e-5
     True
     """
-    trajectory = integrate_silently(problem, initial, parametrisation, closure, t_final, times, rtol, method, progress)
+    trajectory = integrate_silently(
+        problem, initial, parametrisation, closure, t_final, times, rtol, method, progress, values
+    )
     for caveat in trajectory.caveats:
         kind = ReliabilityWarning if caveat == trajectory.doubt else ValidityWarning
         warnings.warn(caveat, kind, stacklevel=2)
@@ -115,19 +126,29 @@ def integrate(
 def integrate_silently(
     problem: Problem,
     initial: InitialState,
-    parametrisation: str = "balanced",
+    parametrisation: str | ReducedSystem = "balanced",
     closure: str = "leading",
     t_final: float = 1e4,
     times: Iterable[float] | None = None,
     rtol: float = 1e-8,
     method: str = "auto",
     progress: bool = False,
+    values: Mapping[str, ArrayLike] | None = None,
 ) -> Trajectory:
     """`integrate` for callers that say the trajectory's caveats themselves."""
     if not isinstance(problem, Problem):
         raise InputTypeError(f"problem must be a Problem, got {shown(problem)} ({type(problem).__name__})")
     if not isinstance(initial, InitialState):
         raise InputTypeError(f"initial must be an InitialState, got {shown(initial)} ({type(initial).__name__})")
+    altered: Altered | None = None
+    if isinstance(parametrisation, ReducedSystem):
+        given = parametrisation
+        altered = altered_flow(given, problem, values or {})
+        parametrisation, closure = given.parametrisation, given.closure
+    elif values:
+        raise InputError(
+            "values are those of a flow with an added loss or another metric, given in the place of a name"
+        )
     initial.check(problem, checked_parametrisation(parametrisation))
     with progress_bar(progress, "integrate") as bar:
         run = _Run(
@@ -135,6 +156,7 @@ def integrate_silently(
             initial,
             parametrisation,
             checked_closure(closure),
+            altered,
             t_final=as_float("t_final", t_final, positive=True),
             rtol=checked_rtol(rtol),
             method=method,
@@ -176,6 +198,7 @@ class _Run:
         initial: InitialState,
         parametrisation: str,
         closure: str,
+        altered: Altered | None,
         *,
         t_final: float,
         rtol: float,
@@ -187,6 +210,7 @@ class _Run:
             "initial": initial,
             "parametrisation": parametrisation,
             "closure": closure,
+            "altered": altered,
             "t_final": t_final,
             "rtol": rtol,
         }
@@ -194,10 +218,10 @@ class _Run:
         self.bar = bar
         self.times: tuple[float, ...] = ()
         self.method: Method = choose_method(method, 2 * problem.n_tasks * problem.n_heads)
-        self.dynamics: Dynamics | OrbitDynamics = Dynamics(problem, initial, parametrisation, closure)
+        self.dynamics: Dynamics | OrbitDynamics = Dynamics(problem, initial, parametrisation, closure, altered)
         with np.errstate(all="ignore"):
             self.dynamics.check()
-            if isinstance(method, str) and method.lower() == "auto":
+            if isinstance(method, str) and method.lower() == "auto" and altered is None:
                 reduced = reduced_dynamics(self.dynamics, problem, initial, parametrisation, closure)
                 if reduced is not None:
                     self.dynamics = reduced

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..theory.errors import HypothesisError, InputError
-from .dynamics import Dynamics, apart
+from .dynamics import AGREEMENT, Dynamics, apart
 from .initial import InitialState
 from .orbits import OrbitFlow, orbit_flow, orbits_of
 from .problem import FloatArray, Problem
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _FEWEST_ENTRIES: Final = 36  # of tasks and heads: below, the full flow is as cheap
 _MOST_CELLS: Final = 8
-_AGREEMENT: Final = 1e-9  # of the velocities, relative to the largest: rounding errors are far below
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class OrbitDynamics:
         """Whether the full flow moves the expanded state as the reduced flow moves ``y``."""
         whole = self.full.velocity.evaluate(self.flow.expand(y).ravel())
         ours = self.flow.expand(self.flow.velocity(y)).ravel()
-        return bool(np.abs(whole - ours).max() <= _AGREEMENT * np.abs(whole).max())
+        return bool(np.abs(whole - ours).max() <= AGREEMENT * np.abs(whole).max())
 
 
 def rebuilt_dynamics(

@@ -99,6 +99,8 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
     limit_of
         (problem, groups, closure) → the loss of that allocation; default `headflow.numerics.reference.realised_limit`.
     """
+    if trajectory.altered is not None and trajectory.altered.system.added != 0:
+        return _of_added(trajectory)
     if trajectory.parametrisation == "merged" and not any(trajectory.final.allocation.tied):
         return _of_merged(trajectory)
     if limit_of is None:
@@ -129,6 +131,16 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
         else:
             found[name] = result
     return Phases(**found, groups=groups, reasons=reasons)
+
+
+def _of_added(trajectory: Trajectory) -> Phases:
+    """The phases of a flow with an added loss, whose limit is not known: how it came to the loss at its end."""
+    end = float(trajectory.loss[-1])
+    found: dict[str, float] = {}
+    reasons = {"limit": f"the limit of a flow with an added loss is not known; times are those to its end, {end:.6g}"}
+    _emergence(trajectory, end, found, reasons)
+    reasons |= dict.fromkeys(("convergence_onset", "escape"), "the limit of a flow with an added loss is not known")
+    return Phases(**found, groups=trajectory.final.allocation.limit_groups, reasons=reasons)
 
 
 def _of_merged(trajectory: Trajectory) -> Phases:

@@ -69,9 +69,9 @@ def predictions(trajectory: Trajectory) -> tuple[Prediction, ...]:
     ``balanced``: per task its emergence time and head by the cascade (leading order in small weights), and the
     constant K of the late gap K/t².  ``split`` with an imbalance: the cascade, and the first sign change of an
     off-task μ.  ``merged``: the laws of its valley.  All predictions are those of the leading closure; in another
-    closure there is none, and none beside a trajectory that is not reliable.
+    closure there is none, and none beside a trajectory that is not reliable or whose flow the user has changed.
     """
-    if trajectory.closure != "leading" or not trajectory.reliable:
+    if trajectory.closure != "leading" or not trajectory.reliable or trajectory.altered is not None:
         return ()
     if trajectory.parametrisation == "merged":
         return tuple(_valley(trajectory))

@@ -17,8 +17,8 @@ from sympy import Add
 from .._version import __version__
 from ..theory import notation as n
 from ..theory.errors import InputError, IntegrationError, ReliabilityWarning
-from ..theory.indexed import Definition
-from ..theory.indexed.nodes import close_sum, indices_of, name_of
+from ..theory.indexed import Definition, free_symbols
+from ..theory.indexed.nodes import close_sum, indexed_bases, indices_of, name_of
 from ..theory.system import ReducedSystem
 from .blow_up import blow_up_time
 from .codegen import BoundKernel, JacobianProduct, compile_system
@@ -40,6 +40,8 @@ _ROWS_PER_STEP = 4
 _LARGE = 200  # variables: beyond, the losses of so many rows would cost more than the steps
 _REMEDY = "Lower rtol, or take a smaller t_final."
 _EARLIER = "Take a smaller t_final."
+# What `Problem` and `CovariateProblem` give to every system, whether it has such a parameter or not.
+GIVEN_BY_PROBLEMS = frozenset({"I", "H", "D", "L", "d", "lambda", "sigma2", "Lambda", "tau"})
 _STOPS = {StopReason.OVERFLOW: "The velocity is not a finite number, however short the step"}
 
 
@@ -56,6 +58,11 @@ class SystemDynamics(Remade):
             name: self._sizes[name] if name in ranges else real_array(f"the parameter {name}", value)
             for name, value in values.items()
         }
+        taken = {str(name) for name in system.parameters} | ranges
+        for item in system.parameter_definitions:
+            taken |= {str(name) for name in (item.base, *indexed_bases(item.body), *free_symbols(item.body))}
+        if unknown := sorted(set(values) - taken - GIVEN_BY_PROBLEMS):
+            raise InputError(f"the system takes no value for {', '.join(unknown)}; it takes {', '.join(sorted(taken))}")
         axes = {str(name_of(variable)): self._compiled.ranges[name_of(variable)] for variable in system.state}
         try:
             self._rate = _rate_of(system, self._compiled).loss.bind(self._values)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..theory.brief import Brief
 from .allocation import Allocation
+from .altered import Altered
 from .domain import where_invalid, where_next_term_counts
 from .dynamics import Dynamics
 from .exact import as_float, no_later, several
@@ -82,8 +83,8 @@ class Trajectory:
 
     Attributes
     ----------
-    problem, initial, parametrisation, closure
-        What was integrated.
+    problem, initial, parametrisation, closure, altered
+        What was integrated; ``altered`` is what the user has changed of the flow, None for the package's own.
     t_final, times
         As asked for, in that order; ``times`` is () if none were.
     rtol
@@ -136,6 +137,7 @@ class Trajectory:
     loss_panels: FloatArray = field(repr=False, default_factory=lambda: np.empty(0))
     # Whether the flat states have one number per cell of entries (see OrbitDynamics) instead of one per entry.
     reduced: bool = field(repr=False, default=False)
+    altered: Altered | None = None
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -149,7 +151,7 @@ class Trajectory:
     @cached_property
     def _dynamics(self) -> Dynamics | OrbitDynamics:
         what = (self.problem, self.initial, self.parametrisation, self.closure)
-        full = Dynamics(*what)
+        full = Dynamics(*what, self.altered)
         return rebuilt_dynamics(full, *what, self.states_flat.shape[1]) if self.reduced else full
 
     @cached_property
@@ -208,6 +210,8 @@ class Trajectory:
     def reduction(self) -> str:
         """Which weights start equal or opposite, stay so, and were integrated as one, in a sentence; "" if none."""
         ties = ties_of(self.problem, self.initial, self.parametrisation)
+        if self.altered is not None and isinstance(self._dynamics, Dynamics):
+            ties = self._dynamics.ties
         return "" if ties is None else str(ties)
 
     @cached_property
@@ -228,6 +232,18 @@ class Trajectory:
     def omega(self) -> FloatArray:
         """ω of every row, shape (N, I, H)."""
         found: FloatArray = self.weights[1]
+        return found
+
+    @cached_property
+    def objective(self) -> FloatArray:
+        """What the flow descends, at every row, shape (N,): `loss`, with the added loss if there is one."""
+        if self.altered is None:
+            return self.loss
+        parts = self.factors if self.parametrisation == "split" else self.weights
+        kernel = self.altered.objective(self.problem)
+        rows = np.moveaxis(parts, 1, 0).reshape(len(self.t), -1)
+        found = np.array([kernel.evaluate(row).item() for row in rows])
+        found.flags.writeable = False
         return found
 
     @cached_property
@@ -406,8 +422,9 @@ class Trajectory:
         return load(path)
 
     def __repr__(self) -> str:
+        changed = "" if self.altered is None else f" {self.altered.title}"
         return (
-            f"Trajectory({self.problem.n_tasks} tasks, {self.problem.n_heads} heads, {self.parametrisation}, "
+            f"Trajectory({self.problem.n_tasks} tasks, {self.problem.n_heads} heads, {self.parametrisation}{changed}, "
             f"{len(self.t)} rows to t = {self.t[-1]:.6g}, loss {self.loss[-1]:.6g}, {self.stop.value})"
         )
 

@@ -120,6 +120,7 @@ def as_json(trajectory: Trajectory) -> dict[str, Any]:
         "problem": trajectory.problem.to_dict(),
         "closure": trajectory.closure,
         "parametrisation": trajectory.parametrisation,
+        **({} if trajectory.altered is None else {"altered": trajectory.altered.in_brief}),
         "initial": trajectory.initial.to_dict(),
         "t_final": trajectory.t_final,
         "rtol": trajectory.rtol,
@@ -147,6 +148,8 @@ def as_json(trajectory: Trajectory) -> dict[str, Any]:
 def save(trajectory: Trajectory, path: str | PathLike[str], force: bool) -> None:
     """`Trajectory.save`."""
     target = Path(path)
+    if trajectory.altered is not None:
+        raise InputError("a file keeps no formulas: keep a flow that was changed by pickle, or its rows by .data")
     if target.is_dir():
         raise InputError(f"{target} is a directory, not a file to write")
     if target.exists() and not force:
@@ -213,6 +216,7 @@ def _floats(stored: xarray.Dataset, name: str) -> Any:
 def summary(trajectory: Trajectory) -> list[tuple[str, str]]:
     """(name, value) pairs in words, as HTML text, heads and tasks from 1."""
     stats = trajectory.stats
+    altered = "" if trajectory.altered is None else f", {trajectory.altered.in_brief}"
     derived: list[tuple[str, str]] = []
     if trajectory.reliable:
         derived = [("allocation", str(trajectory.allocation))]
@@ -221,7 +225,7 @@ def summary(trajectory: Trajectory) -> list[tuple[str, str]]:
         ]
     pairs = [
         *(("warning", caveat) for caveat in trajectory.caveats),
-        ("flow", f"{trajectory.parametrisation}, closure {trajectory.closure}"),
+        ("flow", f"{trajectory.parametrisation}, closure {trajectory.closure}{altered}"),
         ("problem", repr(trajectory.problem)),
         ("ended", f"{trajectory.stop.sentence} {trajectory.stop_detail}".strip()),
         ("time", f"{trajectory.t[-1]:.6g} (learning rate × steps)"),

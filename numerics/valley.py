@@ -152,6 +152,8 @@ def merged_end(trajectory: Trajectory) -> tuple[float, bool] | str:
 
 def _require(trajectory: Trajectory, what: str, closures: tuple[str, ...]) -> None:
     trajectory.ensure_reliable()
+    if trajectory.altered is not None:
+        raise InputError(f"{what} is known for the package's own flows, not for one that was changed")
     if trajectory.parametrisation != "merged" or trajectory.closure not in closures:
         raise InputError(
             f"{what} needs parametrisation merged and closure {' or '.join(closures)}, got "

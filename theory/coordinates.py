@@ -84,13 +84,17 @@ def to_log(system: ReducedSystem) -> ReducedSystem:
 
 def _is_logarithmic(variable: Indexed, velocity: Expr, line: tuple[Expr, Expr]) -> bool:
     """Whether the velocity is the variable times what is claimed, and vanishes for an entry that is zero."""
+    return difference_is_zero(line[1] * variable, velocity) and rests_at_zero(variable, velocity)
+
+
+def rests_at_zero(variable: Indexed, velocity: Expr) -> bool:
+    """Whether an entry of a variable that is zero has no velocity, so that no entry ever changes its sign."""
 
     def without(*indices: Expr) -> Expr:
         here = Mul(*(delta(*pair) for pair in zip(indices, variable.indices, strict=True)))
         return variable.base[indices] * (1 - here)
 
-    at_zero = replace_indexed(velocity, {variable.base: without})
-    return difference_is_zero(line[1] * variable, velocity) and difference_is_zero(at_zero, S.Zero)
+    return difference_is_zero(replace_indexed(velocity, {variable.base: without}), S.Zero)
 
 
 @builder

@@ -7,14 +7,16 @@ invariant set o = v, k = q, in the products μ, ω ([C24]).  ``gradient_flow`` a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial as partial_function
+from itertools import count
 
 from sympy import Add, Expr, Gt, Indexed, IndexedBase, S, Symbol
 from sympy.core.relational import Relational
 
 from . import notation as n
 from .choices import checked_parametrisation
+from .coordinates import rests_at_zero
 from .derivation import Derivation, Recorder
 from .factors import FACTORS, IMBALANCES, PRODUCTS, balanced_metric, merged_metric, split_metric
 from .grounds import DEFINITION
@@ -87,17 +89,13 @@ def _own_flow(
     definitions: tuple[Definition, ...],
 ) -> ReducedSystem:
     _check_state(loss, state, definitions)
-    if unknown := set(metric) - set(state):
-        raise ValueError(f"metric names {sorted(map(str, unknown))}, which are not state variables")
+    given = _checked_metric(metric, state)
     record = Recorder("Gradient flow of a given loss")
     record("loss", (n.loss, loss), "As given.", scope=DEFINITION)
-    factors = tuple(check(metric.get(variable, S.One)) for variable in state)
-    for variable, factor in zip(state, factors, strict=True):
-        if loose := free_indices(factor) - set(indices_of(variable)):
-            raise ValueError(f"the metric of {variable} has the free index {min(map(str, loose))}")
+    factors = tuple(given.get(variable, S.One) for variable in state)
     partials = _recorded_gradients(record, loss, state, definitions)
     velocity = _recorded_velocity(record, "own", state, factors, partials)
-    return ReducedSystem(
+    found = ReducedSystem(
         parametrisation="own",
         closure="own",
         state=state,
@@ -109,6 +107,96 @@ def _own_flow(
         derivation=record.freeze(),
         convention="loss as given, time = learning rate × steps",
     )
+    if idle := [str(name_of(variable)) for variable, partial in zip(state, partials, strict=True) if partial == 0]:
+        raise ValueError(f"the loss does not contain {', '.join(idle)}: the flow would not move it, so leave it out")
+    return found
+
+
+@built
+def with_added_loss(system: ReducedSystem, added: Expr) -> ReducedSystem:
+    """The gradient flow of a system's loss plus ``added``, with its variables, metric, definitions and parameters.
+
+    Parameters
+    ----------
+    system
+        A flow of attention, of a family or of a loss of your own.
+    added
+        An index expression in the state and the definitions; other names in it are new parameters.  In the ``split``
+        flow μ and ω stand for the products.
+
+    Conditions, invariants and charts are those of the system as far as they hold with the added loss.
+
+    Raises ``ValueError`` for a system whose velocity is not minus metric times gradient (in some conventions),
+    ``NodeError`` for what is no index expression, and what `gradient_flow` raises for a loss.  Derived here.
+    """
+    extra = check(added)
+    _check_state(extra, system.state, system.definitions)
+    record = _recorder_for_another(system, "an added loss")
+    what = _fresh("added loss", system)
+    record(what, (n.loss, system.loss + extra), "As given, beside the loss before.", scope=DEFINITION)
+    own = _recorded_gradients(record, extra, system.state, system.definitions, of=f" of the {what}")
+    partials = tuple(normalise(first + second) for first, second in zip(system.gradient, own, strict=True))
+    with_it = replace(system, loss=system.loss + extra, gradient=partials, added=system.added + extra)
+    return _moved_anew(record, with_it, f"with the {what}")
+
+
+@built
+def with_another_metric(system: ReducedSystem, metric: Mapping[Indexed | Symbol, Expr]) -> ReducedSystem:
+    """The gradient flow of a system's loss in another (diagonal, inverse) metric: other learning rates, say.
+
+    Parameters
+    ----------
+    system
+        As in `with_added_loss`.
+    metric
+        State variable → factor, ``dx/dt = −metric[x] ∂loss/∂x``, an expression with the variable's indices; a
+        variable that is not there keeps the one it has.
+
+    Raises ``ValueError`` as `with_added_loss`, and for what is no state variable.  Derived here.
+    """
+    record = _recorder_for_another(system, "another metric")
+    chosen = _checked_metric({plain_indices(variable): factor for variable, factor in metric.items()}, system.state)
+    factors = tuple(chosen.get(variable, own) for variable, own in zip(system.state, system.metric, strict=True))
+    return _moved_anew(record, replace(system, metric=factors), f"in the {_fresh('metric given', system)}")
+
+
+def _fresh(words: str, system: ReducedSystem) -> str:
+    """The words, numbered where earlier changes of the system have them in the labels of their steps."""
+    told = " ".join(step.label for step in system.derivation.steps)
+    return next(name for place in count(1) if (name := f"{words} ({place})" if place > 1 else words) not in told)
+
+
+def _checked_metric(
+    metric: Mapping[Indexed | Symbol, Expr], state: Sequence[Indexed | Symbol]
+) -> dict[Indexed | Symbol, Expr]:
+    if unknown := set(metric) - set(state):
+        raise ValueError(f"metric names {sorted(map(str, unknown))}, which are not state variables")
+    found = {variable: check(factor) for variable, factor in metric.items()}
+    for variable, factor in found.items():
+        if loose := free_indices(factor) - set(indices_of(variable)):
+            raise ValueError(f"the metric of {variable} has the free index {min(map(str, loose))}")
+    return found
+
+
+def _recorder_for_another(system: ReducedSystem, what: str) -> Recorder:
+    """For a flow made of this one, with its steps; ``ValueError`` where the velocity is not minus metric × gradient."""
+    moves = zip(system.metric, system.gradient, system.velocity, strict=True)
+    if any(not difference_is_zero(rhs + metric * partial, S.Zero) for metric, partial, rhs in moves):
+        raise ValueError("the velocity of this flow is not minus its metric times its gradient: change it first")
+    record = Recorder(f"{system.derivation.title}, {what}")
+    record.include(system.derivation)
+    return record
+
+
+def _moved_anew(record: Recorder, system: ReducedSystem, what: str) -> ReducedSystem:
+    """The system with the velocity of its gradient and metric, and what this one keeps of invariants and signs."""
+    name = f"{system.parametrisation}, {what}:"
+    velocity = _recorded_velocity(record, name, system.state, system.metric, system.gradient)
+    moves = zip(system.state, velocity, strict=True)
+    crossed = {Gt(variable, 0) for variable, rhs in moves if not rests_at_zero(variable, rhs)}
+    domain = tuple(relation for relation in system.domain if relation not in crossed)
+    found = replace(system, velocity=velocity, domain=domain, derivation=record.freeze())
+    return replace(found, invariants=tuple(one for one in system.invariants if is_invariant(found, one)))
 
 
 def _check_state(loss: Expr, state: tuple[Indexed | Symbol, ...], definitions: tuple[Definition, ...]) -> None:
@@ -257,12 +345,16 @@ def _through_products(record: Recorder, base: AttentionGradient, factor: Indexed
 
 
 def _recorded_gradients(
-    record: Recorder, loss: Expr, state: Sequence[Indexed | Symbol], definitions: Sequence[Definition]
+    record: Recorder,
+    loss: Expr,
+    state: Sequence[Indexed | Symbol],
+    definitions: Sequence[Definition],
+    of: str = "",
 ) -> tuple[Expr, ...]:
     partials = tuple(gradient(loss, variable, definitions) for variable in state)
     for variable, partial in zip(state, partials, strict=True):
         record(
-            f"gradient in {name_of(variable)}",
+            f"gradient{of} in {name_of(variable)}",
             (n.partial_derivative(variable), partial),
             "Chain rule through the definitions; ∂x_a/∂x_b = δ_ab, deltas collapsed.",
             check=partial_function(_is_partial, loss, variable, definitions),

@@ -5,10 +5,10 @@ Everything numeric (velocity, loss, Jacobian) is generated from a ReducedSystem;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sympy import Add, Eq, Expr, Indexed, IndexedBase, Sum, Symbol
+from sympy import Add, Eq, Expr, Indexed, IndexedBase, S, Sum, Symbol
 from sympy.core.relational import Relational
 
 from . import notation as n
@@ -44,6 +44,8 @@ class ReducedSystem(Equations):
         Conditions on the state under which the system stands for the model.
     validity
         Conditions on the state under which the closure has the accuracy that it claims.
+    added
+        What `with_loss` has added to the loss of the model; it is part of ``loss``.
     derivation
         The steps from the model to these equations.
     """
@@ -61,6 +63,7 @@ class ReducedSystem(Equations):
     invariants: tuple[Expr, ...] = ()
     domain: tuple[Relational, ...] = ()
     validity: tuple[Relational, ...] = ()
+    added: Expr = S.Zero
     coordinates: str = "plain"
     convention: str = "loss without ½, noise-free query target, time = learning rate × steps"
 
@@ -79,6 +82,7 @@ class ReducedSystem(Equations):
     @property
     def in_brief(self) -> str:
         what = f"{self.parametrisation}, {self.closure}, {self.coordinates} coordinates"
+        what += ", with an added loss" if self.added != 0 else ""
         named = f"{len(self.definitions)} definition{'' if len(self.definitions) == 1 else 's'}"
         return f"{what}: {', '.join(map(str, self.state))}; {named}, {self.derivation.as_part('')}"
 
@@ -141,6 +145,18 @@ class ReducedSystem(Equations):
         if self.indices != set(ranges):
             raise ValueError("the energy identity is written for state variables with indices i and h")
         return self.derivative_along(self.loss), normalise(-speed)
+
+    def with_loss(self, added: Expr) -> ReducedSystem:
+        """The flow of this loss plus another: weight decay, say; see `headflow.theory.flow.with_added_loss`."""
+        from .flow import with_added_loss  # which makes systems
+
+        return with_added_loss(self, added)
+
+    def with_metric(self, metric: Mapping[Indexed | Symbol, Expr]) -> ReducedSystem:
+        """The flow in another metric, variable → factor; see `headflow.theory.flow.with_another_metric`."""
+        from .flow import with_another_metric
+
+        return with_another_metric(self, metric)
 
     def with_derivation(self, derivation: Derivation) -> ReducedSystem:
         return replace(self, derivation=derivation)
