@@ -264,7 +264,7 @@ def test_random_formulas_read_back(closed: bool) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
-@pytest.mark.parametrize("block", range(8))
+@pytest.mark.parametrize("block", range(2))
 def test_many_random_formulas_read_back(block: int, closed: bool) -> None:
     check(range(1000 + 300 * block, 1300 + 300 * block), closed)
 
@@ -463,15 +463,10 @@ def test_what_headflow_prints_reads_back() -> None:
 @pytest.mark.slow
 def test_every_claim_and_step_reads_back() -> None:
     proofs = [(entry.claim, entry.derivation) for entry in statements()]
-    topics = [
-        derivation
-        for parametrisation in ("merged", "balanced", "split")
-        for closure in ("leading", "finite_d", "first_order")
-        for derivation in derivations("all", parametrisation, closure)
-    ]
+    chosen = [("merged", "finite_d"), ("balanced", "first_order"), ("split", "leading")]
+    topics = [derivation for flow in chosen for derivation in derivations("all", *flow)]
     steps = [step for derivation in (*(own for _, own in proofs), *topics) for step in derivation]
-    done, beyond = check_all(
-        [line for lines in ([c for c, _ in proofs], [s.formula for s in steps]) for c in lines for line in c]
-    )
+    lines = [line for formulas in ([c for c, _ in proofs], [s.formula for s in steps]) for c in formulas for line in c]
+    done, beyond = check_all(dict.fromkeys(lines))  # flows share most of their steps
     assert done > 500
     assert beyond < done / 10
