@@ -26,6 +26,8 @@ from .codegen import CompiledSystem, compile_system, formula
 from .initial import InitialState
 from .kinds import takes
 from .problem import FloatArray, Problem
+from .progress import stage
+from .solvers import LARGE_STATE
 from .trajectory import Trajectory
 
 _RTOL: Final = 1e-10
@@ -34,6 +36,8 @@ _NEAR: Final = 1e-9  # the flow has blown up when the time left is this share of
 # decay is by a factor like c faster than the growth that follows.
 _FADED: Final = 1e-40
 _MOST_EVALUATIONS: Final = 50_000
+# Weights moved from emergence to emergence, of all waiting tasks: some three minutes.
+_MOST_MOVED: Final = 4e7
 # In e-foldings of the weights. A blow-up is reached within some hundred, but a head that dies meanwhile can take its
 # weights through any number of them.
 _LONGEST: Final = 1e9
@@ -146,8 +150,10 @@ def cascade(problem: Problem, initial: InitialState) -> Cascade:
     largest = float(logs.max())
     logs -= largest
     follow = _Waiting(scaled, logs)
-    while follow.waiting and follow.advance():
-        pass
+    for number in range(1, problem.n_tasks + 1):
+        with stage(f"emergence {number} of {problem.n_tasks} in the cascade"):
+            if not follow.advance():
+                break
 
     def in_time(scaled_time: float | None) -> float | None:
         """Learning rate × steps."""
@@ -158,13 +164,20 @@ def cascade(problem: Problem, initial: InitialState) -> Cascade:
         except OverflowError:
             raise InputError("an emergence time is beyond the range of float64: start from larger weights") from None
 
+    with stage("emergence of each task alone"):
+        plain = tuple(in_time(_alone(scaled, logs, task)) for task in range(problem.n_tasks))
     return Cascade(
         times=tuple(in_time(follow.times.get(task)) for task in range(problem.n_tasks)),
         winners=tuple(follow.winners.get(task) for task in range(problem.n_tasks)),
-        plain=tuple(in_time(_alone(scaled, logs, task)) for task in range(problem.n_tasks)),
+        plain=plain,
         order=tuple(follow.times),
         reasons=follow.reasons,
     )
+
+
+def cascade_takes_long(problem: Problem) -> bool:
+    """Whether `cascade` takes longer than some minutes, which grow like I² H."""
+    return problem.n_tasks**2 * problem.n_heads > _MOST_MOVED
 
 
 class _Waiting:
@@ -211,7 +224,8 @@ def _blow_up(
     """The next blow-up of waiting tasks: its time, log weights (2, tasks, H) there, place of the task, its head.
 
     The independent variable is the arc length s in log weights: dy/ds = v/|v|, dt/ds = 1/|v|.  Then a blow-up is
-    approached exponentially and every step is of one size.
+    approached exponentially and every step is of one size.  Many variables get explicit steps, whose memory is linear:
+    the matrix of LSODA has 51 GB for 200 tasks and heads.
     """
     part = problem.subset(tasks, n_heads=problem.n_heads)
     values = {
@@ -223,8 +237,12 @@ def _blow_up(
     velocity = _code().velocity.bind(values)
     unit = 1.0 / float(norm(velocity(logs.ravel())))  # of time, whose error the solver controls
 
+    def moving(y: FloatArray) -> tuple[FloatArray, float]:
+        moved = velocity.evaluate(y[:-1], unit)
+        return moved, float(norm(moved))
+
     def speed(y: FloatArray) -> float:
-        return unit * float(norm(velocity.evaluate(y[:-1])))
+        return moving(y)[1]
 
     evaluations = count()
 
@@ -233,7 +251,8 @@ def _blow_up(
         if next(evaluations) > _MOST_EVALUATIONS:
             most = f"within {_MOST_EVALUATIONS} evaluations of its velocity"
             raise IntegrationError(f"the truncated flow could not be followed to its blow-up {most}")
-        return np.append(unit * velocity.evaluate(y[:-1]), 1.0) / speed(y)
+        moved, pace = moving(y)
+        return np.append(moved, 1.0) / pace
 
     def blown_up(_: float, y: FloatArray) -> float:
         return float(np.log(speed(y) * (start / unit + y[-1] + 1.0) * _NEAR))
@@ -244,13 +263,16 @@ def _blow_up(
     blown_up.terminal = faded.terminal = True  # type: ignore[attr-defined]
     y = np.append(logs.ravel(), 0.0)
     if blown_up(0.0, y) < 0:
-        run = solve_ivp(slope, (0, _LONGEST), y, "LSODA", events=(blown_up, faded), rtol=_RTOL, atol=_RTOL)
+        method, ends = "LSODA" if len(y) < LARGE_STATE else "DOP853", (blown_up, faded)
+        # No states on the way are kept.
+        run = solve_ivp(slope, (0, _LONGEST), y, method, t_eval=(), events=ends, rtol=_RTOL, atol=_RTOL)
         if run.status != 1:
             why = run.message if run.status else f"within {_LONGEST:g} e-foldings it neither blew up nor died out"
             raise IntegrationError(f"the truncated flow could not be followed to its blow-up: {why}")
-        if run.t_events is not None and len(run.t_events[1]):
+        at_blow_up, died_out = run.y_events
+        if len(died_out):
             return None
-        y = run.y[:, -1]
+        y = at_blow_up[0]
     logs = y[:-1].reshape(logs.shape)
     growth = velocity(y[:-1]).reshape(logs.shape)
     place, head = (int(at) for at in np.unravel_index(int(growth[1].argmax()), growth[1].shape))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..theory.errors import HypothesisError, InputError, IntegrationError
-from .cascade import Cascade, cascade, emergence_times
+from .cascade import Cascade, cascade, cascade_takes_long, emergence_times
 from .convergence import late_constant
 from .escape import predicted_sign_changes, sign_changes
 from .initial import InitialState
@@ -95,6 +95,11 @@ def _shown(value: float | None) -> str:
 def _emergence(trajectory: Trajectory) -> Iterator[Prediction]:
     """Emergence times and heads by the cascade; a start that is not small and positive has none."""
     if np.any(trajectory.initial.mu <= 0) or np.any(trajectory.initial.omega <= 0):
+        return
+    if cascade_takes_long(trajectory.problem):
+        yield Prediction(
+            "emergence", None, trajectory.phases.emergence, "left out: the cascade takes many minutes here"
+        )
         return
     start = InitialState(mu=trajectory.initial.mu, omega=trajectory.initial.omega)
     try:

@@ -16,7 +16,15 @@ from .._version import __version__
 from ..theory.brief import Brief
 from ..theory.choices import checked_parametrisation
 from ..theory.errors import InputError, IntegrationError, TrainingError
-from .attention import AttentionWeights, SampledRisk, Training, TrainingRun, attention_risk, train
+from .attention import (
+    AttentionWeights,
+    SampledRisk,
+    Training,
+    TrainingRun,
+    attention_risk,
+    sampled_risk,
+    train,
+)
 from .initial import InitialState
 from .integrate import integrate_silently
 from .kinds import takes
@@ -306,7 +314,9 @@ def simulate(
         given.check(problem)
         weights = given
     elif training is None:
-        weights = AttentionWeights.spectral(problem, given.mu, given.omega)
+        return sampled_risk(
+            problem, given.mu, given.omega, n_samples=n_samples, seed=seed, backend="auto", progress=progress
+        )
     else:
         weights = AttentionWeights.of(problem, given, parametrisation)
     if training is None:

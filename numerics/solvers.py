@@ -37,7 +37,7 @@ METHODS: Final = ("auto", *_SCIPY, COMPILED, KRYLOV)
 MAX_EVALUATIONS = 500_000  # of the velocity, in one integration: nothing runs for ever
 _KRYLOV_STATE = 350  # from here on CVODE is ahead of LSODA
 _SMALLEST_TOLERANCE = 1e-14  # that CVODE is given
-_LARGE_STATE = 1_000  # from here on the linear algebra of an implicit step outweighs many explicit steps
+LARGE_STATE: Final = 1_000  # from here on the linear algebra of an implicit step outweighs many explicit steps
 _LARGEST_MATRIX = 8_000  # the Jacobian and its factors then take 1 GB
 _LARGEST_COMPILED = 200  # beyond, its factorisation in plain loops falls behind LAPACK's
 _EXPLICIT_EVALUATIONS = 100_000  # what "auto" spends on explicit steps before it turns to implicit ones
@@ -102,7 +102,7 @@ def choose_method(method: object, size: int, compiled: bool = True) -> Method:
             "Jacobian-vector product are cheaper than a factorised Jacobian"
         )
         return Method(KRYLOV, reason, ((KRYLOV, MAX_EVALUATIONS),))
-    if size < _LARGE_STATE:
+    if size < LARGE_STATE:
         return Method(
             "LSODA",
             "auto: the flow turns stiff, and LSODA needs the fewest evaluations",
@@ -119,7 +119,7 @@ def choose_method(method: object, size: int, compiled: bool = True) -> Method:
 
 def _until_stiff(size: int) -> Method:
     """Explicit steps for as long as these are not held back by stability."""
-    implicit = "LSODA" if size <= _LARGE_STATE or not sundials_installed() else KRYLOV
+    implicit = "LSODA" if size <= LARGE_STATE or not sundials_installed() else KRYLOV
     if implicit == "LSODA" and size > _LARGEST_MATRIX:
         return Method("DOP853", f"auto: a Jacobian of {size} × {size} is too large", (("DOP853", MAX_EVALUATIONS),))
     reason = f"auto: explicit steps are cheap at {size} variables, and {implicit} takes over where the flow turns stiff"

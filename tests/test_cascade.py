@@ -1,6 +1,7 @@
 """The cascade: its derived system, and its emergence times and winners against the full flow."""
 
 import json
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,6 +150,41 @@ class TestReferenceStart:
         assert data["winners"] == [0, 2, 1]
         assert data["times"] == list(found.times)
         assert "head 3" in found._repr_html_()
+
+
+class TestLargeProblems:
+    def test_explicit_steps_find_the_same(self, monkeypatch):
+        initial = hf.InitialState.random(UNEQUAL, scale=1e-2, seed=2)
+        expected = cascade(UNEQUAL, initial)
+        monkeypatch.setattr(module, "LARGE_STATE", 1)
+        found = cascade(UNEQUAL, initial)
+        assert (found.winners, found.order) == (expected.winners, expected.order)
+        assert found.times + found.plain == pytest.approx(expected.times + expected.plain, rel=1e-8)
+
+    def test_memory_is_linear_in_the_weights(self):
+        """A matrix of all variables would be a thousand times as large as what there is of them."""
+        problem = hf.Problem(dims=[4, 4], signal_power=[1, 2], noise_variance=0.1, context_length=80, n_heads=500)
+        initial = hf.InitialState.random(problem, scale=1e-2, seed=1)
+        cascade_flow()
+        tracemalloc.start()
+        try:
+            found = cascade(problem, initial)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert None not in found.winners
+        assert peak < 100 * (initial.mu.nbytes + initial.omega.nbytes)
+
+    def test_comparison_goes_without_a_cascade_that_takes_long(self, monkeypatch):
+        run = hf.integrate(UNEQUAL, hf.InitialState.random(UNEQUAL, scale=0.03), t_final=1e3)
+        monkeypatch.setattr(module, "_MOST_MOVED", 9 * 4 - 1)
+        monkeypatch.setattr(module, "_blow_up", None)
+        found = hf.compare(UNEQUAL, run, attention=False)
+        row = next(row for row in found.predictions if row.quantity == "emergence")
+        assert row.predicted is None
+        assert row.measured == run.phases.emergence
+        assert row.note.startswith("left out: ")
+        assert found.losses["task_allocation_limit"].value < found.losses["flow"].value
 
 
 class TestOtherShapes:

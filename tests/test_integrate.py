@@ -144,7 +144,7 @@ def test_tasks_and_heads_can_be_permuted(seed: int, data: st.DataObject) -> None
 def test_many_variables_start_with_explicit_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = hf.integrate(REFERENCE, START, t_final=500).final
     monkeypatch.setattr(solvers, "_LARGEST_COMPILED", 0)
-    monkeypatch.setattr(solvers, "_LARGE_STATE", 1)
+    monkeypatch.setattr(solvers, "LARGE_STATE", 1)
     monkeypatch.setattr(solvers, "_EXPLICIT_EVALUATIONS", 800)
     run = hf.integrate(REFERENCE, START, t_final=500)
     assert run.method == "DOP853, LSODA"

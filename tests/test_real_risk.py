@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headflow import InitialState, Problem, compare, integrate
+from headflow import InitialState, Problem, compare, integrate, simulate
 from headflow.cli import main
-from headflow.numerics.attention import sampled_risk
+from headflow.errors import InputError
+from headflow.numerics.attention import AttentionWeights, population_gradient, sampled_risk, spectral
+from headflow.numerics.attention.backends import _block_sizes
 from headflow.numerics.attention.quadrature import risk_by_quadrature
 from headflow.numerics.attention.spectral import affordable_prompts, quick_risk
 from headflow.theory import task_allocation_limit
@@ -61,6 +64,61 @@ def test_agrees_with_full_weights():
     mu[0, 1], omega[0, 1], mu[2, 0] = -0.7, 0.15, 0.4
     found, other = quick_risk(REFERENCE, mu, omega), sampled_risk(REFERENCE, mu, omega, n_samples=10_000, seed=5)
     assert np.all(np.abs(found.tasks - other.tasks) < 4.5 * np.hypot(found.task_errors, other.task_errors))
+
+
+def test_no_matrices_are_made_where_they_are_large(monkeypatch):
+    """The same law, with other random numbers, and little memory."""
+    mu, omega = allocated(REFERENCE)
+    other = sampled_risk(REFERENCE, mu, omega, n_samples=10_000, seed=5)
+    monkeypatch.setattr(spectral, "_MOST_OF_MATRICES", 0)
+    found, again = (sampled_risk(REFERENCE, mu, omega, n_samples=10_000, seed=seed) for seed in (5, 6))
+    assert found.value != again.value
+    assert np.all(np.abs(found.tasks - other.tasks) < 4.5 * np.hypot(found.task_errors, other.task_errors))
+    with pytest.raises(InputError, match="at least 2"):
+        sampled_risk(REFERENCE, mu, omega, n_samples=1, seed=0)
+    with pytest.raises(InputError, match="shape"):
+        sampled_risk(REFERENCE, mu.T[:2], omega, n_samples=9, seed=0)
+    with pytest.raises(InputError, match="too large"):
+        sampled_risk(REFERENCE, 1e200 * mu, omega, n_samples=9, seed=0)
+
+
+@pytest.mark.parametrize(("tasks", "heads"), [(60, 60), (3, 1000)])
+def test_memory_does_not_grow_with_prompts_or_matrices(tasks, heads):
+    problem = Problem([10] * tasks, [1] * tasks, 0.1, 50, heads)
+    start = InitialState.random(problem, scale=0.1)
+    tracemalloc.start()
+    try:
+        found = simulate(problem, start, n_samples=40)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.n_samples == 40
+    assert peak < 5e7  # the matrices of 60 heads have 200 MB, the overlaps of 1000 heads 8 MB a prompt
+
+
+def test_weights_that_do_not_fit_are_refused_before_they_are_made():
+    large = Problem([10] * 200, [1] * 200, 0.1, 100, 200)
+    start = InitialState.random(large, scale=0.1)
+    fits = Problem([10] * 20, [1] * 20, 0.1, 100, 60)
+    tracemalloc.start()
+    try:
+        for parametrisation in ("merged", "balanced"):
+            with pytest.raises(InputError, match=r"heads on tokens of 2200 numbers are too large: at least 12\.8 GB"):
+                AttentionWeights.of(large, start, parametrisation)
+        weights = AttentionWeights.of(fits, InitialState.random(fits, scale=0.1), "merged")
+        with pytest.raises(InputError, match=r"observations of the matrices of 60 heads .* take 4\.6 GB"):
+            population_gradient(fits, weights)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5e8
+
+
+def test_blocks_of_prompts_hold_the_overlaps_of_all_heads():
+    """Every pair of heads has a number in every prompt."""
+    many = Problem([10] * 3, [1] * 3, 0.1, 100, 1000)
+    for averaged in (True, False):
+        assert max(_block_sizes("numpy", many, averaged)) * 1000**2 < 2**22
 
 
 def test_dimensions_cost_nothing():

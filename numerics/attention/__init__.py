@@ -8,8 +8,9 @@
 
 from .gradient import PopulationGradient, population_gradient
 from .off_diagonal import OffDiagonalTest, off_diagonal_test
-from .risk import SampledRisk, attention_risk, sampled_risk
+from .risk import SampledRisk, attention_risk
 from .settings import Training
+from .spectral import sampled_risk
 from .training import TrainingRun, train
 from .weights import AttentionWeights, Spectrum
 

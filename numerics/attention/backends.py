@@ -92,8 +92,8 @@ def _block_sizes(name: str, problem: Problem, averaged: bool) -> tuple[int, int]
     heads, width = problem.n_heads, problem.total_dim if averaged else problem.embedding_dim
     rank = frame_size(heads, width)
     forms = heads * width if averaged else heads * width * (1 + problem.n_tasks)
-    scored = problem.context_length * (heads + rank) + width * rank + forms
-    tokens = problem.context_length * (width + heads)
+    scored = problem.context_length * (heads + rank) + width * rank + forms + heads**2
+    tokens = problem.context_length * (width + heads) + heads**2
     most_losses, most_gradients = _PROMPTS[name]
     limit = _NUMBERS[name]
     return max(1, min(most_losses, limit // scored)), max(1, min(most_gradients, limit // tokens))

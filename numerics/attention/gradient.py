@@ -22,6 +22,7 @@ from .risk import acting_weights
 from .weights import AttentionWeights, frame_of
 
 _GROUPS: Final = 100  # of prompts; the mean gradient of a group is one observation
+_MOST_NUMBERS: Final = 2**28  # in all observations of one kind: 2 GB
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,9 +128,14 @@ def population_gradient(
     exact = weights.labels_average_out if averaged is None else averaged
     if exact and not weights.labels_average_out:
         raise InputError("regressors and noise are averaged only where no label enters a score and no covariate U")
+    shape = (_GROUPS, problem.n_heads, problem.embedding_dim, problem.embedding_dim)
+    if math.prod(shape) > _MOST_NUMBERS:
+        raise InputError(
+            f"the gradient in all entries is too large: {_GROUPS} observations of the matrices of {problem.n_heads} "
+            f"heads on tokens of {problem.embedding_dim} numbers take {16 * math.prod(shape) / 1e9:.1f} GB"
+        )
     engine = make_backend(problem, backend, dtype, checked_seed(seed), exact)
     acting = acting_weights(weights, exact)
-    shape = (_GROUPS, *weights.key_query.shape)
     by_read, by_write = np.zeros(shape), np.zeros(shape)
     d = problem.total_dim
     width, start = (d, d) if exact else (problem.embedding_dim, 0)

@@ -49,13 +49,41 @@ class SampledRisk(Brief):
         return {**vars(self), "tasks": self.tasks.tolist(), "task_errors": self.task_errors.tolist()}
 
 
-def sampled_risk(problem: Problem, mu: FloatArray, omega: FloatArray, *, n_samples: int, seed: int) -> SampledRisk:
-    """Monte-Carlo risk of softmax attention with decomposable weights; ``mu`` and ``omega`` have shape (I, H).
+class Merged:
+    """Mean losses of prompts and their errors, merged block by block: large sums would cancel, and none is kept."""
 
-    As `attention_risk`, always in NumPy: the same numbers on every machine with the same NumPy.
-    """
-    weights = AttentionWeights.spectral(problem, mu, omega)
-    return attention_risk(problem, weights, n_samples, seed, backend="numpy")
+    def __init__(self, n_tasks: int) -> None:
+        self._mean, self._squares, self._done = np.zeros(n_tasks + 1), np.zeros(n_tasks + 1), 0
+
+    def add(self, losses: FloatArray) -> int:
+        """Take in the losses (n, I) of n prompts more; gives n."""
+        summed = np.column_stack([losses, losses.sum(axis=1)])
+        size, centre = len(summed), summed.mean(axis=0)
+        shift = centre - self._mean
+        self._done += size
+        self._mean += shift * (size / self._done)
+        squares = ((summed - centre) ** 2).sum(axis=0)
+        self._squares += squares + shift**2 * (size * (self._done - size) / self._done)
+        return size
+
+    @property
+    def finite(self) -> bool:
+        """Whether no loss has overflowed."""
+        return bool(np.isfinite(self._squares).all())
+
+    def risk(self, seed: int, averaged: bool, backend: str, device: str, began: float) -> SampledRisk:
+        """What is found; ``began`` on the performance counter."""
+        errors, seconds = np.sqrt(self._squares / (self._done - 1) / self._done), time.perf_counter() - began
+        values = float(self._mean[-1]), float(errors[-1]), self._mean[:-1], errors[:-1]
+        return SampledRisk(*values, self._done, int(seed), averaged, backend, device, seconds)
+
+
+def checked_prompts(n_samples: int) -> int:
+    """How many prompts to sample, at least 2; raises as `attention_risk`."""
+    total = positive_integer("n_samples", n_samples)
+    if total < 2:
+        raise InputError(f"the number of sampled prompts must be at least 2, got {n_samples}")
+    return total
 
 
 @takes(problem=Problem, weights=AttentionWeights)
@@ -95,17 +123,14 @@ def attention_risk(
     Raises `InputTypeError` or `InputError` for what is not allowed.
     """
     weights.check(problem)
-    total = positive_integer("n_samples", n_samples)
-    if total < 2:
-        raise InputError(f"the number of sampled prompts must be at least 2, got {n_samples}")
+    total = checked_prompts(n_samples)
     averaged = weights.labels_average_out
     engine = make_backend(problem, backend, dtype, checked_seed(seed), averaged)
     acting = acting_weights(weights, averaged)
-    mean, squares, done = np.zeros(problem.n_tasks + 1), np.zeros(problem.n_tasks + 1), 0
+    found = Merged(problem.n_tasks)
 
     def work(block: int, size: int) -> FloatArray:
-        losses = engine.losses(acting, (EVALUATION, 0, block), size)
-        return np.column_stack([losses, losses.sum(axis=1)])
+        return engine.losses(acting, (EVALUATION, 0, block), size)
 
     began = time.perf_counter()
     with (
@@ -113,19 +138,10 @@ def attention_risk(
         progress_bar(progress, "sample", total, unit="prompts") as bar,
     ):
         for losses in engine.map(work, total, engine.loss_block):
-            # Mean and sum of squares about it are merged block by block: large sums would cancel.
-            size, centre = len(losses), losses.mean(axis=0)
-            shift = centre - mean
-            done += size
-            mean += shift * (size / done)
-            squares += ((losses - centre) ** 2).sum(axis=0) + shift**2 * (size * (done - size) / done)
-            bar.update(size)
-    if not np.isfinite(squares).all():
+            bar.update(found.add(losses))
+    if not found.finite:
         raise InputError(f"the weights are too large: the loss of some prompt overflows {dtype}")
-    errors = np.sqrt(squares / (total - 1) / total)
-    value, error = float(mean[-1]), float(errors[-1])
-    ran = total, int(seed), averaged, engine.name, engine.device, time.perf_counter() - began
-    return SampledRisk(value, error, mean[:-1], errors[:-1], *ran)
+    return found.risk(seed, averaged, engine.name, engine.device, began)
 
 
 def acting_weights(weights: AttentionWeights, averaged: bool) -> Weights:

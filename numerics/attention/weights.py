@@ -21,6 +21,7 @@ from ..problem import FloatArray, Problem
 MERGED: Final = ("key_query", "output_value")
 SPLIT: Final = ("key", "query", "value", "output")
 _ORTHOGONAL: Final = 1e-10  # how far ΦᵀΦ may be from the identity
+_MOST_NUMBERS: Final = 2**28  # in the matrices of all heads: 2 GB, of which there are two or four kinds, and copies
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,6 +110,7 @@ class AttentionWeights:
             Of the factors, (2, I, H): Δ = o² − v² and Γ = k² − q², as of `InitialState`; default 0.
         """
         split = checked_parametrisation(parametrisation) != "merged"
+        _ensure_they_fit(problem)
         frame = _rotation(problem, rotation)
         by_task = _array("mu", mu, [(problem.n_tasks, problem.n_heads)])
         shapes = [(problem.n_tasks, problem.n_heads), (problem.total_dim, problem.n_heads)]
@@ -146,6 +148,7 @@ class AttentionWeights:
     def _checked(cls, problem: Problem, names: tuple[str, ...], given: tuple[ArrayLike, ...]) -> AttentionWeights:
         if not isinstance(problem, Problem):
             raise InputTypeError(f"problem must be a Problem, got {shown(problem)} ({type(problem).__name__})")
+        _ensure_they_fit(problem)
         shape = (problem.n_heads, problem.embedding_dim, problem.embedding_dim)
         return cls(problem.dims, tuple(_array(name, part, [shape]) for name, part in zip(names, given, strict=True)))
 
@@ -254,6 +257,29 @@ class AttentionWeights:
 
     def __repr__(self) -> str:
         return f"AttentionWeights({', '.join(self.names)} of {len(self.parts[0])} heads, dims={self.dims})"
+
+
+def numbers_of_matrices(problem: Problem) -> int:
+    """How many numbers the matrices of all heads have, or the products of what they write, if these are more."""
+    pairs = (problem.n_tasks * problem.n_heads) ** 2
+    return max(problem.n_heads * problem.embedding_dim**2, pairs)
+
+
+def _ensure_they_fit(problem: Problem) -> None:
+    """Raise `InputError` where the matrices of all heads would not fit into memory."""
+    numbers = numbers_of_matrices(problem)
+    if numbers > _MOST_NUMBERS:
+        raise InputError(
+            f"the weight matrices of {problem.n_heads} heads on tokens of {problem.embedding_dim} numbers are too "
+            f"large: at least {8 * numbers / 1e9:.1f} GB for each kind; the risk of decomposable weights, "
+            "mu and omega, can be sampled without them"
+        )
+
+
+def checked_spectrum(problem: Problem, mu: ArrayLike, omega: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """μ and ω, each of shape (I, H); raises as `AttentionWeights.spectral`."""
+    shapes = [(problem.n_tasks, problem.n_heads)]
+    return _array("mu", mu, shapes), _array("omega", omega, shapes)
 
 
 def _product(left: FloatArray, right: FloatArray) -> FloatArray:
