@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -263,12 +263,14 @@ def _blow_up(
     blown_up.terminal = faded.terminal = True  # type: ignore[attr-defined]
     y = np.append(logs.ravel(), 0.0)
     if blown_up(0.0, y) < 0:
-        method, ends = "LSODA" if len(y) < LARGE_STATE else "DOP853", (blown_up, faded)
-        # No states on the way are kept.
-        run = solve_ivp(slope, (0, _LONGEST), y, method, t_eval=(), events=ends, rtol=_RTOL, atol=_RTOL)
+        method: Literal["LSODA", "DOP853"] = "LSODA" if len(y) < LARGE_STATE else "DOP853"
+        nothing_kept = np.empty(0)  # of what lies before the event
+        events = (blown_up, faded)
+        run = solve_ivp(slope, (0, _LONGEST), y, method, nothing_kept, events=events, rtol=_RTOL, atol=_RTOL)
         if run.status != 1:
             why = run.message if run.status else f"within {_LONGEST:g} e-foldings it neither blew up nor died out"
             raise IntegrationError(f"the truncated flow could not be followed to its blow-up: {why}")
+        assert run.y_events is not None
         at_blow_up, died_out = run.y_events
         if len(died_out):
             return None

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -296,7 +296,8 @@ class _Run:
 
     def _integrate(self, rtol: float, start: FloatArray, keeper: Recorder | Comparison) -> None:
         checking = isinstance(keeper, Comparison)
-        stepper = Stepper(self.dynamics, self.method, rtol, start, self.unit, self.end, checking)
+        where = start, self.unit, self.end
+        stepper = Stepper(self.dynamics, self.method, rtol, *where, checking=checking, kept=not checking)
         self.steppers.append(stepper)
         for segment in stepper.segments():
             keeper.add(segment)
@@ -376,16 +377,16 @@ class _Rows:
         # Rounding: a time asked for wins over a panel point that is, as a number, the same time.
         count = len(recorder.asked_states)
         extra = np.array(run.rows_asked[:count])
-        states = np.concatenate([*recorder.states, *(y[None, :] for y in recorder.asked_states)])
         all_s = np.concatenate([s, [run._log_time(float(value)) for value in extra]])
         all_t = np.concatenate([t, extra])
-        is_node = np.concatenate([np.ones(len(s)), np.zeros(count)])
-        fresh = np.concatenate([np.ones(len(s), bool), ~np.isin(extra, t)])
-        order = np.argsort(all_t[fresh], kind="stable")
-        self.s: FloatArray = all_s[fresh][order]
-        self.t: FloatArray = all_t[fresh][order]
-        self.states: FloatArray = states[fresh][order]
-        self.is_node: FloatArray = is_node[fresh][order]
+        fresh = np.flatnonzero(np.concatenate([np.ones(len(s), bool), ~np.isin(extra, t)]))
+        order = fresh[np.argsort(all_t[fresh], kind="stable")]
+        self.s: FloatArray = all_s[order]
+        self.t: FloatArray = all_t[order]
+        self.is_node: FloatArray = (order < len(s)).astype(np.float64)
+        # One large array, and no copy of it.
+        states = [*chain.from_iterable(recorder.states), *recorder.asked_states]
+        self.states: FloatArray = np.stack([states[place] for place in order])
 
 
 __all__ = [

@@ -35,8 +35,10 @@ def krylov_steps(
     end: float,
     rtol: float,
     atol: float | FloatArray,
-) -> Iterator[tuple[float, FloatArray, Callable[[float], FloatArray]]]:
-    """(time, state, dense output since the last one) of each accepted step from ``start``; stops where one fails.
+) -> Iterator[tuple[float, FloatArray, Callable[[], _Polynomial]]]:
+    """(time, state, what makes the dense output since the last one) of each accepted step; stops where one fails.
+
+    Dense output can be made until the next step.
 
     Parameters
     ----------
@@ -85,10 +87,15 @@ def krylov_steps(
                 return
             continue
         stuck = 0
-        within = nodes(start, found.t, _ORDER)
-        inner = [solver.step(float(s), method="normal").y for s in within[1:-1]]
-        samples = np.array([y, *inner, found.y])
-        yield found.t, found.y, _Polynomial(start, found.t, samples)
+
+        def dense(
+            left: float = start, first: FloatArray = y, right: float = found.t, last: FloatArray = found.y
+        ) -> _Polynomial:
+            within = nodes(left, right, _ORDER)[1:-1]
+            inner = [solver.step(float(s), method="normal").y for s in within]
+            return _Polynomial(left, right, np.array([first, *inner, last]))
+
+        yield found.t, found.y, dense
         start, y = found.t, found.y
 
 

@@ -156,7 +156,8 @@ class Recorder:
         while self._done + 1 < len(self._planned) and self._planned[self._done + 1] <= segment.end:
             self._panel(float(self._planned[self._done + 1]))
             self._done += 1
-        if len(self._window.ends) > self._most_steps:
+        # A step takes the memory of a panel: both numbers grow like the root of all steps.
+        if len(self._window.ends) > max(self._most_steps, len(self.edges)):
             self._panel(segment.end)
         self._window.forget(self.edges[-1])
 

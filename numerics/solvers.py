@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import numpy as np
@@ -191,11 +192,28 @@ class Counter:
 
 @dataclass(frozen=True)
 class Segment:
-    """One accepted step from ``start`` to ``end`` in log time; ``dense`` interpolates between."""
+    """One accepted step from ``start`` to ``end`` in log time; ``dense`` interpolates between.
+
+    Where the stepper does not keep it, ``dense`` is good until the next step only, and costs nothing if it is not used.
+    """
 
     start: float
     end: float
     dense: Callable[[float], FloatArray]
+
+
+class _Later:
+    """Dense output that is made when it is first asked for: it takes evaluations, and many steps are never asked."""
+
+    def __init__(self, make: Callable[[], Callable[[float], FloatArray]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Callable[[float], FloatArray]:
+        return self._make()
+
+    def __call__(self, s: float) -> FloatArray:
+        return self._made(s)
 
 
 class Stopped(Exception):
@@ -233,6 +251,8 @@ class Stepper:
         may grow faster, and it is disturbed.
     atol
         Absolute tolerance per entry; by default from `absolute_tolerance`.  Compiled steps take the smallest for all.
+    kept
+        Whether segments are looked at also after the next step.
     """
 
     def __init__(
@@ -245,8 +265,10 @@ class Stepper:
         end: float,
         checking: bool = False,
         atol: FloatArray | None = None,
+        kept: bool = True,
     ) -> None:
         self.dynamics = dynamics
+        self._kept = kept
         self.method = method
         self.rtol = rtol
         self.atol: float | FloatArray = absolute_tolerance(rtol, dynamics.log, start) if atol is None else atol
@@ -334,7 +356,7 @@ class Stepper:
             stuck = stuck + 1 if solver.t <= self._s else 0
             if stuck:
                 continue
-            segment = Segment(self._s, float(solver.t), solver.dense_output())
+            segment = Segment(self._s, float(solver.t), self._dense(solver.dense_output))
             self._s, self._y, self._trouble = segment.end, solver.y.copy(), None
             yield segment
             if watch is not None and watch.held_back(solver):
@@ -374,13 +396,16 @@ class Stepper:
         # A rate that is not a number makes Newton's iteration fail, upon which CVODE shortens the step.
         steps = krylov_steps(self._velocity, product_at, self._s, self._y, self.end, rtol, atol)
         for reached, state, dense in steps:
-            segment = Segment(self._s, reached, dense)
+            segment = Segment(self._s, reached, self._dense(dense))
             self._s, self._y, self._trouble = reached, state, None
             yield segment
             if self.counter.evaluations + self.counter.products >= allowance:
                 return
         if self._s < self.end:
             self._give_up()
+
+    def _dense(self, make: Callable[[], Callable[[float], FloatArray]]) -> Callable[[float], FloatArray]:
+        return make() if self._kept else _Later(make)
 
     def _give_up(self) -> None:
         where = ""

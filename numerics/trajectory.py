@@ -156,7 +156,8 @@ class Trajectory:
 
     @cached_property
     def _panel_states(self) -> FloatArray:
-        found: FloatArray = self.states_flat[self.is_node.astype(bool)]
+        kept = self.is_node.astype(bool)
+        found: FloatArray = self.states_flat if kept.all() else self.states_flat[kept]
         return found
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from cases import REFERENCE, START
 from headflow.errors import InputError, IntegrationError
 from headflow.numerics import recorder, solvers
 from headflow.numerics.codegen import JacobianProduct, compile_system
-from headflow.numerics.dynamics import Chart
+from headflow.numerics.dynamics import Chart, Dynamics
 from headflow.numerics.krylov_steps import krylov_steps, sundials_installed
 from headflow.theory import gradient_flow, to_log
 from headflow.theory.tangent import tangent
@@ -120,3 +121,31 @@ def test_rows_of_large_states_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_p
     partial = stopped.value.partial
     assert 0 < partial.t[-1] < 1e4
     assert partial.loss[-1] == pytest.approx(fine.loss_at(float(partial.t[-1])), rel=1e-6)
+
+
+def test_steps_that_are_not_asked_cost_no_dense_output() -> None:
+    """Of the second integration few steps hold a row; the states are the same."""
+    dynamics = Dynamics(PROBLEM, hf.InitialState.random(PROBLEM, scale=0.1, jitter=0.5), "balanced", "leading")
+    method = solvers.choose_method("DOP853", dynamics.size)
+    ends, evaluations, steps = [], [], []
+    for kept in (True, False):
+        stepper = solvers.Stepper(dynamics, method, 1e-8, dynamics.start, 1.0, 5.0, kept=kept)
+        asked = [segment.dense(segment.end) for number, segment in enumerate(stepper.segments()) if number % 10 == 0]
+        ends.append(np.array(asked))
+        evaluations.append(stepper.counter.evaluations)
+        steps.append(stepper.counter.steps)
+    np.testing.assert_array_equal(*ends)
+    assert steps[0] == steps[1]
+    assert evaluations[0] - evaluations[1] == 3 * (steps[0] - len(ends[0]))
+
+
+def test_memory_of_rows_and_steps_grows_like_the_root_of_the_steps() -> None:
+    size, total, most = 60_000, 3_000, 0
+    nothing = SimpleNamespace(size=size, distances=lambda *_: (0.0, 0.0), loss=lambda _: 1.0)
+    kept = recorder.Recorder(nothing, np.zeros(size), 1.0, [], 1e-8)
+    for step in range(total):
+        kept.add(solvers.Segment(step / total, (step + 1) / total, lambda _: np.zeros(size)))
+        most = max(most, len(kept._window.segments) + len(kept.edges))
+    kept.finish()
+    assert kept.edges[-1] == 1.0
+    assert most < 3 * total**0.5

@@ -11,7 +11,19 @@ from sympy import Rational, Symbol
 from headflow import Problem, compare, verify
 from headflow.errors import InputError
 from headflow.numerics import optimum
-from headflow.numerics.checks import CHECKS, LAWS, Finding, Setting, flow, losses, model, parametrisations, statics
+from headflow.numerics.checks import (
+    CHECKS,
+    LAWS,
+    Finding,
+    Setting,
+    flow,
+    losses,
+    model,
+    parametrisations,
+    statics,
+    stationary_point,
+)
+from headflow.numerics.checks.place import words_of
 from headflow.numerics.checks.registry import BASINS, checks_of
 from headflow.numerics.helpers import helpers
 from headflow.numerics.verdict import outcome
@@ -266,3 +278,12 @@ def test_helpers_that_were_started_before_find_the_same():
     assert found.verdicts == verify(REFERENCE, few, quick=True).verdicts
     with helpers(0) as nobody:
         assert nobody is None
+
+
+def test_points_are_solved_for_the_first_tasks_alone():
+    """Each task by itself takes a second: of many the first ones are enough, and the verdict says so."""
+    many = Problem([10] * 40, [1] * 40, 0.1, 100, 40)
+    finding = stationary_point.leading_point(Setting(many, 0, quick=True))
+    assert finding.holds
+    assert finding.problem == many.subset(range(6), n_heads=40)
+    assert words_of(finding.problem, many) == "on its first 6 tasks"
