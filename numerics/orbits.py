@@ -61,8 +61,10 @@ def _hashed_partition(tasks: Sequence[Hashable], edges: NDArray[np.intp]) -> Orb
     n_tasks, n_heads = edges.shape
     numbers: dict[Hashable, int] = {}
     of_task = [numbers.setdefault(task, len(numbers)) for task in tasks]
-    entries = edges.astype(np.uint64) + np.uint64(3 + len(numbers))
     size = n_tasks + n_heads
+    if _all_differ(np.array(of_task), edges):
+        return Orbits(n_tasks, n_heads, tuple(map(tuple, np.arange(size**2).reshape(size, size).tolist())))
+    entries = edges.astype(np.uint64) + np.uint64(3 + len(numbers))
     cells = np.zeros((size, size), np.uint64)
     cells[n_tasks:, n_tasks:] = 1
     cells[:n_tasks, n_tasks:] = entries
@@ -82,6 +84,26 @@ def _hashed_partition(tasks: Sequence[Hashable], edges: NDArray[np.intp]) -> Orb
         if finer == count:
             return Orbits(n_tasks, n_heads, tuple(map(tuple, cells.tolist())))
         count = finer
+
+
+def _all_differ(of_task: NDArray[np.intp], edges: NDArray[np.intp]) -> bool:
+    """Whether tasks and heads are told apart already by their entries, and those by whose they are.
+
+    Then pairs are too, and the matrices of all pairs are not needed.  Where random sums happen to be equal it says no.
+    """
+    draw = np.random.default_rng(0)
+    colours, known = [of_task, np.zeros(edges.shape[1], np.intp)], 0
+    while (found := sum(len(np.unique(one)) for one in colours)) > known:
+        if found == sum(edges.shape):
+            return True
+        known = found
+        for own, seen in ((0, edges), (1, edges.T)):
+            keys = seen * (colours[1 - own].max() + 1) + colours[1 - own]
+            _, places = np.unique(keys, return_inverse=True)
+            sums = draw.integers(0, 2**63, places.max() + 1)[places.reshape(seen.shape)].sum(axis=1)
+            _, places = np.unique(np.stack([colours[own], sums]), axis=1, return_inverse=True)
+            colours[own] = places.reshape(-1)
+    return False
 
 
 def _ranked(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

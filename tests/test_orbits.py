@@ -37,6 +37,25 @@ def on_off(n_tasks):
     return orbit_partition([0] * n_tasks, [[int(i == h) for h in range(n_tasks)] for i in range(n_tasks)])
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_many_entries_are_told_apart_as_few_are(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    shape, kinds = rng.integers(2, 7, 2), (2, 3, 40)[seed % 3]
+    tasks, edges = rng.integers(0, 2, shape[0]).tolist(), rng.integers(0, kinds, shape)
+    exact = np.array(orbit_partition(tasks, edges.tolist()).pairs)
+    monkeypatch.setattr(orbits, "_LARGEST_EXACT", 0)
+    found = np.array(orbits.partition(tasks, edges).pairs)
+    both = {tuple(pair) for pair in np.stack([exact.ravel(), found.ravel()]).T.tolist()}
+    assert len(both) == len(np.unique(exact)) == len(np.unique(found))
+
+
+def test_a_start_without_ties_needs_no_matrix_of_all_pairs(monkeypatch):
+    monkeypatch.setattr(orbits, "_ranked", None)  # of these matrices
+    edges = np.random.default_rng(0).permutation(3 * 100).reshape(3, 100) // 2  # each number is there twice
+    assert orbits._all_differ(np.zeros(3, int), edges)
+    assert len(np.unique(orbits.partition([0] * 3, edges).pairs)) == 103**2
+
+
 def automorphism_orbits(tasks, edges):
     """Orbits of (task, head) under all permutations of tasks and heads that keep the colours: brute force."""
     n_tasks, n_heads = len(tasks), len(edges[0])
