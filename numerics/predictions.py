@@ -146,7 +146,8 @@ def _late(trajectory: Trajectory) -> Iterator[Prediction]:
     t = float(trajectory.t[row])
     try:
         # The state's own: a task that several heads serve has the constant of the weakest of them.
-        constant = late_constant(trajectory.problem, trajectory.mu[row], trajectory.omega[row])
+        state = trajectory.at(t)
+        constant = late_constant(trajectory.problem, state.mu, state.omega)
     except (HypothesisError, InputError) as excluded:
         yield Prediction("K of the gap K/t²", None, None, str(excluded))
         return
