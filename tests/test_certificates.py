@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 import mpmath
 import pytest
+from mpmath.ctx_iv import MPIntervalContext
 from sympy import E, Integer, Rational, Symbol, exp, log, sqrt, symbols
 
 import headflow as hf
@@ -30,6 +31,7 @@ from headflow.numerics.certificates import (
     supremum,
     unique_solution,
 )
+from headflow.numerics.certificates.elementary import exp_ends, log_ends
 from headflow.numerics.checks.finding import Finding, enclosed
 from headflow.numerics.seal import BLANK
 from headflow.numerics.verdict import Verdict, judged, outcome
@@ -115,6 +117,36 @@ class TestIntervals:
             arithmetic("decimal")
         monkeypatch.setattr(endpoints, "find_spec", lambda name: None)
         assert arithmetic().name == "mpmath"
+
+
+class TestElementaryFunctions:
+    """Enclosures of e^x and log x in whole numbers, against many more digits."""
+
+    def test_the_ends_hold_the_value_and_are_close(self):
+        draw = random.Random(0)
+        sizes = [F(10) ** power for power in (-40, -9, -1, 0, 1, 3, 5)]
+        values = [F(draw.randint(-(10**9), 10**9), 10**9) * size for size in sizes for _ in range(20)]
+        values += [F(0), F(1), 1 + F(1, 2**90), 1 - F(1, 2**90), F(2) ** -3000, F(10) ** 300, F(3, 2), F(4, 3)]
+        for bits in (24, 96, 250):
+            with mpmath.workprec(4 * bits + 4000):
+                for value in values:
+                    kinds = [(exp_ends, mpmath.exp, True)] if abs(value) < 1e6 else []
+                    kinds += [(log_ends, mpmath.log, False)] if value > 0 else []
+                    for ends_of, function, relative in kinds:
+                        (low, high), power = ends_of(value, bits)
+                        right = function(exactly(value)) * mpmath.mpf(2) ** -power
+                        assert low <= right <= high
+                        assert (
+                            high - low <= (right if relative else mpmath.mpf(2) ** -power) * mpmath.mpf(2) ** -bits * 4
+                        )
+
+    def test_no_end_rests_on_the_last_bit_of_another_library(self, monkeypatch):
+        """mpmath's own functions of intervals, which have no proof of it, are not called."""
+        context = type("Context", (MPIntervalContext,), {"exp": None, "log": None, "ln": None})
+        monkeypatch.setattr("mpmath.ctx_iv.MPIntervalContext", context)
+        kit = endpoints._mpmath(80)
+        low, high = Interval.of(kit, F(2), F(2)).power(F(1, 3)).ends
+        assert low**3 < 2 < high**3
 
 
 class TestBoxes:

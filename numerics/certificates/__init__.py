@@ -1,9 +1,9 @@
 """Certificates: rigorous enclosures of formulas over boxes of parameters, and of trajectories.
 
-``endpoints`` and ``interval`` round outwards, ``tape`` evaluates an expression, ``boxes`` proves inequalities over a
-box, ``krawczyk`` existence and uniqueness of a solution, ``trajectory`` bounds the error of a computed trajectory,
-``trapping`` proves that a box traps the balanced flow, ``basin`` that a flow ends at its allocation, ``resolvent``
-encloses the mean trace behind the Bayes risk.
+``endpoints`` and ``interval`` round outwards, ``elementary`` bounds e^x and log x in whole numbers, ``tape`` evaluates
+an expression, ``boxes`` proves inequalities over a box, ``krawczyk`` that a solution exists and is unique,
+``trajectory`` bounds the error of a computed trajectory, ``trapping`` proves that a box traps the balanced flow,
+``basin`` that a flow ends at its allocation, ``resolvent`` encloses the mean trace behind the Bayes risk.
 """
 
 from .boxes import Box, Certified, Enclosure, bounded_above, positive, supremum

@@ -15,11 +15,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from ...theory.errors import InputError
+from .elementary import exp_ends, log_ends
 
 # Bits of every endpoint unless others are asked for: results are wanted to a float's 53.
 PRECISION = 96
-# mpmath evaluates exp and log to more digits and rounds, without a proof of the last bit: those are widened.
-_SPARE_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -103,12 +102,13 @@ def _mpmath(bits: int) -> Arithmetic:
 
     context = MPIntervalContext()
     context.prec = bits
-    spare = context.mpf(2) ** (_SPARE_BITS - bits)
-    margin = context.mpf([1 - spare.b, 1 + spare.b])
 
     def fraction(point: Any) -> Fraction:
         sign, mantissa, exponent, _ = point._mpi_[0]
         return Fraction((-1) ** sign * int(mantissa)) * Fraction(2) ** int(exponent)
+
+    def ball(ends: tuple[int, int], power: int) -> Any:
+        return context.mpf(list(ends)) * context.mpf(2) ** power
 
     return Arithmetic(
         "mpmath",
@@ -119,9 +119,9 @@ def _mpmath(bits: int) -> Arithmetic:
         lambda ball: ball.a,
         lambda ball: ball.b,
         context.sqrt,
-        lambda point: context.exp(point) * margin,
-        # Near one the logarithm is small: its error is relative to the argument's.
-        lambda point: context.log(point) + context.mpf([-spare.b, spare.b]),
+        # mpmath's + − × ÷, √ and powers of intervals round outwards; its e^x and log have no proof of the last bit.
+        lambda point: ball(*exp_ends(fraction(point), bits)),
+        lambda point: ball(*log_ends(fraction(point), bits)),
         fraction,
         lambda low, high: context.mpf([low.a, high.b]),
     )
