@@ -94,10 +94,18 @@ def test_a_derivation_says_what_it_rests_on() -> None:
         "4 of 6 steps checked by computation: 2 in general, 1 as formal expansions, 1 at H = 2, 3 (small weights); "
         "1 argued: order; with Schur's product theorem, the theorem of Marchenko and Pastur"
     )
-    assert not grounds.complete
-    proved = Derivation("A proof", (*steps[:2], *steps[4:6])).grounds
-    assert proved.complete
-    assert proved.checked == "2 of 3 steps checked by computation in general"
+    assert (grounds.standing, grounds.standing_words) == (
+        "argued",
+        "argued: order; argued by a theorem: spectrum; checked at instances: small weights (H = 2, 3); "
+        "derived by formal expansions: series",
+    )
+    cited = Derivation("A known spectrum", (*steps[:2], *steps[4:6])).grounds
+    assert cited.checked == "2 of 3 steps checked by computation in general"
+    kinds = {"proved": steps[4], "derived": steps[2], "checked": steps[3], "argued": steps[5]}
+    assert all(Derivation("", (*steps[:2], step)).grounds.standing == kind for kind, step in kinds.items())
+    assert Derivation("A proof", (*steps[:2], steps[4])).grounds.standing_words == (
+        "proved with Schur's product theorem"
+    )
     assert Derivation("Words", steps[6:]).grounds.checked == "0 of 1 steps checked by computation"
 
 

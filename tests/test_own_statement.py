@@ -22,7 +22,7 @@ PROBLEM = hf.Problem(dims=[4, 5], signal_power=[1, 2], noise_variance=0.1, conte
 
 def own(id: str = "own") -> Statement:
     known = statement("factor-e")
-    return Statement(id, "Mine", ("H ≥ I",), known.claim, "my notes", "derived", known.derivation)
+    return Statement(id, "Mine", ("H ≥ I",), known.claim, "my notes", known.derivation)
 
 
 def finding(measured: float) -> hf.Finding:

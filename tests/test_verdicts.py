@@ -47,7 +47,7 @@ def found(measured=0.5, problem=FEWER_HEADS, evidence="float", whole=True):
 
 def own(id="own", hypotheses=(AS_MANY_HEADS,), parent=""):
     known = statement("factor-e")
-    return Statement(id, "Mine", hypotheses, known.claim, "notes", "derived", known.derivation, parent=parent)
+    return Statement(id, "Mine", hypotheses, known.claim, "notes", known.derivation, parent=parent)
 
 
 @pytest.fixture

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 # What a step rests on; any other scope names, in words, the instances that its check is made at.
 GENERAL, FORMAL, DEFINITION, ARGUED = "general", "formal", "definition", "argued"
+
+# proved: every step is checked by computation in general; derived: some as formal expansions without an error bound;
+# checked: some at instances only; argued: some rest on words, or on a theorem whose use is not computed.
+Standing = Literal["proved", "derived", "checked", "argued"]
 
 
 class Grounded(Protocol):
@@ -55,9 +59,22 @@ class Grounds:
     given: tuple[str, ...] = ()
 
     @property
-    def complete(self) -> bool:
-        """Whether every step that claims something is checked in general or applies a named theorem."""
-        return not (self.formal or self.instances or self.argued)
+    def standing(self) -> Standing:
+        """What the weakest of the steps makes of the result."""
+        if self.argued or self.cited:
+            return "argued"
+        return "checked" if self.instances else "derived" if self.formal else "proved"
+
+    @property
+    def standing_words(self) -> str:
+        """The same in one phrase, with the steps that are weaker than a proof: "argued: slow flow"."""
+        words = [f"{label} ({scope})" for label, scope in self.instances]
+        parts = [f"argued: {', '.join(self.argued)}"] if self.argued else []
+        parts += [f"argued by a theorem: {', '.join(self.cited)}"] if self.cited else []
+        parts += [f"checked at instances: {', '.join(words)}"] if words else []
+        parts += [f"derived by formal expansions: {', '.join(self.formal)}"] if self.formal else []
+        proved = "proved" + f" with {', '.join(self.theorems)}" * bool(self.theorems)
+        return ("; ".join(parts) or proved) + ", from the closure of the loss" * bool(self.given)
 
     @property
     def checked(self) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .derivation import Step
 from .grounds import ARGUED, DEFINITION, FORMAL, GENERAL
 from .printing import aligned_latex, latex_prose
 from .result import Result
-from .statement import Statement
+from .statement import Statement, Status
 
 # What a proof says of a step by its scope; another scope names the instances that are checked.
 _CHECKED = {
@@ -18,7 +18,13 @@ _CHECKED = {
     DEFINITION: "",
     ARGUED: "",
 }
-_NAMES = {"proved": "Proof", "derived": "Derivation", "published": "Evidence"}
+_NAMES: Mapping[Status, str] = {
+    "proved": "Proof",
+    "derived": "Derivation",
+    "checked": "Derivation, in part checked at instances",
+    "argued": "Argument",
+    "published": "Evidence",
+}
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,4 +1,4 @@
-"""Owns Statement: one claim with hypotheses, source, status and derivation, and how it is written down."""
+"""Owns Statement: one claim with hypotheses, source and derivation, what it rests on, and how it is written down."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .derivation import Derivation
+from .grounds import Standing
 from .hypothesis import HasValues, Hypothesis, values_of
 from .printing import Equation, aligned_html, aligned_latex, aligned_text, html_prose, latex_prose
 from .result import Result
 
-# proved: every step is checked by computation or is a theorem that is named; derived: formal at the stated order
-# (an asymptotic expansion without an error bound); published: stated in the source, and measured here.
-Status = Literal["proved", "derived", "published"]
+# What its derivation makes of a statement; "published": stated in the source and measured here, not derived.
+Status = Standing | Literal["published"]
 
 # Words that many statements share: where a claim comes from, and the closure it is about.
 DERIVED = "derived here"
@@ -36,12 +36,10 @@ class Statement(Result):
         Formulas: expressions, relations, or (lhs, rhs) pairs.
     source
         Paper and place, or "derived here".
-    status
-        "proved", "derived" or "published".
     derivation
-        The steps that lead to the claim.
+        The steps that lead to the claim, and by what they rest on to its status.
     plan
-        How a claim that is published, not proved here, is measured.
+        How a claim that is published, not derived here, is measured.
     parent
         The id of the statement that this one restates or follows from in one line; empty for a theorem of its own.
     conditions
@@ -53,7 +51,6 @@ class Statement(Result):
     hypotheses: tuple[str, ...]
     claim: tuple[Equation, ...]
     source: str
-    status: Status
     derivation: Derivation
     plan: str
     parent: str
@@ -66,14 +63,11 @@ class Statement(Result):
         hypotheses: Iterable[str | Hypothesis],
         claim: tuple[Equation, ...],
         source: str,
-        status: Status,
         derivation: Derivation,
         plan: str = "",
         parent: str = "",
         conditions: Iterable[Hypothesis] = (),
     ) -> None:
-        if status == "published" and not plan:
-            raise ValueError(f"the published statement {id} needs a plan of how it is measured")
         assumed = tuple(hypotheses)
         tested = (*conditions, *(entry for entry in assumed if isinstance(entry, Hypothesis)))
         values = {
@@ -82,7 +76,6 @@ class Statement(Result):
             "hypotheses": tuple(map(str, assumed)),
             "claim": claim,
             "source": source,
-            "status": status,
             "derivation": derivation,
             "plan": plan,
             "parent": parent,
@@ -101,9 +94,19 @@ class Statement(Result):
         return tuple(condition for condition in self.conditions if not condition.holds(values))
 
     @property
+    def status(self) -> Status:
+        """What the weakest step of the derivation allows; "published" where a plan says how the claim is measured."""
+        return "published" if self.plan else self.derivation.grounds.standing
+
+    @property
+    def standing(self) -> str:
+        """The status in words, with the steps that are weaker than a proof."""
+        return "published, measured here" if self.plan else self.derivation.grounds.standing_words
+
+    @property
     def origin(self) -> str:
-        """Status and source in one phrase."""
-        return self.source if self.source.startswith(self.status) else f"{self.status}; {self.source}"
+        """What it rests on and its source in one phrase."""
+        return f"{self.standing}; {self.source}"
 
     def text(self) -> str:
         """The statement as Unicode text, without its derivation."""

@@ -132,6 +132,7 @@ def _statement_json(statement: Statement) -> dict[str, Any]:
         "title": statement.title,
         "source": statement.source,
         "status": statement.status,
+        "standing": statement.standing,
         "hypotheses": list(statement.hypotheses),
         "latex": aligned_latex(statement.claim),
         "text": aligned_text(statement.claim),

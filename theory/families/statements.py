@@ -22,14 +22,14 @@ def _linear_loss() -> Statement:
     loss = linear_covariate_loss()
     claim = ((linear_loss_symbol, loss.expression), *_NAMES)
     title = "Exact loss of linear attention on coordinates of any variances"
-    return Statement("linear-covariate-loss", title, (LINEAR,), claim, DERIVED, "proved", loss.derivation)
+    return Statement("linear-covariate-loss", title, (LINEAR,), claim, DERIVED, loss.derivation)
 
 
 def _split_flow() -> Statement:
     flow = linear_attention_flow("split")
     claim = (*flow.equations, (SPLIT.head, SPLIT.body), *flow.derivation["invariants of the split flow"].formula)
     title = "Flow and invariants of linear attention with separate keys and queries"
-    return Statement("linear-split-flow", title, (LINEAR,), claim, Z25, "proved", flow.derivation)
+    return Statement("linear-split-flow", title, (LINEAR,), claim, Z25, flow.derivation)
 
 
 def _staircase() -> Statement:
@@ -37,7 +37,7 @@ def _staircase() -> Statement:
     claim = (*found.derivation["plateau"].formula, *found.derivation["final loss"].formula, *_NAMES)
     title = "Plateaus and final loss of linear attention"
     hypotheses = (LINEAR, "A diagonal; ℓ_a = 1 for a learned coordinate, else 0")
-    return Statement("linear-staircase", title, hypotheses, claim, Z25, "proved", found.derivation)
+    return Statement("linear-staircase", title, hypotheses, claim, Z25, found.derivation)
 
 
 def _drop_times() -> Statement:
@@ -46,7 +46,7 @@ def _drop_times() -> Statement:
     claim = tuple(line for label in labels for line in found.derivation[label].formula)
     title = "Order and times of the drops of split linear attention"
     hypotheses = (LINEAR, ALIGNED, "the time is that of half of the fall, its leading order as ε → 0")
-    return Statement("linear-drop-times", title, hypotheses, claim, DERIVED, "proved", found.derivation)
+    return Statement("linear-drop-times", title, hypotheses, claim, DERIVED, found.derivation)
 
 
 def _cascade() -> Statement:
@@ -54,7 +54,7 @@ def _cascade() -> Statement:
     claim = (*flow.derivation["split flow at small weights"].formula, *flow.derivation["drive"].formula)
     title = "Split linear attention at small weights: each head a competition of coordinates"
     hypotheses = (LINEAR, "v, k and q of one small scale ε", "γ_a = 0 for a learned coordinate")
-    return Statement("linear-cascade", title, hypotheses, claim, DERIVED, "derived", flow.derivation)
+    return Statement("linear-cascade", title, hypotheses, claim, DERIVED, flow.derivation)
 
 
 def _merged_drop() -> Statement:
@@ -63,7 +63,7 @@ def _merged_drop() -> Statement:
     claim = tuple(line for label in labels for line in found.derivation[label].formula)
     title = "The one drop of merged linear attention"
     hypotheses = (LINEAR, "the time for equal coordinates, from u_a^h = v_h/√D with p_0 = Σ_h v_h²")
-    return Statement("linear-merged-drop", title, hypotheses, claim, Z25, "proved", found.derivation)
+    return Statement("linear-merged-drop", title, hypotheses, claim, Z25, found.derivation)
 
 
 def _softmax_loss() -> Statement:
@@ -72,7 +72,7 @@ def _softmax_loss() -> Statement:
     claim = ((softmax_loss_symbol, loss.expression), *names)
     title = "Population loss of softmax attention on coordinates of any variances"
     hypotheses = ("D → ∞ at fixed Λ_a, D τ_a, D/L, √D ω_a^h and μ_h/√D",)
-    return Statement("softmax-covariate-loss", title, hypotheses, claim, DERIVED, "derived", loss.derivation)
+    return Statement("softmax-covariate-loss", title, hypotheses, claim, DERIVED, loss.derivation)
 
 
 FAMILY_BUILDERS: Mapping[str, Callable[[], Statement]] = {

@@ -9,6 +9,7 @@ from sympy import Expr, S
 from .. import notation as n
 from ..derivation import Recorder
 from ..flow import gradient_flow
+from ..grounds import FORMAL
 from ..indexed import difference_is_zero, inline, replace_indexed
 from ..indexed.asymptotics import leading_order
 from ..result import builder
@@ -49,5 +50,6 @@ def small_split_flow() -> ReducedSystem:
         tuple((n.time_derivative(state), rhs) for state, rhs in zip(system.state, system.velocity, strict=True)),
         "Second order in ε, with γ_a = 2 w_a Λ_a: heads decouple, and each is a competition of coordinates.",
         check=is_truncation,
+        scope=FORMAL,
     )
     return replace(system, parametrisation="linear split", closure="small weights", derivation=record.freeze())

@@ -9,6 +9,7 @@ from sympy import Expr, S
 from .. import notation as n
 from ..derivation import Derivation, Recorder
 from ..flow import gradient_flow
+from ..grounds import FORMAL
 from ..indexed import difference_is_zero, factored, inline
 from ..indexed.asymptotics import leading_order, scaled_limit
 from ..result import Result, builder
@@ -40,5 +41,6 @@ def warm_up_flow() -> WarmUp:
             difference_is_zero(line[1], scaled_limit(flow.opened(rhs), scaling, 2))
             for line, rhs in zip(lines, flow.velocity, strict=True)
         ),
+        scope=FORMAL,
     )
     return WarmUp(velocity, record.freeze())

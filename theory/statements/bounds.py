@@ -35,7 +35,6 @@ def _elimination() -> Statement:
         (LEADING, "C invertible (no two heads alike)"),
         claim,
         DERIVED,
-        "proved",
         derivation,
     )
 
@@ -49,7 +48,6 @@ def _optimum() -> Statement:
         (LEADING,),
         claim,
         DERIVED,
-        "proved",
         derivation,
     )
 
@@ -57,7 +55,7 @@ def _optimum() -> Statement:
 def _universal_bound() -> Statement:
     derivation = universal_lower_bound().derivation
     claim = (*derivation.result.formula, Le(universal, infimum))
-    return Statement("universal-bound", "Universal lower bound", (LEADING,), claim, DERIVED, "proved", derivation)
+    return Statement("universal-bound", "Universal lower bound", (LEADING,), claim, DERIVED, derivation)
 
 
 def _single_head() -> Statement:
@@ -68,7 +66,6 @@ def _single_head() -> Statement:
         (LEADING, ONE_HEAD, EVERY_TASK_SERVED),
         derivation.result.formula,
         DERIVED,
-        "proved",
         derivation,
     )
 
@@ -82,7 +79,6 @@ def _task_allocation() -> Statement:
         (LEADING, AS_MANY_HEADS, "task i on head i alone"),
         claim,
         C24,
-        "proved",
         limit.derivation,
     )
 
@@ -95,7 +91,6 @@ def _convergence() -> Statement:
         (LEADING, BALANCED, AS_MANY_HEADS, "a small positive random start whose tasks choose distinct heads"),
         ((n.loss, limit.loss.expression),),
         C24,
-        "published",
         limit.derivation,
         "Measured: the flow is integrated from small random starts until the gap to the limit of the allocation that "
         "it has chosen is below 0.1 %.",
@@ -110,7 +105,6 @@ def _factor_e() -> Statement:
         (LEADING, AS_MANY_HEADS),
         (Le(loss_infinity, E * universal),),
         DERIVED,
-        "proved",
         derivation,
     )
 
@@ -123,7 +117,6 @@ def _separation() -> Statement:
         (LEADING, AS_MANY_HEADS, TWO_TASKS),
         (Lt(loss_infinity, single_head),),
         f"{DERIVED}; {C24} up to constants",
-        "proved",
         result.derivation,
     )
 
@@ -140,7 +133,6 @@ def _separation_limit() -> Statement:
             Le(result.limit.symbol, n.n_tasks),
         ),
         DERIVED,
-        "proved",
         result.derivation,
     )
 
@@ -152,7 +144,6 @@ def _ordering() -> Statement:
         (LEADING, AS_MANY_HEADS),
         (Le(universal, infimum), Le(infimum, loss_infinity), Le(loss_infinity, single_head)),
         DERIVED,
-        "proved",
         separation().derivation,
     )
 
@@ -169,7 +160,6 @@ def _bayes() -> Statement:
         ),
         tuple(line for label in labels for line in derivation[label].formula),
         DERIVED,
-        "proved",
         derivation,
     )
 
@@ -182,7 +172,6 @@ def _bayes_limit() -> Statement:
         (NOISE, *derivation.assumptions),
         (*derivation["limit in gamma and z"].formula, (penalty[n.i], penalty_of_task)),
         f"{DERIVED} from Marchenko and Pastur 1967",
-        "proved",
         derivation,
     )
 

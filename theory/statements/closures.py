@@ -35,7 +35,7 @@ def _loss(closure: str, title: str, hypotheses: tuple[str, ...]) -> Statement:
     loss = population_loss(closure)
     claim = (*loss.derivation.result.formula, *((item.head, item.body) for item in loss.definitions[1:]))
     id_ = f"{closure.replace('_', '-')}-loss"
-    return Statement(id_, title, hypotheses, claim, DERIVED, "derived", loss.derivation)
+    return Statement(id_, title, hypotheses, claim, DERIVED, loss.derivation)
 
 
 def _finite_d_loss() -> Statement:
@@ -55,7 +55,6 @@ def _limits() -> Statement:
         ("d_i → ∞ at fixed d_i ω_i², d_i/L and ω_i μ_i",),
         claim,
         DERIVED,
-        "proved",
         derivation,
     )
 
@@ -70,7 +69,6 @@ def _allocation() -> Statement:
         (FINITE_D, AS_MANY_HEADS, "task i on head i alone"),
         tuple((form.symbol, form.expression) for form in forms),
         DERIVED,
-        "proved",
         limit.derivation,
     )
 
@@ -83,7 +81,6 @@ def _first_order_allocation() -> Statement:
         (IN_RANGE, AS_MANY_HEADS, "task i on head i alone"),
         tuple(limit.loss.lines),
         DERIVED,
-        "proved",
         limit.derivation,
     )
 
@@ -96,7 +93,6 @@ def _bounds() -> Statement:
         (FINITE_D, replace(SEVERAL_HEADS, statement="H ≥ 2 for the infimum"), LIMIT_EXISTS),
         (*derivation["same infimum"].formula, *derivation["termwise"].formula),
         DERIVED,
-        "proved",
         derivation,
     )
 

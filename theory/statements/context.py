@@ -30,7 +30,6 @@ def _linear_loss() -> Statement:
         (LINEAR,),
         claim,
         DERIVED,
-        "proved",
         loss.derivation,
     )
 
@@ -44,7 +43,6 @@ def _linear_optimum() -> Statement:
         (LINEAR, "0 ≤ x_i ≤ 1 minimises the sum; the second line for H ≥ I"),
         claim,
         DERIVED,
-        "proved",
         derivation,
     )
 
@@ -58,7 +56,6 @@ def _normalisation() -> Statement:
         ("L → ∞ at fixed c_i", "0 ≤ x_i ≤ 1 minimises the sum; the last line for equal λ_i and c_i"),
         claim,
         DERIVED,
-        "proved",
         derivation,
     )
 
@@ -71,7 +68,6 @@ def _zero_sum() -> Statement:
         (LEADING, *PAIR),
         ((profile_symbol, pair.profile), (profile_limit_symbol, pair.limit)),
         H25,
-        "proved",
         pair.derivation,
     )
 
@@ -84,7 +80,6 @@ def _debiased() -> Statement:
         (LEADING, *PAIR, "ω → 0"),
         ((prediction, pair.predictor),),
         H25,
-        "proved",
         pair.derivation,
     )
 
@@ -97,7 +92,6 @@ def _shift() -> Statement:
         (LEADING, AS_MANY_HEADS, "weights of the task-allocation limit at L, used at L′"),
         ((shifted_loss, shift.in_gain), (own_gain[n.i], shift.gain)),
         DERIVED,
-        "proved",
         shift.derivation,
     )
 
@@ -111,7 +105,6 @@ def _hermite() -> Statement:
         transfer.derivation.assumptions,
         ((transfer_loss, transfer.loss), Eq(gain, total), (transfer_infimum, transfer.least)),
         DERIVED,
-        "derived",
         transfer.derivation,
     )
 
@@ -124,7 +117,6 @@ def _regimes() -> Statement:
         found.derivation.assumptions,
         ((typical_symbol, found.typical), (expected_symbol, found.expected)),
         DERIVED,
-        "derived",
         found.derivation,
     )
 

@@ -38,7 +38,6 @@ def _softmax_moments() -> Statement:
         (LARGE_CONTEXT, "Gaussian tokens, given the query and β"),
         claim,
         DERIVED,
-        "derived",
         derivation,
     )
 
@@ -47,9 +46,7 @@ def _population_loss() -> Statement:
     loss = population_loss()
     derivation = loss.derivation
     claim = (*derivation.result.formula, *lines_of(loss.definitions), *lines_of(PARAMETERS[:1]))
-    return Statement(
-        "population-loss", "Population loss", (LARGE_CONTEXT, LEADING), claim, DERIVED, "derived", derivation
-    )
+    return Statement("population-loss", "Population loss", (LARGE_CONTEXT, LEADING), claim, DERIVED, derivation)
 
 
 def _gradient() -> Statement:
@@ -58,14 +55,12 @@ def _gradient() -> Statement:
         (n.partial_derivative(variable), partial) for variable, partial in zip(base.state, base.partials, strict=True)
     )
     claim = (*claim, *lines_of(base.definitions[-1:]))
-    return Statement(
-        "gradient", "Gradient of the population loss", (LEADING,), claim, DERIVED, "proved", base.derivation
-    )
+    return Statement("gradient", "Gradient of the population loss", (LEADING,), claim, DERIVED, base.derivation)
 
 
 def _flow(parametrisation: str, title: str, hypotheses: tuple[str, ...], source: str) -> Statement:
     flow = gradient_flow(parametrisation)
-    return Statement(f"{parametrisation}-flow", title, hypotheses, flow.equations, source, "proved", flow.derivation)
+    return Statement(f"{parametrisation}-flow", title, hypotheses, flow.equations, source, flow.derivation)
 
 
 def _merged_flow() -> Statement:
@@ -85,7 +80,6 @@ def _log_coordinates() -> Statement:
         ("μ, ω > 0",),
         (*flow.equations, *flow.definition_equations[:2]),
         DERIVED,
-        "proved",
         flow.derivation,
     )
 
@@ -98,7 +92,6 @@ def _energy_identity() -> Statement:
         ("the balanced flow",),
         derivation.result.formula,
         DERIVED,
-        "proved",
         derivation,
     )
 
@@ -108,7 +101,7 @@ def _decomposability() -> Statement:
     steps = [step for step in derivation if step.label.startswith("gradient")] + [derivation.result]
     claim = tuple(line for step in steps for line in step.formula)
     start = "decomposable weights of every head"
-    return Statement("decomposability", "Decomposability is kept", (start,), claim, DERIVED, "proved", derivation)
+    return Statement("decomposability", "Decomposability is kept", (start,), claim, DERIVED, derivation)
 
 
 def _split_flow() -> Statement:
@@ -123,7 +116,6 @@ def _split_invariants() -> Statement:
         ("Q, K, V, O trained, decomposable start",),
         (*flow.derivation["invariants"].formula, *((n.time_derivative(form), S.Zero) for form in IMBALANCES)),
         DERIVED,
-        "proved",
         flow.derivation,
     )
 
@@ -132,7 +124,7 @@ def _split_energy() -> Statement:
     derivation = energy_identity("split")
     claim = derivation.result.formula
     return Statement(
-        "split-energy", "Energy identity of the split flow", ("the split flow",), claim, DERIVED, "proved", derivation
+        "split-energy", "Energy identity of the split flow", ("the split flow",), claim, DERIVED, derivation
     )
 
 
@@ -145,7 +137,6 @@ def _split_logarithms() -> Statement:
         ("o + v and k + q not zero", "Δ and Γ at their values at the start"),
         claim,
         DERIVED,
-        "proved",
         flow.derivation,
     )
 
@@ -159,7 +150,6 @@ def _hyperbolic_angles() -> Statement:
         ("Δ ≠ 0 and Γ ≠ 0, at their values at the start",),
         claim,
         DERIVED,
-        "proved",
         flow.derivation,
     )
 
@@ -177,7 +167,6 @@ def _symmetric_reduction() -> Statement:
         (LEADING, equal_tasks("the tasks are alike: one d, λ and φ"), ONE_HEAD_EACH, "head h favours task h"),
         claim,
         DERIVED,
-        "proved",
         derivation,
     )
 
@@ -190,7 +179,6 @@ def _warm_up() -> Statement:
         derivation.assumptions,
         derivation.result.formula,
         DERIVED,
-        "derived",
         derivation,
     )
 
@@ -203,7 +191,6 @@ def _equivariance() -> Statement:
         ("a permutation of the heads, or of the tasks with their d_i and λ_i",),
         flow.equations,
         DERIVED,
-        "proved",
         flow.derivation,
     )
 

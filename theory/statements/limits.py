@@ -74,9 +74,9 @@ def _merged_at_zero() -> Statement:
 def _statement(
     id: str, title: str, hypotheses: tuple[str | Hypothesis, ...], labels: tuple[str, ...], derivation: Derivation
 ) -> Statement:
-    """A proved statement whose claim is the formulas of some of its steps."""
+    """A statement whose claim is the formulas of some of its steps."""
     claim = tuple(line for label in labels for line in derivation[label].formula)
-    return Statement(id, title, hypotheses, claim, DERIVED, "proved", derivation)
+    return Statement(id, title, hypotheses, claim, DERIVED, derivation)
 
 
 LIMIT_BUILDERS: Mapping[str, Callable[[], Statement]] = {

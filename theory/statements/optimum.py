@@ -33,7 +33,6 @@ def _bound_reached() -> Statement:
         (LEADING,),
         ((least_heads, found.least_heads),),
         DERIVED,
-        "proved",
         found.derivation,
     )
 
@@ -46,7 +45,6 @@ def _equal_tasks() -> Statement:
         (LEADING, equal_tasks("λ_i = λ and c_i = c for every task"), SEVERAL_HEADS),
         ((infimum, found.expression),),
         DERIVED,
-        "proved",
         found.derivation,
     )
 
@@ -59,7 +57,6 @@ def _residuals() -> Statement:
         (LEADING, ONE_HEAD),
         ((n.residual[n.i], found.residual), (found.budget, 1)),
         DERIVED,
-        "proved",
         found.derivation,
     )
 
@@ -72,7 +69,6 @@ def _shared() -> Statement:
         (LEADING, BALANCED, A_GROUP, "the group has no weight on other heads"),
         ((shared_omega, found.omega), (shared_mu, found.mu), (shared_loss, found.loss)),
         DERIVED,
-        "proved",
         found.derivation,
     )
 
@@ -93,7 +89,6 @@ def _split() -> Statement:
         ),
         claim,
         DERIVED,
-        "proved",
         found.derivation,
     )
 
@@ -113,7 +108,6 @@ def _idle() -> Statement:
         ),
         claim,
         DERIVED,
-        "proved",
         found.derivation,
     )
 

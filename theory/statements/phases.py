@@ -25,7 +25,6 @@ def _cascade() -> Statement:
         (LEADING, BALANCED, SMALL, "E_h = 1 and P_h = 0 for a free head, E_h = e and the third line for one at rest"),
         claim,
         DERIVED,
-        "derived",
         derivation,
     )
 
@@ -38,7 +37,6 @@ def _who_wins() -> Statement:
         (LEADING, BALANCED, SMALL, "heads h and k are free"),
         derivation["who wins"].formula,
         DERIVED,
-        "derived",
         derivation,
     )
 
@@ -55,7 +53,6 @@ def _emergence_times() -> Statement:
         ),
         derivation["rescaling"].formula,
         DERIVED,
-        "derived",
         derivation,
     )
 
@@ -77,7 +74,6 @@ def _late_law() -> Statement:
             (late_constant, law.constant.expression),
         ),
         DERIVED,
-        "derived",
         law.derivation,
     )
 

@@ -28,7 +28,6 @@ def _order() -> Statement:
         (LEADING, MERGED, SEVERAL_HEADS, "heads that differ", "the shape of the heads has come to rest, t → ∞"),
         _formulas(valley.derivation, *labels),
         DERIVED,
-        "derived",
         valley.derivation,
     )
 
@@ -40,7 +39,6 @@ def _of_equal(name: str, title: str, laws: ValleyLaws, hypotheses: tuple[str | H
         (LEADING, MERGED, *hypotheses, "t → ∞"),
         tuple(laws.lines),
         DERIVED,
-        "derived",
         laws.derivation,
     )
 
@@ -70,7 +68,6 @@ def _one_task() -> Statement:
         (LEADING, MERGED, ONE_TASK, SEVERAL_HEADS, "heads end at p places, the μ of each of one sign", "t → ∞"),
         claim,
         DERIVED,
-        "derived",
         pair.derivation + line.derivation,
     )
 
@@ -89,7 +86,6 @@ def _start() -> Statement:
         (LEADING, MERGED, SEVERAL_HEADS, "small μ and ω", "T_0 is meant up to a term of order one"),
         claim,
         DERIVED,
-        "derived",
         start.derivation,
     )
 
@@ -104,7 +100,6 @@ def _emergence() -> Statement:
         (LEADING, MERGED, "L → ∞", "small μ and ω", "half of the loss of task i is gone at T_0"),
         claim,
         DERIVED,
-        "derived",
         start.derivation,
     )
 
