@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import chain
 
-from sympy import Integer, N
+from sympy import Expr, Integer, N
 
 from ...theory import notation as n
 from ...theory.bounds import universal_lower_bound
@@ -15,7 +16,7 @@ from ...theory.indexed import substitute, unroll
 from ...theory.limits import task_allocation_limit
 from ..problem import Problem
 from .finding import Finding, Setting, proof
-from .statics import FLOAT_ERROR, stationary_at
+from .statics import FLOAT_ERROR, approached, longer, stationary_at
 
 
 def limits(setting: Setting) -> Finding:
@@ -37,22 +38,33 @@ def first_order_allocation(setting: Setting) -> Finding:
     return stationary_at("first_order", replace(setting, problem=large))
 
 
-def finite_d_factor(setting: Setting) -> Finding:
-    """The proof's steps, and the ratio for this problem (at H = I) against its largest κ, both exact."""
+def finite_d_factor(setting: Setting) -> tuple[Finding, ...]:
+    """The proof's steps, and the ratio for this problem (at H = I) against its largest κ; then each task up to κ."""
     steps = proof(finite_d_bounds())
     enough = setting.with_enough_heads()
     problem = enough.replace(n_heads=max(enough.n_heads, 2))
-    limit = task_allocation_limit("finite_d")
-    ratio = to_float(limit.loss.exact(problem) / universal_lower_bound().exact(problem))
-    measured = ratio if steps.measured == 0 else math.inf
-    return Finding(
-        "symbolic", measured, _largest_kappa(problem), FLOAT_ERROR, "limit over universal bound", problem=problem
+
+    def ratio(at: Problem) -> Expr:
+        return task_allocation_limit("finite_d").loss.exact(at) / universal_lower_bound().exact(at)
+
+    measured = to_float(ratio(problem)) if steps.measured == 0 else math.inf
+    what = "limit over universal bound"
+    within = Finding("symbolic", measured, _largest_kappa(problem), FLOAT_ERROR, what, problem=problem)
+    alone = dict.fromkeys(problem.subset([task], n_heads=2) for task in range(problem.n_tasks))
+    ways = (
+        approached(setting, "1 − ratio/κ", "L", longer(one), lambda at: 1 - ratio(at) / _kappas(at)[0]) for one in alone
     )
+    return within, *chain.from_iterable(ways)
 
 
 def _largest_kappa(problem: Problem) -> float:
+    return float(max(N(kappa) for kappa in _kappas(problem)))
+
+
+def _kappas(problem: Problem) -> list[Expr]:
+    """κ of every task."""
     kappa = task_allocation_limit("finite_d").kappa
     assert kappa is not None
     values = problem.exact_values()
     tasks = (Integer(task + 1) for task in range(problem.n_tasks))
-    return max(float(N(unroll(substitute(kappa.expression, {n.i: task}), values))) for task in tasks)
+    return [unroll(substitute(kappa.expression, {n.i: task}), values) for task in tasks]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
 import mpmath
 import numpy as np
 from scipy.optimize import minimize
-from sympy import E, Integer, N
+from sympy import E, Expr, Integer, N
 
 from ...theory import notation as n
 from ...theory.approaching_weights import approaching_directions
@@ -31,6 +34,7 @@ from ..problem import FloatArray, Problem
 from .finding import NONE_FAILS, Finding, Setting, at_least_two_tasks, fitted, proof, too_long
 
 FLOAT_ERROR = 1e-14
+LARGEST_NUMBER = int(sys.float_info.max) // 10**9
 
 
 def mu_elimination(setting: Setting) -> Finding:
@@ -122,56 +126,109 @@ def stationary_at(closure: str, setting: Setting) -> Finding:
     return Finding("high_precision", float(max(residuals)), *setting.residual, "largest residual", problem=problem)
 
 
-def factor_e_bound(setting: Setting) -> Finding:
-    """The proof's steps, and the ratio for this problem (at H = I) against e, both exact."""
+def factor_e_bound(setting: Setting) -> tuple[Finding, ...]:
+    """The proof's steps, and the ratio for this problem (at H = I) against e, both exact; then the way up to e."""
     steps = proof(factor_e().derivation)
     problem = setting.with_enough_heads()
-    ratio = task_allocation_limit().loss.exact(problem) / universal_lower_bound().exact(problem)
-    measured = to_float(ratio) if steps.measured == 0 else math.inf
+
+    def ratio(at: Problem) -> Expr:
+        return task_allocation_limit().loss.exact(at) / universal_lower_bound().exact(at)
+
+    measured = to_float(ratio(problem)) if steps.measured == 0 else math.inf
     what = "limit over universal bound; the bound is e"
-    return Finding("symbolic", measured, float(E), FLOAT_ERROR, what, problem=problem)
+    within = Finding("symbolic", measured, float(E), FLOAT_ERROR, what, problem=problem)
+    return within, *approached(setting, "1 − ratio/e", "L", longer(problem), lambda at: 1 - ratio(at) / E)
 
 
-def strict_separation(setting: Setting) -> Finding:
-    """The proof's steps, and the ratio of limit to single-head optimum for this problem (at H = I)."""
+def strict_separation(setting: Setting) -> tuple[Finding, ...]:
+    """The proof's steps, and the ratio of limit to single-head optimum for this problem (at H = I); then up to one."""
     steps = proof(separation().derivation)
     problem = at_least_two_tasks(setting.with_enough_heads())
-    ratio = task_allocation_limit().loss.exact(problem) / single_head_optimum().exact(problem)
-    measured = to_float(ratio) if steps.measured == 0 else math.inf
-    return Finding("symbolic", measured, 1.0, FLOAT_ERROR, "limit over single-head optimum", problem=problem)
+
+    def ratio(at: Problem) -> Expr:
+        return task_allocation_limit().loss.exact(at) / single_head_optimum().exact(at)
+
+    measured = to_float(ratio(problem)) if steps.measured == 0 else math.inf
+    within = Finding("symbolic", measured, 1.0, FLOAT_ERROR, "limit over single-head optimum", problem=problem)
+    return within, *approached(setting, "1 − ratio", "σ²", _noisier(problem), lambda at: 1 - ratio(at))
+
+
+def approached(
+    setting: Setting, quantity: str, variable: str, ladder: Mapping[float, Problem], gap: Callable[[Problem], Expr]
+) -> tuple[Finding, ...]:
+    """That an inequality is sharp: its relative gap falls like one over the variable, on both sides of no constant.
+
+    An inequality has room in it at most problems, and would hold with another constant too; where it is all but
+    attained a wrong one leaves a gap, or none.  Nothing where the ladder is too short.
+    """
+    if len(ladder) < 5:
+        return ()
+    gaps = [float(N(gap(problem), setting.digits)) for problem in ladder.values()]
+    law = power_law(quantity, variable, list(ladder), gaps, exponent=-1.0, correction=-1.0)
+    if min(gaps) <= 0:
+        what = f"{quantity} where the inequality is all but attained: not positive"
+        return (Finding("high_precision", -min(gaps), 0.0, setting.residual[1], what, problem=(*ladder.values(),)),)
+    return (fitted("high_precision", [law], 1e-2, 1e-9, problem=(*ladder.values(),)),)
+
+
+def longer(problem: Problem) -> dict[float, Problem]:
+    """The problem at contexts long for every task, by their length."""
+    lengths = [length for power in range(2, 11) if (length := 10**power * _long(problem)) <= LARGEST_INTEGER]
+    return {float(length): problem.replace(context_length=length) for length in lengths}
+
+
+def _long(problem: Problem) -> int:
+    """A context from which on every task has more examples than it needs."""
+    costs = (
+        unroll(n.noise_to_context[task + 1], problem.exact_values(), PARAMETERS) for task in range(problem.n_tasks)
+    )
+    return problem.context_length * max(1, math.ceil(max(costs)))
+
+
+def _noisier(problem: Problem) -> dict[float, Problem]:
+    """The problem at label noise from which no number of heads learns much of any task, by its variance."""
+    tasks = zip(problem.dims, problem.signal_power, strict=True)
+    strong = problem.n_tasks * max(power * max(1, Fraction(problem.context_length, dim)) for dim, power in tasks)
+    variances = [noise for power in range(2, 11) if (noise := 10**power * strong) <= LARGEST_NUMBER]
+    return {float(noise): problem.replace(noise_variance=noise) for noise in variances}
 
 
 def separation_for_long_contexts(setting: Setting) -> Finding:
     """The exact ratio where L is long for every task: its deviation from the limit falls like 1/L."""
     problem = at_least_two_tasks(setting.with_enough_heads())
-    limit = separation().limit.exact(problem)
-    values = problem.exact_values()
-    costs = (unroll(n.noise_to_context[task + 1], values, PARAMETERS) for task in range(problem.n_tasks))
-    long = problem.context_length * max(1, math.ceil(max(costs)))
-    lengths = [length for power in range(2, 11) if (length := 10**power * long) <= LARGEST_INTEGER]
-    problems = tuple(problem.replace(context_length=length) for length in lengths)
+    limit, long = separation().limit.exact(problem), longer(problem)
+    problems = tuple(long.values())
     deviations = [abs(N(separation().exact(each) / limit - 1, setting.digits)) for each in problems]
     if deviations and max(deviations) < setting.residual[1]:
         what = "the ratio equals its limit at every L"
         return Finding("high_precision", 0.0, 1e-2, 1e-6, what, problem=problems)
-    if len(lengths) < 4:
-        return too_long(long)
-    law = power_law("ratio/ρ − 1", "L", lengths, list(map(float, deviations)), exponent=-1.0, correction=-1.0)
+    if len(long) < 4:
+        return too_long(_long(problem))
+    law = power_law("ratio/ρ − 1", "L", list(long), list(map(float, deviations)), exponent=-1.0, correction=-1.0)
     return fitted("high_precision", [law], 1e-2, 1e-9, problem=problems)
 
 
 def ordering(setting: Setting) -> Finding:
-    """Bound ≤ optimum ≤ limit ≤ single head for this problem, exactly (at H = I where H < I)."""
+    """Bound ≤ optimum ≤ limit ≤ single head, exactly, for this problem (at H = I where H < I).
+
+    And where noise is so strong that the four all but meet, so that none of them has room to be wrong.
+    """
     problem = setting.with_enough_heads()
+    problems = (problem, *_noisier(problem).values())
+    worst = max(_disorder(setting, each) for each in problems)
+    what = "largest excess of a lower over the next higher loss"
+    return Finding("high_precision", worst, *setting.residual, what, problem=problems)
+
+
+def _disorder(setting: Setting, problem: Problem) -> float:
+    """The largest relative excess of a lower over the next higher of the four losses."""
     chain = [
         universal_lower_bound().exact(problem),
         multi_head_optimum().exact(problem),
         task_allocation_limit().loss.exact(problem),
         single_head_optimum().exact(problem),
     ]
-    worst = max(float(N(low / high - 1, setting.digits)) for low, high in pairwise(chain))
-    what = "largest excess of a lower over the next higher loss"
-    return Finding("high_precision", worst, *setting.residual, what, problem=problem)
+    return max(float(N(low / high - 1, setting.digits)) for low, high in pairwise(chain))
 
 
 def _least_loss(problem: Problem, omega: FloatArray) -> float:
