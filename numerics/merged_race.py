@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from ..theory.closed_form import to_float
-from ..theory.errors import HypothesisError
+from ..theory.errors import HypothesisError, InputError
 from ..theory.indexed import unroll
 from ..theory.loss import PARAMETERS
 from ..theory.phases.merged_start import merged_start
@@ -19,6 +19,7 @@ from .problem import Problem
 from .valley import MergedOutcome, merged_outcome
 
 _SCALE: Final = 1e-4
+_LEAST, _MOST = 1.0, 64.0  # of the sum mode over the zero-sum mode
 _RTOL: Final = 1e-8
 _EMERGED: Final = 1e3  # long after small weights have grown
 _LIFETIMES: Final = 30.0  # of the slowest mode across the manifold of pairs: by then heads have parted or merged
@@ -31,7 +32,7 @@ def balance_threshold(problem: Problem, tolerance: float = 1e-2) -> tuple[float,
     Below the first they part with zero sum, above the second they end as identical heads.  By bisection on starts of
     scale 1e-4; the ratio of the two values is 1 + ``tolerance`` at most.
 
-    Raises ``HypothesisError`` unless I = 1 and H = 2.
+    Raises ``HypothesisError`` unless I = 1 and H = 2, ``InputError`` where no start of that scale shows both outcomes.
     """
     if (problem.n_tasks, problem.n_heads) != (1, 2):
         raise HypothesisError(
@@ -48,13 +49,19 @@ def balance_threshold(problem: Problem, tolerance: float = 1e-2) -> tuple[float,
         state = start(ratio)
         return merged_start().balance_of(problem, 0, state.mu[0].tolist(), state.omega[0].tolist())
 
-    low, high = 1.0, 64.0
+    def merges(ratio: float) -> bool:
+        return race(problem, start(ratio)).kind == "identical heads"
+
+    low, high = _LEAST, _MOST
     while high > low * (1 + tolerance):
         middle = float(np.sqrt(low * high))
-        if race(problem, start(middle)).kind == "identical heads":
-            high = middle
-        else:
-            low = middle
+        low, high = (low, middle) if merges(middle) else (middle, high)
+    # Where the bisection ran to an end of its range, that end must be a side of the threshold too.
+    if (high == _MOST and not merges(high)) or (low == _LEAST and merges(low)):
+        raise InputError(
+            f"no threshold of the balance: from scale {_SCALE:g} two heads end alike at all ratios of their modes from "
+            f"{_LEAST:g} to {_MOST:g}; the noise is strong for this context length"
+        )
     return balance(low), balance(high)
 
 

@@ -130,7 +130,7 @@ def debiased_predictor(setting: Setting) -> Finding:
     one = setting.problem.subset([0], n_heads=2)
     problem = one.replace(context_length=min(one.context_length, 12))
     dim, length = problem.dims[0], problem.context_length
-    omega = Rational(1, 100) / math.isqrt(dim + 1)
+    omega = Rational(1, 10**4) / math.isqrt(dim + 1)
     pair = zero_sum_pair()
     mu = pair.best_mu(problem, omega)
     rng = np.random.default_rng(setting.seed)
@@ -147,7 +147,7 @@ def debiased_predictor(setting: Setting) -> Finding:
         size += predicted**2
     measured = math.sqrt(difference / size) + steps.measured
     what = "relative distance of the pair's output to the predictor"
-    return Finding("float", measured, 5e-3, 1e-9, what, setting.seed, problem=problem)
+    return Finding("float", measured, 1e-5, 1e-8, what, setting.seed, problem=problem)
 
 
 def shifted_context(setting: Setting) -> Finding:

@@ -62,7 +62,7 @@ def split_flow(setting: Setting) -> Finding:
 
 
 def _rtol(setting: Setting) -> float:
-    """Of runs whose deviations are bounded by 1e-4 at least."""
+    """Of runs whose deviations are bounded by 1e-5 at least."""
     return 1e-8 if setting.quick else 1e-9
 
 
@@ -84,8 +84,8 @@ def staircase(setting: Setting) -> Finding:
     return Finding(
         "float",
         worst,
-        1e-3,
-        1e-6,
+        1e-5,
+        1e-7,
         "deviation of the plateaus, relative to the loss at zero",
         problem=covariates(setting, 3),
     )
@@ -96,7 +96,7 @@ def drop_times(setting: Setting) -> Finding:
     steps = proof(linear_staircase().derivation)
     table = _aligned_run(setting)
     worst = max(table.time_deviations) if steps.measured == 0 and table.same_number else math.inf
-    return Finding("float", worst, 1e-3, 1e-6, "relative deviation of the drop times", problem=covariates(setting, 3))
+    return Finding("float", worst, 1e-5, 1e-7, "relative deviation of the drop times", problem=covariates(setting, 3))
 
 
 def cascade(setting: Setting) -> Finding:
@@ -107,7 +107,7 @@ def cascade(setting: Setting) -> Finding:
     tables = [compare_staircase(problem, scale, "split", setting.seed, _rtol(setting)) for scale in scales]
     alike = all(table.same_number for table in tables) and steps.measured == 0
     worst = max(tables[-1].time_deviations) if alike else math.inf
-    return Finding("float", worst, 5e-2, 1e-3, "relative deviation of the drop times", setting.seed, problem=problem)
+    return Finding("float", worst, 5e-3, 1e-4, "relative deviation of the drop times", setting.seed, problem=problem)
 
 
 def merged_drop(setting: Setting) -> Finding:
