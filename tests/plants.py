@@ -49,7 +49,6 @@ class Plant:
     module: Any
     name: str
     change: Callable[[Any], Any]
-    slow: bool = False
 
     def into(self, monkeypatch: pytest.MonkeyPatch) -> None:
         right = getattr(self.module, self.name)
@@ -349,7 +348,7 @@ def refuted(id: str, problem: Problem, quick: bool, decades: int) -> bool:
     """Whether the check of a statement refutes its plant of relative size 10^−decades."""
     with pytest.MonkeyPatch.context() as patch:
         # A run that is kept would be of the right theory here, and of the wrong one elsewhere.
-        patch.setattr(families, "_aligned_run", families._aligned_run.__wrapped__)
+        patch.setattr(families, "_aligned_runs", families._aligned_runs.__wrapped__)
         SIZED[id].of(1 + Rational(1, 10**decades)).into(patch)
         verdict = judged(statement(id), *carried_out(CHECKS[id], Setting(problem, 0, quick)))
         return verdict.verdict == "fails"

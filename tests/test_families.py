@@ -356,7 +356,7 @@ class TestStatements:
             return dataclasses.replace(table, predicted_times=tuple(1.01 * time for time in table.predicted_times))
 
         monkeypatch.setattr(checks, "compare_staircase", slower)
-        monkeypatch.setattr(checks, "_aligned_run", checks._aligned_run.__wrapped__)
+        monkeypatch.setattr(checks, "_aligned_runs", checks._aligned_runs.__wrapped__)
         finding = checks.drop_times(Setting(REFERENCE, 0, True))
         assert finding.measured > finding.bound
 

@@ -244,3 +244,14 @@ def test_every_order_of_one_task(n_heads: int, order: int) -> None:
     assert gap.predicted_exponent == pytest.approx(-order / (order + 1))
     assert gap.exponent == pytest.approx(gap.predicted_exponent, abs=0.01)
     assert gap.constant == pytest.approx(gap.predicted_constant, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("check", "tasks", "heads"),
+    [(checks.pairs, 3, 6), (checks.simplex, 3, 4), (checks.one_task, 1, 4), (checks.pairs, 2, 3)],
+)
+def test_a_check_uses_the_problem_where_it_meets_the_hypotheses(check, tasks, heads):
+    problem = Problem(dims=[7] * tasks, signal_power=[2] * tasks, noise_variance=0.2, context_length=60, n_heads=heads)
+    finding = check(Setting(problem, 0, True))
+    assert finding.holds
+    assert (finding.problem == (problem,)) == (heads != 3)

@@ -22,6 +22,7 @@ from ..initial import InitialState
 from ..problem import Problem
 from .finding import NONE_FAILS, Finding, Setting, fitted, unmeasured
 
+LAW = 0.005  # what an exponent (absolute) or a constant (relative) may be off by
 # Where the late law is looked for first; later where a flow is not near its limit by 100 times that.
 LATE = tuple(10.0**k for k in range(4, 14))
 _TIE = 1e-3  # by how much of it each head starts with more than the next, in a start that is all but tied
@@ -90,7 +91,7 @@ def first_emergence(setting: Setting) -> Finding:
         run = integrate_reliably(problem, initial, t_final=1.5 * t + 1e3)
         measured.append(min(t for t in emergence_times(run) if t is not None))
     law = power_law("T_0", "scale", scales, measured[::-1], exponent=-1.0, constant=blow_up, correction=1.0)
-    return fitted("float", [law], 0.01, 1e-6, setting.seed, problem)
+    return fitted("float", [law], LAW, 1e-6, setting.seed, problem)
 
 
 def late_law(setting: Setting) -> Finding:
@@ -128,7 +129,7 @@ def late_law(setting: Setting) -> Finding:
     if min(gaps) <= 0:
         return open_("rounding errors are larger than the gap to the limit")
     law = power_law("gap", "t", times, gaps, exponent=-2.0, constant=constant, correction=-1.0)
-    return fitted("float", [law], 0.01, error / abs(gaps[-1]), setting.seed, problem)
+    return fitted("float", [law], LAW, error / abs(gaps[-1]), setting.seed, problem)
 
 
 def _at_rest(problem: Problem) -> tuple[float, float]:

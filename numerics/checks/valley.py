@@ -16,6 +16,7 @@ from ...theory.loss import PARAMETERS
 from ...theory.notation import noise_factor
 from ...theory.phases.merged_start import merged_start
 from ...theory.phases.merged_zero import merged_at_zero
+from ...theory.statements import statement
 from ..exact import LARGEST_INTEGER
 from ..fit import Fit, power_law
 from ..initial import InitialState
@@ -32,6 +33,7 @@ LOSS_ERROR = 1e-4
 LONG = 1e6  # how long, in units of the slowest decay time of weights that do not creep
 _WIDE = 1.2  # √d ω of the largest head where a run starts near a valley: less takes it longer to be there
 _DRIFTS = 2.0  # how often what a law changes over a factor √10 of t fits into its error
+_MOST_WEIGHTS = 24  # tasks times heads of a problem that is integrated from many starts
 _STARTS = 12  # random starts tried until one comes to the valley
 _RTOL = 1e-8
 _LONG_CONTEXT = 10  # examples per dimension and noise factor, where the problem's own context is too short
@@ -61,24 +63,21 @@ def order(setting: Setting) -> Finding:
 
 
 def pairs(setting: Setting) -> Finding:
-    """Exponents and constants for two equal tasks on two and on four heads."""
-    problems = tuple(_equal(setting, 2, heads) for heads in (2, 4))
-    valleys = [_laws_of(setting, problem, "pairs") for problem in problems]
-    return _found(setting, map(_with_constants, valleys), problems)
+    """Exponents and constants of this problem, if it has equal tasks and paired heads; else of its first task twice."""
+    fixed = tuple(_equal(setting, 2, heads) for heads in (2, 4))
+    return _of_statement(setting, "merged-valley-pairs", "pairs", fixed)
 
 
 def simplex(setting: Setting) -> Finding:
-    """Exponents and constants for two and for three equal tasks on three heads."""
-    problems = tuple(_equal(setting, tasks, 3) for tasks in (2, 3))
-    valleys = [_laws_of(setting, problem, "unpaired valley") for problem in problems]
-    return _found(setting, map(_with_constants, valleys), problems)
+    """Exponents and constants of this problem, if it has equal tasks and unpaired heads; else of its first task."""
+    fixed = tuple(_equal(setting, tasks, 3) for tasks in (2, 3))
+    return _of_statement(setting, "merged-valley-simplex", "unpaired valley", fixed)
 
 
 def one_task(setting: Setting) -> Finding:
-    """Exponents and constants for one task on two heads and on three, of which two merge."""
-    problems = tuple(_equal(setting, 1, heads) for heads in (2, 3))
-    valleys = [_laws_of(setting, problem, "pairs") for problem in problems]
-    return _found(setting, map(_with_constants, valleys), problems)
+    """Exponents and constants of this problem, if it has one task; else of its first, on two heads and on three."""
+    fixed = tuple(_equal(setting, 1, heads) for heads in (2, 3))
+    return _of_statement(setting, "merged-valley-one-task", "pairs", fixed)
 
 
 def start(setting: Setting) -> Finding:
@@ -153,6 +152,19 @@ def emergence(setting: Setting) -> Finding:
             )
         )
     return fitted("float", laws, 2e-3, 1e-6, setting.seed, problem)
+
+
+def _of_statement(setting: Setting, id: str, kind: str, fixed: tuple[Problem, ...]) -> Finding:
+    """Laws of the problem itself, where it satisfies the statement's hypotheses and a start comes to such a valley.
+
+    Else, and where it is too large to try many starts, of smaller ones made of its first task.
+    """
+    own = setting.problem
+    if own.n_tasks * own.n_heads <= _MOST_WEIGHTS and not statement(id).unmet(own):
+        found = _with_constants(_laws_of(setting, own, kind))
+        if found.laws:
+            return _found(setting, [found], (own,))
+    return _found(setting, [_with_constants(_laws_of(setting, problem, kind)) for problem in fixed], fixed)
 
 
 def _noise(problem: Problem) -> int:
