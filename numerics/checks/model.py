@@ -69,7 +69,9 @@ def _chi_square(degrees: int, nodes: int) -> tuple[FloatArray, FloatArray]:
     """Nodes and weights of Gauss's rule for a χ² variable: the Jacobi matrix of the Laguerre polynomials."""
     alpha, k = degrees / 2 - 1, np.arange(nodes, dtype=float)
     found, vectors = eigh_tridiagonal(2 * k + 1 + alpha, np.sqrt(k[1:] * (k[1:] + alpha)))
-    return 2 * found, vectors[0] ** 2
+    nodes_at: FloatArray = 2.0 * np.asarray(found, dtype=np.float64)
+    weights: FloatArray = vectors[0] ** 2
+    return nodes_at, weights
 
 
 def _against_samples(setting: Setting) -> Finding:

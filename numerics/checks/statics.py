@@ -182,13 +182,16 @@ def _long(problem: Problem) -> int:
     costs = (
         unroll(n.noise_to_context[task + 1], problem.exact_values(), PARAMETERS) for task in range(problem.n_tasks)
     )
-    return problem.context_length * max(1, math.ceil(max(costs)))
+    factor: int = max(1, math.ceil(max(costs)))
+    return problem.context_length * factor
 
 
 def _noisier(problem: Problem) -> dict[float, Problem]:
     """The problem at label noise from which no number of heads learns much of any task, by its variance."""
     tasks = zip(problem.dims, problem.signal_power, strict=True)
-    strong = problem.n_tasks * max(power * max(1, Fraction(problem.context_length, dim)) for dim, power in tasks)
+    strong = problem.n_tasks * max(
+        power * max(Fraction(1), Fraction(problem.context_length, dim)) for dim, power in tasks
+    )
     variances = [noise for power in range(2, 11) if (noise := 10**power * strong) <= LARGEST_NUMBER]
     return {float(noise): problem.replace(noise_variance=noise) for noise in variances}
 

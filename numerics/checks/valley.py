@@ -169,7 +169,8 @@ def _of_statement(setting: Setting, id: str, kind: str, fixed: tuple[Problem, ..
 
 def _noise(problem: Problem) -> int:
     """φ of the first task, rounded up."""
-    return math.ceil(unroll(noise_factor[1], problem.exact_values(), PARAMETERS))
+    above: int = math.ceil(unroll(noise_factor[1], problem.exact_values(), PARAMETERS))
+    return above
 
 
 def _equal(setting: Setting, tasks: int, heads: int) -> Problem:
