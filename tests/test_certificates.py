@@ -230,7 +230,7 @@ class TestVerdicts:
         assert float(rounded.upper) == pytest.approx(float(claim.upper), rel=1e-15)
 
     def test_tables(self):
-        found = hf.verify(PROBLEM, ["factor-e", "idle-head"], quick=True)
+        found = hf.verify(PROBLEM, ["universal-bound", "idle-head"], quick=True)
         head, *rows = [line for line in found.latex().splitlines() if line.endswith("\\\\")]
         assert [row.count("&") for row in (head, *rows)] == [6, 6, 6]
         assert [found.latex().count(word) for word in ("\\toprule", "\\bottomrule", "tabular}")] == [1, 1, 2]
@@ -266,7 +266,7 @@ def another(value):
     if isinstance(value, bool) or value is None:
         return not value
     if isinstance(value, int | float):
-        return 2 * value + 1
+        return value + abs(value) + 1
     return (
         [*value, "more"] if isinstance(value, list) else value + "0" if value.startswith(("0x", "-0x")) else value + "x"
     )
@@ -324,7 +324,7 @@ class TestFile:
             (lambda c: c.update(complete=False), "certificate: complete was False, is True"),
             (lambda c: c.update(seed=4), "balanced-flow: seed (float) was 3, is 4"),
             (lambda c: c["problem"].update(context_length=51), "factor-e: measured"),
-            (lambda c: c["verdicts"][0]["findings"].pop(), "factor-e: number of findings was 1, is 2"),
+            (lambda c: c["verdicts"][0]["findings"].pop(), "factor-e: number of findings was 2, is 3"),
         ],
     )
     def test_a_forged_number_is_found(self, written, tmp_path, change, told):

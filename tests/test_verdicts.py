@@ -252,7 +252,7 @@ class TestUndone:
         monkeypatch.setattr(registry, "ENCLOSURES", {**registry.ENCLOSURES, "factor-e": broken})
         (verdict,) = hf.verify(REFERENCE, ["factor-e"], quick=True).verdicts
         assert (verdict.verdict, verdict.reason[-14:]) == ("inconclusive", "ValueError: no")
-        assert [finding.evidence for finding in verdict.findings] == ["symbolic", "none"]
+        assert [finding.evidence for finding in verdict.findings] == ["symbolic", "high_precision", "none"]
 
     def test_what_falls_with_the_digits_is_no_refutation_and_what_stays_is(self):
         def cancels(setting):

@@ -23,6 +23,7 @@ from headflow.numerics.checks import (
     statics,
     stationary_point,
 )
+from headflow.numerics.checks.finding import carried_out
 from headflow.numerics.checks.place import words_of
 from headflow.numerics.checks.registry import BASINS, checks_of
 from headflow.numerics.helpers import helpers
@@ -149,7 +150,7 @@ class TestChecksCanFail:
     setting = Setting(REFERENCE, seed=0, quick=True)
 
     def outcome(self, name):
-        return judged(statement(name), CHECKS[name](self.setting)).verdict
+        return judged(statement(name), *carried_out(CHECKS[name], self.setting)).verdict
 
     def test_allocation_limit(self, monkeypatch):
         right = statics.task_allocation_limit()
