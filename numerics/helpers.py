@@ -11,6 +11,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, BinaryIO, ParamSpec, TypeAlias, TypeVar
 
+from ..theory.errors import ExtraWarning
 from .collector import collect_rarely
 
 _P = ParamSpec("_P")
@@ -163,6 +165,7 @@ def serve() -> None:
         os.dup2(2, 1)  # what a check prints must not come between the answers
         Thread(target=_listen, args=(sys.stdin.buffer, calls), daemon=True).start()
         collect_rarely()
+        warnings.simplefilter("ignore", ExtraWarning)  # whoever asks has said so
         while True:
             answer = _carried_out(calls.get())
             try:

@@ -8,11 +8,15 @@ a flow of attention only about 2I are fast, and a Krylov space soon holds those.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
 import numpy as np
 
+from .extras import works
+from .muted import muted
 from .panels import interpolate, nodes
 from .problem import FloatArray
 
@@ -22,9 +26,13 @@ _SHORTEST: Final = 1e-14  # step, as a share of the whole: below, time hardly mo
 _MOST_STUCK: Final = 20  # steps too short to change the time
 
 
+@cache
 def sundials_installed() -> bool:
-    """Whether CVODE is there (the extra ``fast``)."""
-    return find_spec("sksundae") is not None
+    """Whether CVODE is there (the extra ``fast``) and can be loaded; where it cannot, a warning says so, once."""
+    instead = "SciPy's solvers are used instead of CVODE"
+    return find_spec("sksundae") is not None and works(
+        "scikit-sundae", lambda: import_module("sksundae.cvode"), instead
+    )
 
 
 def krylov_steps(
@@ -75,10 +83,12 @@ def krylov_steps(
         min_step=_SHORTEST * end,
         max_step=max(end - start, _SHORTEST * end),
     )
-    solver.init_step(start, y)
+    with muted():  # the solver prints why a step fails
+        solver.init_step(start, y)
     stuck = 0
     while start < end:
-        found = solver.step(end, method="onestep", tstop=end)
+        with muted():
+            found = solver.step(end, method="onestep", tstop=end)
         if found.status < 0 or not np.isfinite(found.y).all():
             return
         if found.t <= start:  # asked for a state inside of the last step, CVODE first says again where that ended
@@ -92,7 +102,8 @@ def krylov_steps(
             left: float = start, first: FloatArray = y, right: float = found.t, last: FloatArray = found.y
         ) -> _Polynomial:
             within = nodes(left, right, _ORDER)[1:-1]
-            inner = [solver.step(float(s), method="normal").y for s in within]
+            with muted():
+                inner = [solver.step(float(s), method="normal").y for s in within]
             return _Polynomial(left, right, np.array([first, *inner, last]))
 
         yield found.t, found.y, dense

@@ -46,12 +46,28 @@ class HypothesisError(InputError):
         return f"{self.what} requires {self.hypothesis}; got {self.got}"
 
 
+class NotWrittenError(InputError):
+    """A result is there, but the file that was to hold it cannot be written; ``partial`` is the result."""
+
+    def __init__(self, reason: str, partial: object = None) -> None:
+        super().__init__(reason, partial)
+        self.reason = reason
+        self.partial = partial
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 class ValidityWarning(UserWarning):
     """A result lies where its closure is not as accurate as it claims; the text says where."""
 
 
 class CacheWarning(UserWarning):
     """The cache on disk is not used, or not all of it; the text says why."""
+
+
+class ExtraWarning(UserWarning):
+    """An extra that is installed does not work on this platform and is not used; the text says why."""
 
 
 class IntegrationError(HeadflowError, RuntimeError):

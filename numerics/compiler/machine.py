@@ -23,7 +23,8 @@ def target() -> Any:
 @cache
 def target_name() -> str:
     """What object files depend on besides their text."""
-    return f"{llvmlite.__version__} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    return f"{llvmlite.__version__} {llvm.get_process_triple()} {processor}"
 
 
 def object_file(text: str) -> bytes:

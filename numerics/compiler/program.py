@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from .. import store
+from ..extras import works
 from ..progress import stage
 from ..remade import Remade
 from .signature import ARRAYS, Signature, functions
@@ -21,9 +22,32 @@ _ENTRIES: Final[Mapping[str, Any]] = {"int": np.int64, "float": np.float64}
 _OLDEST: Final = (0, 45)  # of llvmlite, whose pointers have no types
 
 
+_PROBE: Final = """from numpy import exp
+
+def total(values: Vector) -> float:
+    sum = 0.0
+    for place in range(len(values)):
+        sum += exp(values[place])
+    return sum
+"""
+
+
 @cache
 def compiler_installed() -> bool:
-    """Whether loops can be compiled: llvmlite is there (the extra ``fast``), and not too old."""
+    """Whether loops can be compiled: llvmlite is there (the extra ``fast``), not too old, and its code runs here.
+
+    Where it does not, a warning says so, once.
+    """
+    return _new_enough() and works("llvmlite", _probe, "SciPy's solvers are used instead of compiled loops")
+
+
+def _probe() -> None:
+    found = Program("probe", [_PROBE], {}).compiled("total")(np.zeros(3))
+    if found != 3.0:
+        raise RuntimeError(f"compiled code finds 3 e^0 = {found}")
+
+
+def _new_enough() -> bool:
     try:
         first, second, *_ = version("llvmlite").split(".")
         return (int(first), int(second)) >= _OLDEST
