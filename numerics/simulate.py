@@ -15,7 +15,7 @@ import numpy as np
 from .._version import __version__
 from ..theory.brief import Brief
 from ..theory.choices import checked_parametrisation
-from ..theory.errors import InputError, IntegrationError, TrainingError
+from ..theory.errors import InputError, IntegrationError, NotWrittenError, TrainingError
 from .attention import (
     AttentionWeights,
     SampledRisk,
@@ -331,7 +331,7 @@ def simulate(
     flow = _flow(problem, start, training, parametrisation, closure)  # before the training: what is wrong is said soon
     try:
         return Simulation(start, flow, train(problem, weights, training, checkpoint, progress=progress))
-    except (TrainingError, IntegrationInterrupted) as stopped:
+    except (TrainingError, NotWrittenError, IntegrationInterrupted) as stopped:
         if isinstance(stopped.partial, TrainingRun):
             stopped.partial = Simulation(start, flow, stopped.partial)
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from .._version import __version__
 from ..theory.brief import Brief
-from ..theory.errors import InputError
+from ..theory.errors import InputError, NotWrittenError
 from . import certificate_file
 from .checks import Setting
 from .checks.exploration import Explored
@@ -160,6 +160,8 @@ def verify(
     ------
     InputError
         For an unknown claim, a bad number of workers or digits, and a certificate that cannot be written.
+    NotWrittenError
+        An ``InputError`` with the whole `Verification`, where at its end the certificate cannot be written any more.
     Interrupted
         On Ctrl-C, a `KeyboardInterrupt` with the `Verification` so far; what was explored is in it too.
     """
@@ -190,6 +192,11 @@ def verify(
             complete = not now.not_reached and all(place in outside for place in unexplored)
             certificate_file.write(path, certificate_file.content(setting, ids, now.verdicts, now.explored, complete))
 
+    def keep_if_possible() -> None:
+        """The disk may be full for a while: the verdicts count, and the next one is kept with all before it."""
+        with suppress(InputError):
+            keep()
+
     keep()
     total = len(left) + len(unexplored)
     try:
@@ -201,11 +208,11 @@ def verify(
             for verdict in found:
                 done[verdict.id] = verdict
                 bar.update()
-                keep()
+                keep_if_possible()
             for place in unexplored:
                 outside[place] = known[place].measured()
                 bar.update()
-                keep()
+                keep_if_possible()
     except KeyboardInterrupt as interrupt:
         now = so_far()
         reached = f"{len(now.verdicts)} of {len(ids)} statements checked, {len(now.not_reached)} not reached"
@@ -213,6 +220,10 @@ def verify(
             reached += f"; {len(now.explored)} of {len(known)} explorations done"
         remedy = "" if path is None else f"With resume the same call goes on from {path}."
         raise Interrupted(f"The verification was interrupted: {reached}.", remedy, now) from interrupt
+    try:
+        keep()
+    except InputError as error:
+        raise NotWrittenError(str(error), so_far()) from None
     return so_far()
 
 

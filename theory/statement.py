@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .derivation import Derivation
+from .errors import InputError
 from .grounds import Standing
 from .hypothesis import HasValues, Hypothesis, values_of
 from .printing import Equation, aligned_html, aligned_latex, aligned_text, html_prose, latex_prose
 from .result import Result
+from .visible import visible
 
 # What its derivation makes of a statement; "published": stated in the source and measured here, not derived.
 Status = Standing | Literal["published"]
@@ -81,6 +83,9 @@ class Statement(Result):
             "parent": parent,
             "conditions": tested,
         }
+        for words in (id, title, source, plan, parent, *map(str, assumed)):
+            if visible(words) != words:
+                raise InputError(f"a statement is told in characters that can be shown, got {words!r}")
         for name, value in values.items():
             object.__setattr__(self, name, value)
 

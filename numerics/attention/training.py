@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from os import PathLike
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._version import __version__
-from ...theory.errors import InputError, TrainingError
+from ...theory.errors import InputError, NotWrittenError, TrainingError
 from ..kinds import takes
 from ..problem import FloatArray, Problem
 from ..progress import Estimate, progress_bar
@@ -176,7 +177,9 @@ def train(
     Raises
     ------
     InputTypeError, InputError
-        For what is not allowed, and for a checkpoint of another training.
+        For what is not allowed, for a checkpoint of another training, and for one that cannot be written.
+    NotWrittenError
+        An ``InputError`` with the whole run, where at its end the checkpoint cannot be written any more.
     TrainingError
         If the loss overflows; with the run until then.
     IntegrationInterrupted
@@ -187,8 +190,11 @@ def train(
         raise InputError("averaged training needs weights in which no label enters a score and no covariate U")
     engine = make_backend(problem, training.backend, training.dtype, training.seed, training.averaged)
     loop = _Loop(problem, weights, training, engine)
-    if checkpoint is not None and Path(checkpoint).exists():
-        loop.restore(checkpoint)
+    if checkpoint is not None:
+        if Path(checkpoint).exists():
+            loop.restore(checkpoint)
+        else:
+            loop.save(checkpoint)  # before the work: what cannot be written is said soon
     loop.run(checkpoint, checkpoint_seconds, progress)
     return loop.result()
 
@@ -231,17 +237,24 @@ class _Loop:
                     now = time.perf_counter()
                     self.seconds = before + now - began
                     if checkpoint is not None and now - saved >= every:
-                        self.save(checkpoint)
+                        with suppress(InputError):  # the disk may be full for a while
+                            self.save(checkpoint)
                         saved = now
         except KeyboardInterrupt as interrupt:
             remedy = ""
             if checkpoint is not None:
-                self.save(checkpoint)
                 remedy = f"The same command goes on from {checkpoint}."
+                try:
+                    self.save(checkpoint)
+                except InputError as error:
+                    remedy = f"It cannot be continued: {error}."
             reason = f"The training was interrupted at step {self.step} of {self.last}."
             raise IntegrationInterrupted(reason, remedy, self.result() if self.rows else None) from interrupt
         if checkpoint is not None:
-            self.save(checkpoint)
+            try:
+                self.save(checkpoint)
+            except InputError as error:
+                raise NotWrittenError(str(error), self.result()) from None
 
     def _advance(self) -> None:
         """One step: the loss and gradient of its batch, a record if one is due, the next weights."""
@@ -294,12 +307,24 @@ class _Loop:
         return losses, self.weights.through(by_read, by_write)
 
     def save(self, path: str | PathLike[str]) -> None:
-        arrays = {f"weights_{name}": part for name, part in zip(self.weights.names, self.weights.parts, strict=True)}
-        arrays |= {f"memory_{place}": part for place, part in enumerate(self.memory)}
-        arrays |= self._records()
         recorded = np.array(self.recorded, dtype=np.int64)
         state = {"step": np.array(self.step), "seconds": np.array(self.seconds), "recorded": recorded}
-        files.write(path, self.identity, {**arrays, **state})
+        files.write(path, self.identity, {**self._moving(), **self._records(), **state})
+
+    def _moving(self) -> dict[str, FloatArray]:
+        """The weights and what the optimiser remembers, by name."""
+        arrays = {f"weights_{name}": part for name, part in zip(self.weights.names, self.weights.parts, strict=True)}
+        return arrays | {f"memory_{place}": part for place, part in enumerate(self.memory)}
+
+    def _is_whole(self, arrays: dict[str, FloatArray]) -> bool:
+        """Whether arrays of a file are those of such a training: all there, of their shapes and finite."""
+        moving, rows = self._moving(), arrays["recorded"].shape
+        return (
+            {*moving, *_RECORDED, "step", "seconds"} <= set(arrays)
+            and all(arrays[name].shape == part.shape for name, part in moving.items())
+            and all(arrays[name].shape[:1] == rows for name in _RECORDED)
+            and all(array.dtype.kind in "if" and np.isfinite(array).all() for array in arrays.values())
+        )
 
     def restore(self, path: str | PathLike[str]) -> None:
         identity, arrays = files.read(path)
@@ -309,6 +334,8 @@ class _Loop:
                 raise InputError(f"{path} is the checkpoint of another training; it differs in its {found}")
         if "recorded" not in arrays:
             raise InputError(f"{path} is a checkpoint of an earlier version, which cannot be continued")
+        if not self._is_whole(arrays):
+            raise InputError(f"{path} is damaged: its arrays are not those of a training, or not finite")
         self.weights = self.weights.replaced(tuple(arrays[f"weights_{name}"] for name in self.weights.names))
         self.memory = tuple(arrays[f"memory_{place}"] for place in range(len(self.memory)))
         self.rows = list(zip(*(arrays[name] for name in _RECORDED), strict=True))

@@ -12,6 +12,7 @@ from typing import Final
 from .errors import HeadflowError, IntegrationError, TrainingError, UnreliableError
 from .grammar import parse
 from .numerics.collector import collect_rarely
+from .output import printable
 from .signals import ending_signals
 
 DONE, FAILED, BAD_INPUT, INCONCLUSIVE, NOT_COMPUTED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -72,11 +73,11 @@ def _warning_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
     """A warning as a sentence: the line of the program that it comes from says nothing to a user."""
-    return f"headflow: warning: {' '.join(str(message).split())}\n"
+    return printable(f"headflow: warning: {' '.join(str(message).split())}\n", sys.stderr)
 
 
 def _complain(sentence: str, code: int) -> int:
     if sys.stderr is not None:
         with suppress(OSError):  # the terminal may have gone
-            print(f"headflow: {' '.join(sentence.split())}", file=sys.stderr)
+            print(printable(f"headflow: {' '.join(sentence.split())}", sys.stderr), file=sys.stderr)
     return code

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from . import __version__
 from .errors import InputError
 from .numerics.scratch import scratch_beside
+from .theory.visible import visible
 
 SCHEMA = 1
 
@@ -41,7 +42,8 @@ _PLAIN = str.maketrans(
 
 
 def printable(text: str, stream: Any) -> str:
-    """``text`` as a stream can show it: what its encoding lacks in plain characters, else as an escape."""
+    """``text`` as a stream can show it: what its encoding lacks in plain characters, else as an escape; no controls."""
+    text = visible(text)
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)
@@ -69,6 +71,17 @@ def emit(text: str) -> None:
         _abandon_stdout()
         if error.errno not in (errno.EPIPE, errno.ESHUTDOWN):
             raise InputError(f"cannot write to standard output: {_reason(error)}") from None
+
+
+def deliver(text: str, save: Callable[[], object] | None = None, saved: str = "") -> None:
+    """Save a result, then print it with ``saved`` at its end; where it cannot be saved, it is printed all the same."""
+    try:
+        if save is not None:
+            save()
+    except BaseException:  # an interruption too: the result took longer than printing it
+        emit(text)
+        raise
+    emit(f"{text}{saved}")
 
 
 def _abandon_stdout() -> None:

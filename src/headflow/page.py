@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
+from .theory.visible import visible
+
 
 @dataclass(frozen=True)
 class Section:
@@ -43,7 +45,7 @@ def page(title: str, lead: str, sections: Sequence[Section], footer: str = "") -
         ),
         f"<footer>{footer}</footer>" if footer else "",
     ]
-    return (
+    return visible(
         "<!DOCTYPE html>\n"
         '<html lang="en" xmlns="http://www.w3.org/1999/xhtml">\n<head>\n<meta charset="utf-8"/>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'

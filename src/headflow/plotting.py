@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .theory.visible import visible
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -61,7 +63,7 @@ def to_svg(figure: Figure, description: str) -> str:
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
     svg = re.sub(r"<!DOCTYPE.*?>\s*", "", buffer.getvalue(), flags=re.DOTALL)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{description}" ', 1)
+    return visible(svg.replace("<svg ", f'<svg role="img" aria-label="{description}" ', 1))
 
 
 def inline_svg(svg: str, name: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .shipped import default_problem
+from .theory.visible import visible
 
 if TYPE_CHECKING:
     from .numerics.problem_file import ProblemFile
@@ -54,7 +55,7 @@ def _given(arguments: Namespace, default: bool) -> tuple[ProblemFile, str]:
     if path == "-":
         return ProblemFile.parse(_standard_input(), "standard input"), "standard input"
     if path is not None:
-        return ProblemFile.read(path), path
+        return ProblemFile.read(path), visible(path)
     if not default:
         raise InputError(
             "a problem is needed: a TOML file (`headflow init > problem.toml` writes one), "

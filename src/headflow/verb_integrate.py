@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import IntegrationError
-from .output import check_file, emit, json_text
+from .output import check_file, deliver, json_text
 from .problem_source import numbers, problem_file
 from .runs import integrated
 from .summary import flow_summary
@@ -37,11 +38,11 @@ def run(arguments: Namespace) -> int:
 
 
 def _deliver(trajectory: Trajectory, arguments: Namespace) -> None:
-    if arguments.output is not None:
-        trajectory.save(arguments.output, force=arguments.force)
+    path: str | None = arguments.output
+    save = None if path is None else partial(trajectory.save, path, force=arguments.force)
     if arguments.json:
         real = {"attention": trajectory.real_risk.to_json()} if arguments.attention else {}
-        emit(json_text({**trajectory.to_json(), **real}))
+        deliver(json_text({**trajectory.to_json(), **real}), save)
         return
-    saved = [f"saved     {arguments.output}"] if arguments.output is not None else []
-    emit("\n".join([*flow_summary(trajectory, arguments.attention), *saved]))
+    saved = "" if path is None else f"\nsaved     {path}"
+    deliver("\n".join(flow_summary(trajectory, arguments.attention)), save, saved)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .folders import check_folder, folder
-from .output import emit, json_text
+from .output import deliver, json_text
 from .problem_source import problem_file
 
 if TYPE_CHECKING:
@@ -53,12 +53,15 @@ def run(arguments: Namespace) -> int:
 
 
 def _deliver(report: Report, target: Path, force: bool, as_json: bool) -> None:
-    with folder(target, force) as stage:
-        report.write(stage)
+    def save() -> None:
+        with folder(target, force) as stage:
+            report.write(stage)
+
     if as_json:
-        emit(json_text({**report.to_json(), "folder": str(target)}))
+        deliver(json_text({**report.to_json(), "folder": str(target)}), save)
     else:
-        emit("\n".join([f"Problem: {report.source}", "", *report.answer, "", f"Report: {target / 'index.html'}"]))
+        lines = [f"Problem: {report.source}", "", *report.answer]
+        deliver("\n".join(lines), save, f"\n\nReport: {target / 'index.html'}")
 
 
 def _beside(target: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .errors import ValidityWarning
 from .folders import check_folder, folder
-from .output import emit, json_text
+from .output import deliver, json_text
 
 
 def run(arguments: Namespace) -> int:
@@ -22,16 +22,20 @@ def run(arguments: Namespace) -> int:
         warnings.simplefilter("ignore", ValidityWarning)  # closures are shown beyond their range on purpose
         found = reproduce(arguments.name, "paper" if arguments.paper else "small", progress=True)
     text = json_text(found.to_json())
-    if target is not None:
+
+    def save() -> None:
         from .plotting import on_white
         from .reproduction_figures import reproduction_figures
 
+        if target is None:
+            return
         with folder(target, arguments.force) as stage:
             (stage / f"{found.name}.json").write_text(text, encoding="utf-8")
             for name, svg in reproduction_figures(found).items():
                 (stage / f"{name}.svg").write_text(on_white(svg), encoding="utf-8")
+
     if arguments.json:
-        emit(text)
+        deliver(text, save)
     else:
-        emit(found.text() + (f"\nsaved {target}" if target is not None else ""))
+        deliver(found.text(), save, "" if target is None else f"\nsaved {target}")
     return 0

@@ -6,9 +6,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .errors import InputError, TrainingError
+from .errors import InputError, NotWrittenError, TrainingError
 from .folders import check_folder, folder
-from .output import emit, json_object, json_text
+from .output import deliver, emit, json_object, json_text
 from .problem_source import integer, number, problem_file
 from .summary import number as in_words
 
@@ -149,7 +149,7 @@ def _train(given: ProblemFile, start: InitialState | AttentionWeights, arguments
             checkpoint=arguments.checkpoint,
             progress=True,
         )
-    except (TrainingError, IntegrationInterrupted) as stopped:
+    except (TrainingError, NotWrittenError, IntegrationInterrupted) as stopped:
         if isinstance(stopped.partial, Simulation):
             _deliver(stopped.partial, begun, target, arguments)
         raise
@@ -160,15 +160,19 @@ def _train(given: ProblemFile, start: InitialState | AttentionWeights, arguments
 
 def _deliver(simulation: Simulation, begun: dict[str, Any], target: Path | None, arguments: Namespace) -> None:
     text = json_text({**simulation.to_json(), **begun})
-    if target is not None:
+
+    def save() -> None:
         from .plotting import on_white
         from .simulation_figure import simulation_figure
 
+        if target is None:
+            return
         with folder(target, arguments.force) as stage:
             (stage / "simulation.json").write_text(text, encoding="utf-8")
             (stage / "simulation.svg").write_text(on_white(simulation_figure(simulation)), encoding="utf-8")
+
     if arguments.json:
-        emit(text)
+        deliver(text, save)
         return
     run, problem = simulation.run, simulation.run.problem
     rate = "scheduled rate" if not isinstance(run.training.rate, float) else f"rate {run.training.rate:g}"
@@ -178,10 +182,10 @@ def _deliver(simulation: Simulation, begun: dict[str, Any], target: Path | None,
         f"{run.training.optimiser}, {rate}, batch {run.training.batch}, {run.steps[-1]} steps in "
         f"{in_words(run.seconds, 3)} s\n{_where(run.backend, run.device, run.prompts_per_second)}"
     )
-    saved = [f"saved {target}"] if target is not None else []
     doubt = [] if simulation.doubt is None else [simulation.doubt]
     more = [f"warning: {caveat}" for caveat in simulation.caveats if caveat != simulation.doubt]
-    emit("\n".join([*doubt, heading, "", simulation.text(), *more, *saved]))
+    saved = "" if target is None else f"\nsaved {target}"
+    deliver("\n".join([*doubt, heading, "", simulation.text(), *more]), save, saved)
 
 
 def _training(given: ProblemFile, arguments: Namespace) -> Training:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, NotWrittenError
 from .numerics.helpers import helpers
 from .numerics.progress import progress_bar
 from .output import check_file, emit, json_text
@@ -44,8 +44,8 @@ def run(arguments: Namespace) -> int:
                 explore=arguments.explore,
                 pool=pool,
             )
-        except Interrupted as interrupted:
-            _deliver(interrupted.partial, arguments)
+        except (Interrupted, NotWrittenError) as stopped:
+            _deliver(stopped.partial, arguments)
             raise
     _deliver(verification, arguments)
     return verification.exit_code

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ..notation import DOT, GRADIENT, LATEX_NAMES, TASK_BELOW_HEAD_ABOVE, TEXT_NAMES
+from ..visible import visible
 from .glyphs import GREEK, LETTERS, SUPERSCRIPTS, escape_latex
 from .nodes import Accent, Listing, Name, Node, Number, Scripts, Term, Terms, fenced
 
@@ -18,6 +19,7 @@ _NUMBERED = re.compile(r"(?P<stem>.*[^\d_])(?P<number>\d+)")
 
 def name(label: str) -> Node:
     """The layout of a symbol called ``label``: ``d_e``, ``mu_dot``, ``i1``, ``R_star``, ``SNR``, ``λ``."""
+    label = visible(label)
     for suffix, mark in _ACCENTS.items():
         if label.endswith(suffix) and label != suffix:
             return _accented(name(label.removesuffix(suffix)), mark)
