@@ -64,15 +64,16 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Cha
 
 
 def _explorations(before: Sequence[Any], after: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
-    def key(row: Any) -> tuple[Any, ...]:
-        return tuple(row.get(name) for name in ("statement", "hypothesis", "fate")) if isinstance(row, dict) else (row,)
+    def key(row: Any) -> tuple[str, ...]:
+        names = ("statement", "hypothesis", "fate")
+        return tuple(str(row.get(name)) for name in names) if isinstance(row, dict) else (str(row),)
 
     new = {key(row): row for row in after}
     seen = []
     for row in before:
         told = key(row)
         if told not in new or told in seen:
-            yield Change(str(told[0]), "an exploration", " ".join(map(str, told[1:])), MISSING)
+            yield Change(told[0], "an exploration", " ".join(told[1:]), MISSING)
         else:
             yield from _Comparison(told[0], of_what=f" ({told[2]} without “{told[1]}”)").of(row, new[told])
         seen.append(told)

@@ -15,6 +15,7 @@ from ..theory.errors import InputError
 from .certificates import arithmetic
 from .checks.exploration import Exploration, Explored
 from .checks.finding import DIGITS, Setting
+from .exact import shown
 from .problem import Problem
 from .read_file import read_bytes
 from .scratch import write_whole
@@ -33,6 +34,7 @@ _KINDS = {
     "quick": bool,
     "claims": list,
     "verdicts": list,
+    "explorations": list,
 }
 _QUESTION = ("version", "environment", "problem", "seed", "quick", "digits", "claims")
 
@@ -97,16 +99,16 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not JSON that can be read") from None
     if not isinstance(found, dict) or found.get("kind") != KIND:
         raise InputError(f"{path} is not a verification certificate of headflow")
-    found = {"digits": DIGITS, **found}  # certificates of older versions do not say it
+    found = {"digits": DIGITS, "explorations": [], **found}  # certificates of older versions do not say it
     missing = {"schema", "environment", "problem", "seed", "quick", "claims", "verdicts"} - set(found)
     if missing or found["schema"] != 1:
         raise InputError(f"{path} is not a complete certificate of schema 1: it lacks {', '.join(sorted(missing))}")
     for name, kind in _KINDS.items():
         if not isinstance(found[name], kind) or isinstance(found[name], bool) != (kind is bool):
-            raise InputError(f"{path} is damaged: its {name} cannot be {found[name]!r}")
+            raise InputError(f"{path} is damaged: its {name} cannot be {shown(found[name])}")
     if not all(isinstance(claim, str) for claim in found["claims"]):
         raise InputError(f"{path} is damaged: its claims are not ids")
-    if not all(isinstance(row, dict) for row in found["verdicts"]):
+    if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in found["verdicts"]):
         raise InputError(f"{path} is damaged: one of its verdicts is none")
     return found
 

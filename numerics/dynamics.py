@@ -229,11 +229,11 @@ class Dynamics:
             return ""
         # Exponents are quadratic in ω: at reduced ω the logarithm of the kernel shows them without overflow.
         omega = weights[self.size // 2 :].reshape(self.shape)
-        shrink = 1 / (float(np.abs(omega).max()) * math.sqrt(float(np.sum(self._values["d"]))))
+        largest, root = float(np.abs(omega).max()), math.sqrt(float(np.sum(self._values["d"])))
         shares = np.empty((n_tasks, n_heads, n_heads))
         for task in range(n_tasks):
             alone = np.zeros((2, *self.shape))
-            alone[1, task] = omega[task] * shrink
+            alone[1, task] = omega[task] / largest / root
             shares[task] = np.log(self._pairs(alone.ravel())).reshape(n_heads, n_heads)
         total = shares.sum(axis=0)
         first, second = (int(index) for index in np.unravel_index(int(total.argmax()), total.shape))
@@ -241,7 +241,7 @@ class Dynamics:
         tasks = [str(task + 1) for task in np.argsort(-share, kind="stable") if share[task] > 0.1 * share.max()]
         shown = ", ".join(tasks[:5]) + (", …" if len(tasks) > 5 else "")
         heads = f"head {first + 1}" if first == second else f"heads {first + 1} and {second + 1}"
-        size = float(total[first, second]) / shrink / shrink
+        size = float(total[first, second]) * root * root * largest * largest
         return (
             f"Σ_j d_j ω_j^h ω_j^k of {heads} is {size:.4g} (exp overflows above 709), "
             f"mostly from task{'s' if len(tasks) > 1 else ''} {shown}"

@@ -56,7 +56,7 @@ class Growth:
         scale = np.stack([np.ones_like(root), root], axis=-1)[..., None, None]
         imbalances = imbalance / scale
         below = products < 0
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):  # an infinite start is refused
             # Of the two squares the larger is a sum of positive numbers; their product is (Δ/4)².
             larger = np.log((np.hypot(imbalances, 2 * products) + 2 * np.abs(products)) / 4)
             both = 2 * np.log(np.abs(imbalances) / 4)

@@ -16,7 +16,7 @@ from ..theory.choices import checked_parametrisation
 from ..theory.errors import InputError, InputTypeError
 from .exact import as_float, shown, whole_number
 from .labelled import by_labels, without_labels
-from .problem import FloatArray, Problem
+from .problem import FloatArray, Problem, ensure_addressable
 
 # One number for both invariants, or one entry for Δ and one for Γ, each a number or an (I, H) array.
 Imbalance: TypeAlias = float | Decimal | Sequence[Any] | FloatArray
@@ -134,6 +134,7 @@ class InitialState:
             seed=checked_seed(seed),
         )
         shape = (problem.n_tasks, problem.n_heads)
+        ensure_addressable(*shape)
         uniform = np.random.default_rng(drawn.seed).random(shape)
         with np.errstate(over="ignore"):  # an infinite entry is an error of the constructor
             mu = drawn.scale * (1 + drawn.jitter * uniform)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from decimal import Decimal
@@ -198,6 +200,12 @@ class Problem:
             signal_power=[self.signal_power[task] for task in chosen],
             n_heads=n_heads,
         )
+
+
+def ensure_addressable(*shape: int) -> None:
+    """Raise ``MemoryError`` where no memory holds floats of that shape: for the largest NumPy has a ``ValueError``."""
+    if math.prod(shape) > sys.maxsize // 8:
+        raise MemoryError
 
 
 def _per_task(signal_power: Iterable[ExactLike] | ExactLike, n_tasks: int) -> list[object]:

@@ -9,12 +9,13 @@ from typing import IO, Final
 
 from ..theory.errors import InputError
 
-# What comes through a pipe has no size that could be looked at first.
-MOST_FROM_PIPE: Final = 64 * 2**20
+MOST: Final = 64 * 2**20  # bytes of text, and of what comes through a pipe, whose size is not known before
 
 
-def read_bytes(path: str | PathLike[str], what: str = "") -> bytes:
+def read_bytes(path: str | PathLike[str], what: str = "", begins: bytes = b"") -> bytes:
     """The content of the file at ``path``; ``what`` is what errors call it before its name, such as "the checkpoint".
+
+    A file that does not begin with ``begins`` is not read on; where nothing is known of it, it may have 64 MiB.
 
     Raises ``InputError`` for what cannot be read: no such file, a folder, a device, a pipe that does not end.
     """
@@ -24,16 +25,19 @@ def read_bytes(path: str | PathLike[str], what: str = "") -> bytes:
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             raise InputError(f"cannot read {name}: it is a device, not a file")
         with Path(path).open("rb") as file:
-            return file.read() if stat.S_ISREG(mode) else read_stream(file, name)
+            head = file.read(len(begins))
+            if head != begins:
+                return head
+            return head + (file.read() if begins and stat.S_ISREG(mode) else read_stream(file, name))
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror or error}") from None
 
 
 def read_stream(stream: IO[bytes], name: str) -> bytes:
-    """All that comes through a pipe, up to 64 MiB; ``InputError`` beyond."""
-    content = stream.read(MOST_FROM_PIPE + 1)
-    if len(content) > MOST_FROM_PIPE:
-        raise InputError(f"cannot read {name}: more than {MOST_FROM_PIPE // 2**20} MiB came")
+    """All of a file or of what comes through a pipe, up to 64 MiB; ``InputError`` beyond."""
+    content = stream.read(MOST + 1)
+    if len(content) > MOST:
+        raise InputError(f"cannot read {name}: it holds more than {MOST // 2**20} MiB")
     return content
 
 

@@ -55,8 +55,9 @@ def recheck(path: Path, workers: int = 1, progress: bool = False) -> Recheck:
     still = [claim for claim in claims if claim in known_ids()]
     problem = certificate_file.problem_of(certificate, path)
     asked = {name: certificate[name] for name in ("quick", "seed", "digits")}
-    outside = certificate.get("explorations", [])
-    found = verify(problem, still, progress=progress, workers=workers, explore=bool(outside), **asked)
+    found = verify(
+        problem, still, progress=progress, workers=workers, explore=bool(certificate["explorations"]), **asked
+    )
     now = certificate_file.content(Setting(problem, **asked), still, found.verdicts, found.explored, complete=True)
     return Recheck(found, (*_seal(path), *_environment(certificate), *changes(certificate, now)))
 

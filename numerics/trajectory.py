@@ -310,13 +310,13 @@ class Trajectory:
 
     def _loss_at(self, t: object) -> float:
         time = self._inside(t)
-        if len(self.loss_panels) and time not in (self.t[0], self.t[-1]):
-            s = math.log1p(time / self.t_unit)
-            place = int(np.searchsorted(self.loss_panels[:, 0], s, side="right")) - 1
-            left, right, *values = self.loss_panels[max(place, 0)]
-            if left <= s <= right:
-                return float(interpolate(left, right, np.array(values)[:, None], s)[0])
         with np.errstate(all="ignore"):
+            if len(self.loss_panels) and time not in (self.t[0], self.t[-1]):
+                s = math.log1p(time / self.t_unit)
+                place = int(np.searchsorted(self.loss_panels[:, 0], s, side="right")) - 1
+                left, right, *values = self.loss_panels[max(place, 0)]
+                if left <= s <= right:
+                    return float(interpolate(left, right, np.array(values)[:, None], s)[0])
             return self._dynamics.loss(self._flat(time))
 
     def _inside(self, t: object) -> float:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _KIND: Final = "headflow trajectory"
 _SCHEMA: Final = 1  # of JSON
 _FILE_SCHEMA: Final = 2  # of files: since they have digests
+_BEGIN: Final = b"CDF\x02"  # of every file of this format
 _FACTORS: Final = {
     "o": "output factor: mu = o v",
     "v": "value factor: mu = o v",
@@ -175,7 +176,7 @@ def load(path: str | PathLike[str]) -> Trajectory:
     from .trajectory import Stats, Trajectory
 
     source = Path(path)
-    content = read_bytes(source)
+    content = read_bytes(source, begins=_BEGIN)
     check_seal(content, source, "trajectory of headflow")
     try:
         with xarray.open_dataset(io.BytesIO(content), engine="scipy") as opened:

@@ -19,6 +19,7 @@ from ..scratch import write_whole
 from ..seal import BLANK, check_seal, sealed
 
 _KIND: Final = "headflow training"
+_BEGIN: Final = b"PK\x03\x04"  # of every archive of this format
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -43,11 +44,14 @@ def write(path: str | PathLike[str], identity: Mapping[str, Any], arrays: Arrays
 
 def read(path: str | PathLike[str]) -> tuple[dict[str, Any], Arrays]:
     """Identity and arrays of the file; `InputError` if it holds no training of this package, or was changed."""
-    content = read_bytes(path, "the checkpoint")
+    content = read_bytes(path, "the checkpoint", begins=_BEGIN)
     check_seal(content, path, "checkpoint of a training by headflow")
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    identity = json.loads(str(arrays.pop("identity")))
-    if identity.pop("kind", None) != _KIND:
-        raise InputError(f"{path} holds no checkpoint of a training by headflow")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        identity = dict(json.loads(str(arrays.pop("identity"))))
+        if identity.pop("kind") != _KIND:
+            raise KeyError("kind")
+    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} holds no checkpoint of a training by headflow") from error
     return identity, arrays

@@ -13,8 +13,8 @@ from ...theory.choices import unknown
 from ...theory.errors import InputError
 from ..exact import as_float
 from ..initial import checked_seed
-from ..problem import FloatArray, Problem
-from .weights import AttentionWeights
+from ..problem import FloatArray, Problem, ensure_addressable
+from .weights import AttentionWeights, identity
 
 PAIRS: Final = ("identity", "opposite", "random")
 STARTS: Final = ("structured", "factors", "gaussian", *PAIRS)
@@ -89,7 +89,7 @@ def multi_task_start(
     """
     size = _published(problem, scale)
     heads, d, width = problem.n_heads, problem.total_dim, problem.embedding_dim
-    key = np.broadcast_to(size * np.eye(width), (heads, width, width)).copy()
+    key = np.broadcast_to(size * identity(width), (heads, width, width)).copy()
     if gaussian_seed is not None:
         key *= np.random.default_rng(checked_seed(gaussian_seed)).standard_normal((heads, 1, 1))
     value = np.zeros_like(key)
@@ -121,6 +121,7 @@ def small_start(problem: Problem, kind: str, scale: float = 0.01, seed: int = 0)
     if kind == "random":
         rng = np.random.default_rng(checked_seed(seed))
         shape = (problem.n_heads, problem.embedding_dim, problem.embedding_dim)
+        ensure_addressable(*shape)
         d = problem.total_dim
         key_query: FloatArray = size * rng.standard_normal(shape)
         output_value: FloatArray = size * rng.standard_normal(shape)

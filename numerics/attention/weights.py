@@ -16,7 +16,7 @@ from ...theory.errors import InputError, InputTypeError
 from ..exact import shown
 from ..initial import InitialState
 from ..labelled import without_labels
-from ..problem import FloatArray, Problem
+from ..problem import FloatArray, Problem, ensure_addressable
 
 MERGED: Final = ("key_query", "output_value")
 SPLIT: Final = ("key", "query", "value", "output")
@@ -320,15 +320,21 @@ def _rest(matrices: FloatArray, zeroed: FloatArray) -> float:
     return float(np.linalg.norm(zeroed)) / whole if whole else 0.0
 
 
+def identity(size: int) -> FloatArray:
+    """The identity matrix; ``MemoryError`` where it is too large."""
+    ensure_addressable(size, size)
+    return np.eye(size)
+
+
 def frame_of(rotation: ArrayLike | None, d: int) -> FloatArray:
     """Φ as an array (d, d), by default the identity; raises `InputError` for another shape."""
-    return np.eye(d) if rotation is None else _array("rotation", rotation, [(d, d)])
+    return identity(d) if rotation is None else _array("rotation", rotation, [(d, d)])
 
 
 def _rotation(problem: Problem, rotation: ArrayLike | None) -> FloatArray:
     d = problem.total_dim
     frame = frame_of(rotation, d)
-    if not np.allclose(frame.T @ frame, np.eye(d), rtol=0, atol=_ORTHOGONAL):
+    if not np.allclose(frame.T @ frame, identity(d), rtol=0, atol=_ORTHOGONAL):
         raise InputError("rotation must be orthogonal")
     owner = owners(problem)
     if frame[owner[:, None] != owner].any():

@@ -193,7 +193,8 @@ class BoundKernel:
         return self.evaluate(array)
 
     def _computed(self, arguments: Mapping[str, Floats]) -> dict[str, Floats]:
-        return {name: np.asarray(value) for name, value in self.kernel.constants(arguments).items()}
+        with np.errstate(all="ignore"):  # what overflows is seen in the results
+            return {name: np.asarray(value) for name, value in self.kernel.constants(arguments).items()}
 
     def _memory(self) -> _Memory:
         program, sizes = self.kernel.program, self._sizes
