@@ -24,6 +24,7 @@ from headflow.numerics.integrate import integrate
 from headflow.plotting import BLUE, GREEN, inline_svg, power_of_ten
 from headflow.report_figures import draw
 from headflow.summary import number
+from headflow.theory import catalogue
 from headflow.theory.printing import aligned_text, check_latex
 from headflow.theory.printing.aligned import fits, rows
 from headflow.theory.printing.aligned import page as sheet
@@ -236,6 +237,25 @@ def test_an_interrupted_report_keeps_what_there_is(
     assert out.endswith(f"Report: {target / 'index.html'}\n")
     assert {path.name for path in target.iterdir()} == FILES
     assert "2 statements were not reached." in (target / "index.html").read_text("utf-8")
+
+
+def test_interrupted_derivations_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    topics = {"loss": catalogue.TOPICS["loss"], "phases": interrupted}
+    monkeypatch.setattr(catalogue, "TOPICS", topics)
+    target = tmp_path / "report"
+    assert cli.main(["report", *PROBLEM, "-o", str(target)]) == 130
+    said = f"headflow: The report was interrupted. Kept in {target}: derivation.tex.\n"
+    assert capsys.readouterr() == ("", said)
+    assert check_latex((target / "derivation.tex").read_text("utf-8")) == []
+    monkeypatch.setattr(catalogue, "TOPICS", {"phases": interrupted})
+    assert cli.main(["report", *PROBLEM, "-o", str(tmp_path / "another")]) == 130
+    assert capsys.readouterr() == ("", "headflow: The report was interrupted.\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
 @pytest.mark.usefixtures("short")

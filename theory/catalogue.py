@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from .bayes_bounds import trace_bounds
@@ -141,6 +141,13 @@ def derivations(
     In another convention than the package's: those results that `in_convention` rewrites, of loss, flow, limit and
     optimum.  Raises ``InputError`` for an unknown topic, parametrisation or closure, and for another topic there.
     """
+    return tuple(each_derivation(topic, parametrisation, closure, convention))
+
+
+def each_derivation(
+    topic: str, parametrisation: str, closure: str, convention: Convention = _PACKAGE
+) -> Iterator[Derivation]:
+    """`derivations`, one after the other as they are made: who is interrupted has those before."""
     checked_parametrisation(parametrisation)
     checked_closure(closure)
     kind, builders = "topic", TOPICS
@@ -150,11 +157,9 @@ def derivations(
     if topic not in (*builders, "all"):
         raise InputError(unknown(kind, topic, (*builders, "all")))
     chosen = builders.values() if topic == "all" else (builders[topic],)
-    found = [derivation for build in chosen for derivation in build(parametrisation, closure)]
     shown: set[str] = set()
-    result = []
-    for derivation in found:
-        new = tuple(step for step in derivation if step.label not in shown)
-        shown |= {step.label for step in new}
-        result.append(Derivation(derivation.title, new, derivation.assumptions))
-    return tuple(result)
+    for build in chosen:
+        for derivation in build(parametrisation, closure):
+            new = tuple(step for step in derivation if step.label not in shown)
+            shown |= {step.label for step in new}
+            yield Derivation(derivation.title, new, derivation.assumptions)

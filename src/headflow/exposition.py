@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any
 
+from .numerics.stop import Interrupted
 from .page import Section, page
 
 if TYPE_CHECKING:
@@ -83,8 +84,11 @@ class Exposition:
 
 
 def exposition(topic: str, parametrisation: str, closure: str, switches: Collection[str] = ()) -> Exposition:
-    """What theory has to say on one of the topics of ``derive``, in the package's convention or with switches."""
-    from .theory.catalogue import derivations
+    """What theory has to say on one of the topics of ``derive``, in the package's convention or with switches.
+
+    Raises ``Interrupted`` on Ctrl-C, with the `Exposition` of what was derived until then, or None.
+    """
+    from .theory.catalogue import each_derivation
     from .theory.conventions import Convention
     from .theory.statements import statements
 
@@ -93,12 +97,17 @@ def exposition(topic: str, parametrisation: str, closure: str, switches: Collect
         "statements": "Statements",
     }.get(topic, f"Derivation: {topic}")
     convention = Convention(**dict.fromkeys(switches, True))
-    return Exposition(
-        title,
-        str(convention),
-        derivations(topic, parametrisation, closure, convention) if switches or topic != "statements" else (),
-        statements() if topic in ("statements", "all") and not switches else (),
-    )
+    derived: list[Derivation] = []
+    told: tuple[Statement, ...] = ()
+    try:
+        if switches or topic != "statements":
+            derived.extend(each_derivation(topic, parametrisation, closure, convention))
+        if topic in ("statements", "all") and not switches:
+            told = statements()
+    except KeyboardInterrupt as interrupt:
+        part = Exposition(title, str(convention), tuple(derived), ()) if derived else None
+        raise Interrupted("The derivation was interrupted.", partial=part) from interrupt
+    return Exposition(title, str(convention), tuple(derived), told)
 
 
 def _derivation_json(derivation: Derivation) -> dict[str, Any]:

@@ -138,14 +138,15 @@ def build(
     Interrupted
         On Ctrl-C, a `KeyboardInterrupt`: with a `Report` that lacks verdicts, or what is `Unfinished` before.
     """
-    with progress_bar(progress, "derive"):
-        from .theory.flow import gradient_flow
-
-        explained = exposition("all", given.parametrisation, given.closure)
-        explained.latex(), explained.html_sections()  # now: after an interruption nobody waits for them
-        system = gradient_flow(given.parametrisation, given.closure)
+    explained: Exposition | None = None
     trajectory: Trajectory | None = None
     try:
+        with progress_bar(progress, "derive"):
+            from .theory.flow import gradient_flow
+
+            explained = exposition("all", given.parametrisation, given.closure)
+            explained.latex(), explained.html_sections()  # now: after an interruption nobody waits for them
+            system = gradient_flow(given.parametrisation, given.closure)
         trajectory, stopped = integrated_as_far_as_possible(given, progress)
         with progress_bar(progress, "compare"):
             from .numerics.compare import compare
@@ -161,7 +162,8 @@ def build(
         from .numerics.trajectory import Trajectory
 
         begun = interrupt.partial if isinstance(interrupt, Interrupted) else trajectory
-        kept = Unfinished(explained, begun if isinstance(begun, Trajectory) else None)
+        derived = begun if isinstance(begun, Exposition) else explained
+        kept = None if derived is None else Unfinished(derived, begun if isinstance(begun, Trajectory) else None)
         raise Interrupted("The report was interrupted.", partial=kept) from interrupt
     parts = (given, source, explained, system, trajectory, stopped, comparison)
     try:
