@@ -16,7 +16,7 @@ from headflow.errors import InputError, InputTypeError, TrainingError
 from headflow.grammar import STARTS
 from headflow.numerics import SampledRisk, Simulation, sampled_risk
 from headflow.numerics.attention import starts
-from headflow.numerics.attention.starts import make_start
+from headflow.numerics.attention.starts import FORMS, make_start
 from headflow.numerics.attention.weights import random_rotation
 from headflow.shipped import default_problem
 from headflow.simulation_figure import simulation_figure
@@ -209,7 +209,10 @@ def test_command_line_starts(file, capsys):
         (["--start", "gaussian", "--scale", "1e200", "--train"], "mu must be finite"),
         (["--start", "oposite"], "did you mean 'opposite'"),
         (["--start", "random", "--scale", "0"], "scale must be positive"),
-        (["--start", "opposite", "--parametrisation", "balanced"], "must be merged, got balanced"),
+        (
+            ["--start", "opposite", "--parametrisation", "balanced"],
+            "goes with the parametrisation merged or split, got balanced",
+        ),
         (["--start", "structured", "--gradient"], "--start goes without --gradient"),
         (["--train", "--gradient"], "--gradient goes without --train"),
     ):
@@ -217,6 +220,25 @@ def test_command_line_starts(file, capsys):
         assert sentence in capsys.readouterr().err
     with pytest.raises(InputError, match="not those of the balanced flow"):
         simulate(SMALL, make_start(SMALL, "identity"), Training(1))
+
+
+@pytest.mark.parametrize("kind", STARTS)
+@pytest.mark.parametrize("parametrisation", ["balanced", "merged", "split"])
+def test_a_start_has_the_same_eigenvalues_in_each_parametrisation(file, capsys, kind, parametrisation):
+    words = ["simulate", file, "--start", kind, "--parametrisation", parametrisation, "--samples", "100"]
+    code, out = main(words), capsys.readouterr()
+    if parametrisation not in FORMS[kind]:
+        assert (code, out.out) == (2, "")
+        assert f"goes with the parametrisation {' or '.join(FORMS[kind])}, got {parametrisation}" in out.err
+        return
+    assert code == 0, out.err
+    start, usual = make_start(SMALL, kind, parametrisation=parametrisation), make_start(SMALL, kind)
+    assert start.is_split == (parametrisation != "merged")
+    for name in ("mu", "omega"):
+        found, expected = (getattr(one.spectrum(), name) for one in (start, usual))
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+    simulation = simulate(SMALL, start, Training(0.1, batch=16), parametrisation=parametrisation)
+    assert simulation.flow.parametrisation == parametrisation
 
 
 def test_command_line_gradient(file, capsys):

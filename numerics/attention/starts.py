@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
-from ...theory.choices import unknown
+from ...theory.choices import checked_parametrisation, unknown
 from ...theory.errors import InputError
 from ..exact import as_float
 from ..initial import checked_seed
@@ -17,10 +18,21 @@ from ..problem import FloatArray, Problem, ensure_addressable
 from .weights import AttentionWeights, identity
 
 PAIRS: Final = ("identity", "opposite", "random")
-STARTS: Final = ("structured", "factors", "gaussian", *PAIRS)
+# The parametrisations that a start can have, that of its source first.  Balanced weights have no sign.
+FORMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "structured": ("balanced", "split", "merged"),
+    "factors": ("balanced", "split"),
+    "gaussian": ("balanced", "split"),
+    "identity": ("merged", "balanced", "split"),
+    "opposite": ("merged", "split"),
+    "random": ("merged",),
+}
+STARTS: Final = tuple(FORMS)
 
 
-def make_start(problem: Problem, kind: str, scale: float | None = None, seed: int = 0) -> AttentionWeights:
+def make_start(
+    problem: Problem, kind: str, scale: float | None = None, seed: int = 0, parametrisation: str | None = None
+) -> AttentionWeights:
     """The start of that name.
 
     Parameters
@@ -34,15 +46,21 @@ def make_start(problem: Problem, kind: str, scale: float | None = None, seed: in
         > 0; default that of `default_scale`.
     seed
         ≥ 0; of "gaussian" and "random".
+    parametrisation
+        Of the weights, one of `FORMS`; default that of the source.  "structured", "identity" and "opposite" have the
+        same eigenvalues in each, as W and U or in the balanced factors Q, K, V and O.
 
     Raises `InputError` for an unknown name or what is not allowed.
     """
     checked_seed(seed)
     size = default_scale(problem, kind) if scale is None else scale
+    form = FORMS[kind][0] if parametrisation is None else checked_parametrisation(parametrisation)
+    if form not in FORMS[kind]:
+        raise InputError(f"the start {kind!r} goes with the parametrisation {' or '.join(FORMS[kind])}, got {form}")
     if kind == "structured":
-        return structured_start(problem, size)
+        return structured_start(problem, size, form)
     if kind in PAIRS:
-        return small_start(problem, kind, size, seed)
+        return small_start(problem, kind, size, seed, form)
     return multi_task_start(problem, size, seed if kind == "gaussian" else None)
 
 
@@ -56,8 +74,10 @@ def default_scale(problem: Problem, kind: str) -> float:
     return 0.01 if kind in PAIRS else _published(problem, None)
 
 
-def structured_start(problem: Problem, scale: float | None = None) -> AttentionWeights:
-    """Balanced split weights whose eigenvalues have the form of [C24]'s: each head has a task that it favours.
+def structured_start(
+    problem: Problem, scale: float | None = None, parametrisation: str = "balanced"
+) -> AttentionWeights:
+    """Weights whose eigenvalues have the form of [C24]'s: each head has a task that it favours.
 
     ω = ``scale`` and μ = ``scale``, twice that on the head's task; head h favours task h (modulo I).  Here eigenvalues
     are scaled, the factors are their roots: k = q = √(√d_e ω), o = v = √μ.  ``scale`` > 0, default L^(−3/4), the scale
@@ -67,7 +87,7 @@ def structured_start(problem: Problem, scale: float | None = None) -> AttentionW
     mu = np.full((problem.n_tasks, problem.n_heads), size)
     for head in range(problem.n_heads):
         mu[head % problem.n_tasks, head] *= 2
-    return AttentionWeights.spectral(problem, mu, np.full_like(mu, size), parametrisation="balanced")
+    return AttentionWeights.spectral(problem, mu, np.full_like(mu, size), parametrisation=parametrisation)
 
 
 def multi_task_start(
@@ -100,8 +120,10 @@ def multi_task_start(
     return AttentionWeights.split(problem, key, key, value, np.swapaxes(value, 1, 2))
 
 
-def small_start(problem: Problem, kind: str, scale: float = 0.01, seed: int = 0) -> AttentionWeights:
-    """Merged weights in the form of [H25]'s: W and U, and with them ω and μ, are what is scaled.
+def small_start(
+    problem: Problem, kind: str, scale: float = 0.01, seed: int = 0, parametrisation: str = "merged"
+) -> AttentionWeights:
+    """Weights in the form of [H25]'s: W and U, and with them ω and μ, are what is scaled.  Random ones are merged.
 
     Parameters
     ----------
@@ -130,7 +152,7 @@ def small_start(problem: Problem, kind: str, scale: float = 0.01, seed: int = 0)
         return AttentionWeights.merged(problem, key_query, output_value)
     sign = np.where((np.arange(problem.n_heads) % 2 == 1) & (kind == "opposite"), -1.0, 1.0)
     spectral = np.broadcast_to(size * sign, (problem.n_tasks, problem.n_heads))
-    return AttentionWeights.spectral(problem, spectral, spectral)
+    return AttentionWeights.spectral(problem, spectral, spectral, parametrisation=parametrisation)
 
 
 def _published(problem: Problem, scale: float | None) -> float:

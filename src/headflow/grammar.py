@@ -50,7 +50,8 @@ _CODES = """exit codes:
   4 the computation failed       130 interrupted"""
 
 
-_STARTS = """starts, of full weight matrices (s = --scale, --seed draws the random ones):
+_STARTS = """starts, of full weight matrices (s = --scale, --seed draws the random ones; structured, identity and
+opposite train other weights with another --parametrisation, from the same eigenvalues):
   structured   each head favours a task: mu = 2 s on it and s off it, omega = s     K, Q, V, O trained
   factors      the same in factors: K = Q = s Id, V = O^T = 2 s and s               K, Q, V, O trained
   gaussian     factors, with K and Q of every head times a normal number of its own K, Q, V, O trained

@@ -43,7 +43,7 @@ def _given(arguments: Namespace) -> tuple[ProblemFile, InitialState | AttentionW
             raise InputError("--scale goes with --start")
         given, _ = problem_file(arguments)
         return given, given.initial
-    from .numerics.attention.starts import make_start
+    from .numerics.attention.starts import FORMS, make_start
     from .numerics.problem_file import ProblemFile
 
     if arguments.imbalance is not None:
@@ -52,16 +52,11 @@ def _given(arguments: Namespace) -> tuple[ProblemFile, InitialState | AttentionW
         raise InputError("--start goes without --gradient: that of decomposable weights is compared")
     without_seed = Namespace(**{**vars(arguments), "seed": None})
     given, _ = problem_file(without_seed)
-    weights = make_start(given.problem, **_named_start(given, arguments))
-    fitting = ("balanced", "split") if weights.is_split else ("merged",)
-    if arguments.parametrisation not in (None, *fitting):
-        raise InputError(
-            f"the start {arguments.start!r} trains {', '.join(weights.names)}: "
-            f"--parametrisation must be {' or '.join(fitting)}, got {arguments.parametrisation}"
-        )
-    if given.parametrisation not in fitting:
-        given = ProblemFile(given.problem, given.closure, fitting[0], given.t_final)
-    return given, weights
+    form = arguments.parametrisation or FORMS[arguments.start][0]
+    if arguments.parametrisation is None and {form, given.parametrisation} == {"balanced", "split"}:
+        form = given.parametrisation  # the same weights, another flow
+    weights = make_start(given.problem, **_named_start(given, arguments), parametrisation=form)
+    return ProblemFile(given.problem, given.closure, form, given.t_final), weights
 
 
 def _sample(given: ProblemFile, start: InitialState | AttentionWeights, arguments: Namespace) -> int:
