@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, pairwise
 from typing import Any, Final
 
@@ -134,8 +134,12 @@ def integrate_silently(
     method: str = "auto",
     progress: bool = False,
     values: Mapping[str, ArrayLike] | None = None,
+    settled: Callable[[Trajectory], bool] = lambda run: run.stop.completed,
 ) -> Trajectory:
-    """`integrate` for callers that say the trajectory's caveats themselves."""
+    """`integrate` for callers that say the trajectory's caveats themselves.
+
+    What is not ``settled`` is made anew with smaller tolerances.
+    """
     if not isinstance(problem, Problem):
         raise InputTypeError(f"problem must be a Problem, got {shown(problem)} ({type(problem).__name__})")
     if not isinstance(initial, InitialState):
@@ -150,6 +154,7 @@ def integrate_silently(
             "values are those of a flow with an added loss or another metric, given in the place of a name"
         )
     initial.check(problem, checked_parametrisation(parametrisation))
+    end, asked = checked_times(t_final, times)
     with progress_bar(progress, "integrate") as bar:
         run = _Run(
             problem,
@@ -157,14 +162,14 @@ def integrate_silently(
             parametrisation,
             checked_closure(closure),
             altered,
-            t_final=as_float("t_final", t_final, positive=True),
+            t_final=end,
             rtol=checked_rtol(rtol),
             method=method,
             bar=bar,
         )
-        run.times = _checked_times(times, run.t_final)
+        run.times = asked
         with np.errstate(all="ignore"):
-            return run.trajectory()
+            return run.trajectory(settled)
 
 
 def checked_rtol(rtol: float) -> float:
@@ -175,13 +180,15 @@ def checked_rtol(rtol: float) -> float:
     return value
 
 
-def _checked_times(times: Iterable[float] | None, t_final: float) -> tuple[float, ...]:
+def checked_times(t_final: float, times: Iterable[float] | None) -> tuple[float, tuple[float, ...]]:
+    """Both as floats, the times from 0 to ``t_final``; `InputError` or `InputTypeError` otherwise."""
+    t_final = as_float("t_final", t_final, positive=True)
     if times is None:
-        return ()
+        return t_final, ()
     if isinstance(times, str | bytes) or not isinstance(times, Iterable):
         raise InputTypeError(f"times must be a list of numbers, got {shown(times)} ({type(times).__name__})")
     asked = [(f"times[{n}]", value) for n, value in enumerate(times)]
-    return tuple(no_later(name, as_float(name, value, least=0), t_final, "t_final") for name, value in asked)
+    return t_final, tuple(no_later(name, as_float(name, value, least=0), t_final, "t_final") for name, value in asked)
 
 
 def integrate_reliably(*arguments: Any, **options: Any) -> Trajectory:
@@ -242,8 +249,8 @@ class _Run:
         full = compared_starts(problem, initial, parametrisation, self.dynamics.full.start)
         return tuple(flow.collapse(start.reshape(shape)) for start in full)
 
-    def trajectory(self) -> Trajectory:
-        """The result; made anew, tighter, where its error is not small, until it is small or cannot be made so."""
+    def trajectory(self, settled: Callable[[Trajectory], bool]) -> Trajectory:
+        """The result; made anew, tighter, where it is not settled, until it is or cannot be made so."""
         began = time.perf_counter()
 
         def attempt(rtol: float) -> Trajectory:
@@ -251,7 +258,7 @@ class _Run:
             return self._attempt(began)
 
         rtol = self.what["rtol"]
-        found = tightened(attempt(rtol), attempt, lambda run: run.stop.completed, rtol, SMALLEST_RTOL)
+        found = tightened(attempt(rtol), attempt, settled, rtol, SMALLEST_RTOL)
         if found.stop is StopReason.DISAGREEMENT:
             raise IntegrationError(f"{found.stop.sentence} {found.stop_detail}", found.stop.remedy, found)
         return found

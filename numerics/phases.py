@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ..theory.errors import HypothesisError
 from .problem import FloatArray, Problem
 
 if TYPE_CHECKING:
+    from .allocation import Allocation
     from .trajectory import Trajectory
 
 _HALF_WINDOW: Final = 0.1  # in log t, of the slope
@@ -23,6 +24,14 @@ _ATTESTED: Final = 2.0  # the factor in t over which the slope must have been se
 _NEAR: Final = 0.1  # of the drop from 𝓛(0) to a limit: so near it a flow counts as having come to it
 
 _Groups: TypeAlias = tuple[tuple[int, ...], ...]
+
+
+class _Flow(Protocol):
+    @property
+    def parametrisation(self) -> str: ...
+
+    @property
+    def closure(self) -> str: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,7 +110,7 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
     """
     if trajectory.altered is not None and trajectory.altered.system.added != 0:
         return _of_added(trajectory)
-    if trajectory.parametrisation == "merged" and not any(trajectory.final.allocation.tied):
+    if not ends_in_allocation(trajectory, trajectory.final.allocation, trajectory.problem.n_heads):
         return _of_merged(trajectory)
     if limit_of is None:
         from .reference import realised_limit
@@ -141,6 +150,16 @@ def _of_added(trajectory: Trajectory) -> Phases:
     _emergence(trajectory, end, found, reasons)
     reasons |= dict.fromkeys(("convergence_onset", "escape"), "the limit of a flow with an added loss is not known")
     return Phases(**found, groups=trajectory.final.allocation.limit_groups, reasons=reasons)
+
+
+def ends_in_allocation(flow: _Flow, allocation: Allocation, n_heads: int) -> bool:
+    """Whether what ends so tends to the limit of an allocation.
+
+    Merged weights do on one head, and where heads are tied; else they creep on, to an infimum that no allocation has.
+    """
+    if flow.parametrisation != "merged" or any(allocation.tied):
+        return True
+    return n_heads == 1 and flow.closure != "first_order"  # its merged loss has no lower bound
 
 
 def _of_merged(trajectory: Trajectory) -> Phases:
@@ -197,7 +216,7 @@ def _emergence(trajectory: Trajectory, limit: float, found: dict[str, float], re
         return
     for name, share in zip(names, (0.25, 0.5, 0.75), strict=True):
         level = start - share * (start - limit)
-        time = _first_below(trajectory, level)
+        time = first_below(trajectory, level)
         if time is None:
             reasons[name] = f"by t = {trajectory.t[-1]:.6g} the loss has not fallen {share:.0%} of the way to the limit"
         else:
@@ -212,7 +231,7 @@ def _emergence(trajectory: Trajectory, limit: float, found: dict[str, float], re
         reasons["width"] = reasons["t_75"]
 
 
-def _first_below(trajectory: Trajectory, level: float, after: float = 0.0) -> float | None:
+def first_below(trajectory: Trajectory, level: float, after: float = 0.0) -> float | None:
     """The first t ≥ ``after`` with loss < ``level``, by root finding between stored rows."""
     rows = np.flatnonzero((trajectory.loss < level) & (trajectory.t >= after))
     if not len(rows):
@@ -286,7 +305,7 @@ def _escape(trajectory: Trajectory, limit: float, found: Mapping[str, float]) ->
     if not math.isfinite(trajectory.error_estimate):
         return "the error of the trajectory is not known"
     level = limit - 3 * trajectory.error_estimate * limit
-    time = _first_below(trajectory, level, after=emergence)
+    time = first_below(trajectory, level, after=emergence)
     if time is None:
         return f"the loss stays above the limit, within its error, up to t = {trajectory.t[-1]:.6g}"
     return time

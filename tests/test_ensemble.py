@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -14,15 +15,18 @@ import pytest
 import xarray
 
 import headflow as hf
+import headflow.numerics.integrate as integrate_module
 from cases import REFERENCE, START, random_case
-from headflow.errors import InputError, InputTypeError, ReliabilityWarning, ValidityWarning
+from headflow.errors import InputError, InputTypeError, IntegrationError, ReliabilityWarning, ValidityWarning
 from headflow.numerics.compiler import Program, compiler_installed
 from headflow.numerics.dynamics import apart
 from headflow.numerics.engine import members, native
 from headflow.numerics.engine.ensemble import _batch, _chunks
+from headflow.numerics.integrate import integrate_silently
 from headflow.numerics.stop import Interrupted
 
 needs_llvm = pytest.mark.skipif(not compiler_installed(), reason="llvmlite is not installed (extra fast)")
+SLOW = pytest.mark.slow
 STARTS = [hf.InitialState.random(REFERENCE, scale=0.03, seed=seed) for seed in range(5)]
 
 
@@ -108,6 +112,109 @@ def test_ragged_members_and_failures_stay(way: str) -> None:
     inside[: small.n_tasks, : small.n_heads] = True
     assert (np.isnan(found.mu.values[1]) == ~inside).all()
     assert (found.allocation.values[1, small.n_tasks :] == -1).all()
+
+
+def mixed_members(parametrisation: str) -> list[tuple[hf.Problem, hf.InitialState]]:
+    """Members of two shapes: distinct heads, one head, tied and nearly tied heads, and starts that are refused."""
+    two_tasks = hf.Problem([6, 6], [1, 1], 0.1, 60, 2)
+    one_head = two_tasks.replace(n_heads=1)
+    draw = np.random.default_rng(5)
+    signs = np.where(draw.random((2, 2)) < 0.5, -1, 1) if parametrisation == "merged" else 1
+    start = draw.uniform(0.05, 0.1, (2, 2))
+    tied, nearly = np.full((2, 2), 0.05), np.array([[0.05, 0.05 * (1 + 1e-15)], [0.06, 0.06]])
+    return [
+        (two_tasks, hf.InitialState(signs * start, signs * start[::-1])),
+        (one_head, hf.InitialState.random(one_head, scale=0.05, seed=3)),
+        (two_tasks, hf.InitialState(tied, tied)),
+        (two_tasks, hf.InitialState(nearly, nearly)),
+        (two_tasks, hf.InitialState.random(two_tasks, scale=0.1)),
+        (one_head, hf.InitialState(tied, tied)),
+        (two_tasks, hf.InitialState(tied, tied + 1e3)),
+        (two_tasks, hf.InitialState(tied, tied, imbalance=0.1 if parametrisation != "split" else 1e-3)),
+    ]
+
+
+def alone(problem: hf.Problem, start: hf.InitialState, parametrisation: str, asked: list[float]) -> Any:
+    """What `integrate` says of a member: its trajectory, or the error."""
+    try:
+        return integrate_silently(problem, start, parametrisation, t_final=100.0, times=asked, rtol=1e-6)
+    except IntegrationError as error:
+        return error.partial
+    except InputError as error:
+        return str(error)
+
+
+@pytest.mark.filterwarnings("ignore::headflow.errors.ReliabilityWarning")
+@pytest.mark.parametrize("parametrisation", ["balanced", *(pytest.param(p, marks=SLOW) for p in ("merged", "split"))])
+def test_what_is_said_of_a_member_does_not_depend_on_the_backend(way: str, parametrisation: str) -> None:
+    """Status, allocation, sharing, emergence and curves, of members of several shapes, ties and failures among them."""
+    cases, asked = mixed_members(parametrisation), [0.0, 7.0, 40.0, 100.0]
+    found = hf.ensemble(
+        *zip(*cases, strict=True), 100.0, parametrisation, rtol=1e-6, backend=way, times=asked, weights=True
+    )
+    for place, (problem, start) in enumerate(cases):
+        one, run = found.isel(member=place), alone(problem, start, parametrisation, asked)
+        heads = one.allocation.values[: problem.n_tasks].tolist()
+        if isinstance(run, str):
+            assert one.status == "bad_input"
+            assert str(one.detail.values) == run
+            assert np.isnan(one.loss_curve).all()
+            assert np.isinf(one.curve_error).all()
+            continue
+        assert one.status == run.stop.value, place
+        assert one.reduction == run.reduction
+        if not run.completed:
+            assert (heads, bool(one.shared), np.isnan(one.emergence)) == ([-1] * problem.n_tasks, False, True)
+            continue
+        assert heads == [-1 if head is None else head for head in run.allocation.heads]
+        assert bool(one.shared) == run.allocation.shared
+        emergence = run.phases.emergence if run.phases.groups is not None else None
+        assert float(one.emergence) == pytest.approx(emergence or np.nan, rel=1e-4, nan_ok=True)
+        shape = (len(asked), problem.n_tasks, problem.n_heads)
+        for row, state in enumerate(run.states):
+            allowed = 2 * (float(one.curve_error[row]) + run.error_estimate)
+            assert allowed < 1e-3
+            assert float(one.loss_curve[row]) == pytest.approx(state.loss, rel=allowed)
+            for name, values in (("mu_curve", state.mu), ("omega_curve", state.omega)):
+                inside = one[name].values[: shape[0], : shape[1], : shape[2]]
+                np.testing.assert_allclose(inside[row], values, rtol=0, atol=allowed * np.abs(values).max())
+
+
+def test_members_carry_what_they_were_asked_for() -> None:
+    cases = mixed_members("split")[:3] + mixed_members("split")[-1:]
+    found = hf.ensemble(*zip(*cases, strict=True), 1.0, "split", backend="scipy")
+    for place, (problem, start) in enumerate(cases):
+        one = found.isel(member=place)
+        rows = slice(0, problem.n_tasks)
+        again = hf.Problem(
+            one["dims"].values[rows].tolist(),
+            one.signal_power.values[rows].tolist(),
+            one.noise_variance.item(),
+            one.context_length.item(),
+            one.n_heads.item(),
+        )
+        assert again.float_values().keys() == problem.float_values().keys()
+        assert all(np.array_equal(again.float_values()[name], value) for name, value in problem.float_values().items())
+        names = ("start_mu", "start_omega", "start_delta", "start_gamma")
+        parts = [one[name].values[rows, : problem.n_heads] for name in names]
+        assert hf.InitialState(*parts[:2], imbalance=parts[2:]) == start
+    drawn = found.isel(member=1)
+    assert (drawn.start_scale.item(), drawn.start_jitter.item(), drawn.start_seed.item()) == (0.05, 0.2, 3)
+    assert np.isnan(found.start_scale.values[0])
+    assert found.start_seed.values[0] == -1
+    assert "start_delta" not in hf.ensemble(*cases[1], 1.0, backend="scipy").coords
+
+
+@pytest.mark.parametrize("backend", [pytest.param("llvm", marks=needs_llvm), "scipy"])
+def test_a_loose_tolerance_is_tightened_where_that_helps(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same members are reliable on every backend."""
+    start = hf.InitialState.random(REFERENCE, scale=0.01, jitter=1e-3, seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert hf.ensemble(REFERENCE, start, 100, rtol=1e-2, backend=backend).status.item() == "reached_t_final"
+    monkeypatch.setattr(members if backend == "llvm" else integrate_module, "SMALLEST_RTOL", 1e-2)
+    with pytest.warns(ReliabilityWarning):
+        hf.ensemble(REFERENCE, start, 100, rtol=1e-2, backend=backend)
 
 
 @needs_llvm
@@ -216,10 +323,11 @@ def test_members_that_fail_or_come_elsewhere_have_no_emergence(monkeypatch: pyte
         with pytest.warns(ReliabilityWarning, match="1 disagreement"):
             apart = hf.ensemble(REFERENCE, STARTS[0], t_final=300)
     assert (apart.status.item(), np.isnan(apart.emergence.item())) == ("disagreement", True)
-    answers = iter([[((0,), (1,), (2,))], [((0, 1), (2,))]])
-    monkeypatch.setattr(members._Flows, "groups", lambda *_: next(answers))
+    answers = iter([([((0,), (1,), (2,))], [False]), ([((0, 1), (2,))], [True])])
+    monkeypatch.setattr(members._Flows, "ends_of", lambda *_: next(answers))
     elsewhere = hf.ensemble(REFERENCE, STARTS[0], t_final=300)
     assert (elsewhere.status.item(), np.isnan(elsewhere.emergence.item())) == ("reached_t_final", True)
+    assert elsewhere.shared.item()
 
 
 @needs_llvm
@@ -236,8 +344,9 @@ def test_a_limit_that_cannot_be_had_costs_no_member(error: type[Exception], monk
 
 
 def test_members_that_jax_steps_together_fit_into_memory() -> None:
-    assert _batch(3, 3) == 16_384
-    assert _batch(32, 32) * (2 * 32 * 32) ** 2 <= 2**27
+    assert _batch(0, 3, 3) == 16_384
+    assert _batch(0, 32, 32) * (2 * 32 * 32) ** 2 <= 2**27
+    assert _batch(10_000, 3, 3) * 10_000 * 18 <= 2**27
     small, large = REFERENCE.replace(n_heads=2), REFERENCE.replace(n_heads=3)
     chunks = _chunks([(small, START), (large, START)] * 3, lambda n_tasks, n_heads: 2 if n_heads == 2 else 0)
     assert chunks == [[0, 2], [4], [1], [3], [5]]
@@ -283,6 +392,8 @@ def test_it_warns_once_outside_the_range_of_the_closure() -> None:
         (REFERENCE, START, {"closure": "x"}, InputError, "unknown closure"),
         (REFERENCE, START, {"backend": "cuda"}, InputError, "unknown backend 'cuda'.*allowed: auto, llvm, jax, scipy"),
         (REFERENCE, START, {"backend": 1}, InputTypeError, "backend must be a string"),
+        (REFERENCE, START, {"weights": True}, InputError, "weights are kept at times, which must be given too"),
+        (REFERENCE, START, {"times": [2e4]}, InputError, r"times\[0\] must lie between 0 and t_final"),
     ],
 )
 def test_bad_input_is_refused(problems, initials, options, kind, message) -> None:  # type: ignore[no-untyped-def]

@@ -36,18 +36,19 @@ def follow(
     most: int,
     growth: float,
     pushes: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
+    times: FloatArray,
+) -> tuple[FloatArray, ...]:
     """Integrate members of equal shape; see `loops.follow`, also for the ``codes`` of ties.
 
-    Returns μ and ω at the ends and beside them, shape (2, members, 2IH), and the reports, shape (members, 6).
+    Returns μ and ω at the ends and beside them, shape (2, members, 2IH), the reports, shape (members, 6), and μ and ω,
+    shape (members, T, 2IH), and the loss at the times, NaN after the end.
     """
     stepped = _compiled(chart.system, shape, chart.log, bool(np.isfinite(levels).any()), codes.size > 0)
-    ends, beside, *reports = stepped(
-        chart.values, codes, chart.start, pushes, atols, levels, rtol, t_final, most, growth
+    ends, beside, curves, losses, *reports = (
+        np.array(one, dtype=np.float64)
+        for one in stepped(chart.values, codes, chart.start, pushes, atols, levels, rtol, t_final, most, growth, times)
     )
-    return np.stack([np.asarray(ends), np.asarray(beside)]), np.stack(
-        [np.asarray(one, dtype=np.float64) for one in reports], axis=1
-    )
+    return np.stack([ends, beside]), np.stack(reports, axis=1), curves, losses
 
 
 @lru_cache(maxsize=32)
@@ -99,13 +100,14 @@ def _compiled(
         t_final: Array,
         most: Array,
         growth: Array,
+        times: Array,
     ) -> tuple[Array, ...]:
         speed, loss = jnp.abs(tied(codes, made.velocity(start, values))).max(), made.loss(start, values)
         largest = 1.0 if log else jnp.abs(start).max()
         rate = jnp.where(largest > 0, speed / jnp.where(largest > 0, largest, 1.0), speed)
         longest = jnp.clip(1 / jnp.where(rate > 0, rate, 1.0), t_final * 1e-300, t_final)
         unit = jnp.where(rate > 0, longest, t_final)
-        end = jnp.log1p(t_final / unit)
+        end, asked = jnp.log1p(t_final / unit), jnp.log1p(times / unit)
 
         def pace(s: Array) -> Array:
             return unit * jnp.exp(s)
@@ -140,6 +142,9 @@ def _compiled(
                 "rejected": ~accepted,
                 "status": status,
             }
+            inside = accepted & (asked > s) & (asked <= reached)
+            within = jax.vmap(lambda part: interpolated(part, y, trial, bends))((asked - s) / h)
+            found["curve"] = jnp.where(inside[:, None], within, now["curve"])
             if watching:
                 after = made.loss(trial, values)
                 crosses = accepted & ~now["crossed"] & (after <= level) & (level < now["loss"])
@@ -157,6 +162,7 @@ def _compiled(
             "count": jnp.zeros((), int),
             "rejected": jnp.zeros((), bool),
             "status": jnp.where(sound, _RUNNING, loops.UNSOUND),
+            "curve": jnp.broadcast_to(start, (len(times), made.size)),
         }
         if watching:
             begin |= {"from": jnp.zeros(()), "length": jnp.zeros(()), "before": start, "after": start}
@@ -167,8 +173,20 @@ def _compiled(
         if watching:
             crossing = jnp.where(done["crossed"], unit * jnp.expm1(crossed_at(values, done, level)), jnp.nan)
         ends, near = done["y"], done["y"] + done["missed"]
-        weights = (tied(codes, made.named(y, values, ("mu", "omega"))) for y in (ends, near))
-        return *weights, done["status"], t, made.loss(ends, values), loss, crossing, made.loss(near, values)
+
+        def weights(y: Array) -> Array:
+            return tied(codes, made.named(y, values, ("mu", "omega")))
+
+        gone = asked > done["s"]
+        curve = jnp.where(gone[:, None], jnp.nan, jax.vmap(weights)(done["curve"]))
+        losses = jnp.where(gone, jnp.nan, jax.vmap(lambda y: made.loss(y, values))(done["curve"]))
+        report = (done["status"], t, made.loss(ends, values), loss, crossing, made.loss(near, values))
+        return weights(ends), weights(near), curve, losses, *report
+
+    def interpolated(part: Array, before: Array, after: Array, bends: Array) -> Array:
+        """See `loops.interpolated`."""
+        bend = bends[0] + part * (bends[1] + part * bends[2])
+        return (1 - part) * before + part * (after + (1 - part) * bend)
 
     def crossed_at(values: Mapping[str, Array], done: dict[str, Array], level: Array) -> Array:
         """Log time at which the loss passes the level inside the step that was kept."""
@@ -176,13 +194,12 @@ def _compiled(
         def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = ends
             part = (low + high) / 2
-            bend = done["bends"][0] + part * (done["bends"][1] + part * done["bends"][2])
-            y = (1 - part) * done["before"] + part * (done["after"] + (1 - part) * bend)
+            y = interpolated(part, done["before"], done["after"], done["bends"])
             above = made.loss(y, values) > level
             return jnp.where(above, part, low), jnp.where(above, high, part)
 
         _, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.zeros(()), jnp.ones(())))
         return done["from"] + high * done["length"]
 
-    compiled: Callable[..., Any] = jax.jit(jax.vmap(member, in_axes=(0, 0, 0, 0, 0, 0, None, None, None, None)))
+    compiled: Callable[..., Any] = jax.jit(jax.vmap(member, in_axes=(*(0,) * 6, *(None,) * 5)))
     return compiled

@@ -494,6 +494,11 @@ def follow(
     ends: Matrix,
     beside: Matrix,
     reports: Matrix,
+    times: Vector,
+    curves: Cube,
+    losses: Matrix,
+    steps: Vector,
+    records: Cube,
 ) -> None:
     """Integrate members one after the other, as `advance` does it.
 
@@ -510,6 +515,12 @@ def follow(
         Per member μ and ω of that state, and of the state that the embedded formula of the last step has.
     reports
         Per member how it ended, when, the loss then, the loss at the start, the time of the crossing, the loss beside.
+    times
+        In order; may be empty.
+    curves, losses
+        Per member and time μ and ω, and the loss; left as they are after the end.
+    steps, records
+        Memory for the ``ends`` and ``records`` of `advance`; empty if there are no times.
     """
     speeds = np.empty(N)
     missed = np.empty(N)
@@ -517,8 +528,10 @@ def follow(
     work = np.empty(WORK)
     counts = np.empty(5, np.int64)
     position = np.empty(4)
-    no_ends = np.empty(0)
-    no_records = np.empty((0, 5, N))
+    state = np.empty(N)
+    first = np.empty(N)
+    last = np.empty(N)
+    dense = np.empty((3, N))
     for member in range(len(states)):
         y, parameters, report = states[member], values[member], reports[member]
         velocity(parameters, y, work, speeds)
@@ -538,25 +551,43 @@ def follow(
             for place in range(5):
                 counts[place] = 0
             position[0], position[1], position[2], position[3] = 0.0, first_step(rtol, end), np.nan, found[0]
-            status = advance(
-                parameters,
-                codes[member],
-                unit,
-                end,
-                rtol,
-                atols[member],
-                levels[member],
-                most,
-                growth,
-                logarithms,
-                pushes[member],
-                y,
-                missed,
-                position,
-                counts,
-                no_ends,
-                no_records,
-            )
+            status, begun, upcoming = FULL, 0.0, 0
+            while status == FULL:
+                taken = counts[2]
+                status = advance(
+                    parameters,
+                    codes[member],
+                    unit,
+                    end,
+                    rtol,
+                    atols[member],
+                    levels[member],
+                    most,
+                    growth,
+                    logarithms,
+                    pushes[member],
+                    y,
+                    missed,
+                    position,
+                    counts,
+                    steps,
+                    records,
+                )
+                for row in range(min(counts[2] - taken, len(steps))):
+                    for entry in range(N):
+                        first[entry] = records[row, 0, entry]
+                        last[entry] = records[row, 1, entry]
+                        for bend in range(3):
+                            dense[bend, entry] = records[row, 2 + bend, entry]
+                    while upcoming < len(times) and math.log1p(times[upcoming] / unit) <= steps[row]:
+                        part = (math.log1p(times[upcoming] / unit) - begun) / (steps[row] - begun)
+                        interpolated(part, first, last, dense, state)
+                        loss(parameters, state, work, found)
+                        losses[member, upcoming] = found[0]
+                        weights(parameters, state, work, curves[member, upcoming])
+                        tie(codes[member], curves[member, upcoming])
+                        upcoming += 1
+                    begun = steps[row]
             report[0] = status
             report[1] = t_final if status == REACHED else unit * math.expm1(position[0])
             report[4] = unit * math.expm1(position[2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final, TypeAlias
@@ -16,9 +16,9 @@ from ..codegen.native import native_system
 from ..disturbance import disturbance
 from ..dynamics import Chart, Dynamics, apart
 from ..initial import InitialState
-from ..integrate import ROUNDING, TIGHTEST, integrate_silently
+from ..integrate import ROUNDING, SMALLEST_RTOL, TIGHTEST, integrate_silently
 from ..near_ties import compared_starts, may_be_near
-from ..phases import before_emergence, phases_of
+from ..phases import before_emergence, ends_in_allocation, first_below
 from ..problem import FloatArray, Problem
 from ..reference import estimated_limit, realised_limit
 from ..reliability import TIGHTER, doubt_about
@@ -27,13 +27,29 @@ from ..stop import DISAGREEMENT, StopReason
 from ..ties import codes_of, ties_of
 from ..trajectory import Trajectory
 from . import batched, loops
-from .native import MAKING, Integrator, integrator
+from .native import MAKING, RECORDS, Integrator, integrator
 from .stepping import FAILURES
 
 BACKENDS: Final = ("llvm", "jax", "scipy")
 BAD_INPUT: Final = "bad_input"
 Member: TypeAlias = tuple[Problem, InitialState]
 _Groups: TypeAlias = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Loss (T,), estimated relative error (T,), and μ and ω (2, T, I, H) if asked for; NaN after the end of a run."""
+
+    loss: FloatArray
+    error: FloatArray
+    weights: FloatArray | None
+
+    @classmethod
+    def unknown(cls, task: Task, shape: tuple[int, ...]) -> Curves:
+        """Curves of what did not begin."""
+        count = len(task.times)
+        weights = np.full((2, count, *shape), np.nan) if task.weights else None
+        return cls(np.full(count, np.nan), np.full(count, np.inf), weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +68,8 @@ class Outcome:
         When that was, and the loss there (without ½).
     heads
         Per task its 0-based head, −1 where no head does 90 % of its work, or the member failed or is not reliable.
+    shared
+        Whether two tasks have one head, or one group of tied heads; False where `heads` is not known.
     emergence
         T_0, the time of half the drop to the limit of the allocation; NaN where there is none, for a member that
         failed, and where the other integration ends in another allocation.
@@ -59,6 +77,8 @@ class Outcome:
         Estimated relative error of loss, μ and ω at the end: the distance between two integrations.
     reduction
         As `Trajectory.reduction`.
+    curves
+        At the times asked for.
     """
 
     status: str
@@ -70,18 +90,22 @@ class Outcome:
     heads: tuple[int, ...]
     emergence: float
     error: float
+    shared: bool
+    curves: Curves
     reduction: str = ""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every member is asked for, and by which of `BACKENDS`."""
+    """What every member is asked for, and by which of `BACKENDS`; curves at ``times``, with ``weights`` or without."""
 
     parametrisation: str
     closure: str
     t_final: float
     rtol: float
     backend: str
+    times: tuple[float, ...] = ()
+    weights: bool = False
 
     def outcomes(self, members: Sequence[Member]) -> list[Outcome]:
         """Integrate members of equal shape; what goes wrong with one is part of its outcome, not raised."""
@@ -103,8 +127,19 @@ class Task:
             return integrated(problem, initial)
         except (InputError, IntegrationError, ArithmeticError) as error:
             nothing = np.full((problem.n_tasks, problem.n_heads), np.nan)
-            heads = (-1,) * problem.n_tasks
-            return Outcome(BAD_INPUT, str(error), nothing, nothing, 0.0, np.nan, heads, np.nan, np.inf)
+            return Outcome(
+                status=BAD_INPUT,
+                detail=str(error),
+                mu=nothing,
+                omega=nothing,
+                t=0.0,
+                loss=math.nan,
+                heads=(-1,) * problem.n_tasks,
+                emergence=math.nan,
+                error=math.inf,
+                shared=False,
+                curves=Curves.unknown(self, nothing.shape),
+            )
 
     def _startable(self, problem: Problem, initial: InitialState) -> bool:
         """Whether `InitialState.check` finds no fault; a tenth of its time."""
@@ -123,7 +158,7 @@ class Task:
     def _by_scipy(self, problem: Problem, initial: InitialState) -> Outcome:
         what, detail = (problem, initial, self.parametrisation, self.closure), ""
         try:  # caveats are told for the whole ensemble
-            run = integrate_silently(*what, t_final=self.t_final, rtol=self.rtol)
+            run = integrate_silently(*what, t_final=self.t_final, times=self.times, rtol=self.rtol, settled=_settled)
         except IntegrationError as error:
             if not isinstance(error.partial, Trajectory):
                 raise
@@ -132,8 +167,17 @@ class Task:
         stop = run.stop
         if stop in (StopReason.REACHED_T_FINAL, StopReason.UNRELIABLE, StopReason.DISAGREEMENT):
             stop, detail = _judged(distance), ""  # of an ensemble only ends are kept
-        emergence = phases_of(run).emergence if stop.completed else None
-        heads = tuple(-1 if head is None else head for head in final.allocation.heads)
+        allocation = final.allocation
+        heads = tuple(-1 if head is None else head for head in allocation.heads)
+        level = math.nan
+        if stop.completed and ends_in_allocation(self, allocation, problem.n_heads):
+            level = self.level(problem, problem.float_values(), allocation.limit_groups, float(run.loss[0]))
+        emergence = None if math.isnan(level) else first_below(run, level)
+        asked = np.searchsorted(run.t, [t for t in self.times if t <= run.t[-1]])
+        curves = Curves.unknown(self, final.mu.shape)
+        curves.loss[: len(asked)], curves.error[: len(asked)] = run.loss[asked], run.error[asked]
+        if curves.weights is not None:
+            curves.weights[:, : len(asked)] = run.weights[:, asked]
         return Outcome(
             status=stop.value,
             detail=detail or _detail(stop),
@@ -144,19 +188,49 @@ class Task:
             heads=heads if stop.completed else (-1,) * problem.n_tasks,
             emergence=math.nan if emergence is None else emergence,
             error=distance,
+            shared=stop.completed and allocation.shared,
+            curves=curves,
             reduction=run.reduction,
         )
 
+    def level(self, problem: Problem, values: Mapping[str, Any], groups: _Groups | None, start_loss: float) -> float:
+        """The loss at emergence on the way to the limit of those groups; NaN where there is none."""
+        if groups is None:
+            return math.nan
+        start = before_emergence(problem, start_loss)
+        try:
+            if self.closure == "leading":
+                limit = estimated_limit(values, groups)
+            else:
+                limit = _searched_limit(problem, groups, self.closure)
+        except (ValueError, ArithmeticError):  # outside a hypothesis there is no limit to have half the way to
+            return math.nan
+        return (start + limit) / 2 if limit < start else math.nan
+
     def _together(self, members: Sequence[Member]) -> list[Outcome]:
+        """Those that are not reliable are made anew with smaller tolerances, as `integrate` does it."""
+        outcomes = self._attempt(members)
+        trying, rtol = [place for place, one in enumerate(outcomes) if one.status in _LOOSE], self.rtol
+        while trying and rtol / TIGHTER >= SMALLEST_RTOL:
+            rtol /= TIGHTER
+            again = replace(self, rtol=rtol)._attempt([members[place] for place in trying])
+            for place, one in zip(trying, again, strict=True):
+                if one.status == StopReason.REACHED_T_FINAL.value:
+                    outcomes[place] = one
+            trying = [place for place, one in zip(trying, again, strict=True) if one.status in _LOOSE]
+        return outcomes
+
+    def _attempt(self, members: Sequence[Member]) -> list[Outcome]:
         flows = _Flows(members, self)
         unwatched = np.full(len(members), np.nan)
         coarse, *others = (flows.run(self.rtol, unwatched, starts, checking=True) for starts in flows.compared_starts)
-        aims = flows.groups(coarse)
+        aims, _ = flows.ends_of(coarse)
         careful = max(self.rtol / TIGHTER, TIGHTEST)
         tight = flows.run(careful, flows.levels(coarse, aims), flows.start)
-        came = [aim == groups for aim, groups in zip(aims, flows.groups(tight), strict=True)]
+        groups, shared = flows.ends_of(tight)
         runs = (coarse, *others)
         errors = np.max([tight.errors(run) for run in runs], axis=0)
+        curve_errors = np.max([tight.curve_errors(run) for run in runs], axis=0)
         best, shares = busiest(tight.weights[:, 0], tight.weights[:, 1])
         heads = np.where(shares >= CLEAR, best, -1).tolist()
         outcomes = []
@@ -177,8 +251,16 @@ class Task:
                     t=float(tight.t[place]),
                     loss=float(tight.loss[place]),
                     heads=tuple(heads[place]) if stop.completed else (-1,) * len(heads[place]),
-                    emergence=float(tight.emergence[place]) if stop.completed and came[place] else math.nan,
+                    emergence=float(tight.emergence[place])
+                    if stop.completed and aims[place] == groups[place]
+                    else math.nan,
                     error=error,
+                    shared=stop.completed and shared[place],
+                    curves=Curves(
+                        tight.curve_loss[place],
+                        curve_errors[place],
+                        np.moveaxis(tight.curves[place], 1, 0).copy() if self.weights else None,
+                    ),
                     reduction="" if ties is None else str(ties),
                 )
             )
@@ -192,6 +274,13 @@ def _judged(error: float) -> StopReason:
     return StopReason.REACHED_T_FINAL if doubt_about(error) is None else StopReason.UNRELIABLE
 
 
+_LOOSE: Final = (StopReason.UNRELIABLE.value, StopReason.DISAGREEMENT.value)
+
+
+def _settled(run: Trajectory) -> bool:
+    return _judged(float(run.error[-1])).completed
+
+
 def _detail(stop: StopReason) -> str:
     return "" if stop.completed else f"{stop.sentence} {stop.remedy}"
 
@@ -200,7 +289,8 @@ def _detail(stop: StopReason) -> str:
 class _Ends:
     """Where members ended and when they crossed a level; the statuses of `loops`, weights of shape (…, 2, I, H).
 
-    ``beside`` is where the embedded formula of the last step ends.
+    ``beside`` is where the embedded formula of the last step ends; ``curves`` and ``curve_loss`` are at the times asked
+    for, NaN after the end.
     """
 
     status: list[int]
@@ -211,6 +301,8 @@ class _Ends:
     weights: FloatArray
     beside_loss: FloatArray
     beside: FloatArray
+    curve_loss: FloatArray
+    curves: FloatArray
 
     def errors(self, other: _Ends) -> FloatArray:
         """Estimated relative errors: the distance to the other run's ends or, if larger, to the states beside.
@@ -221,6 +313,11 @@ class _Ends:
         loss, weights = np.stack([other.loss, self.beside_loss]), np.stack([other.weights, self.beside])
         found: FloatArray = apart(loss, weights, self.loss, self.weights)[1].max(axis=0) + ROUNDING
         return found
+
+    def curve_errors(self, other: _Ends) -> FloatArray:
+        """Of the states at the times asked for, (members, T): the distance to the other run's; infinite if unknown."""
+        found = apart(other.curve_loss, other.curves, self.curve_loss, self.curves)[1] + ROUNDING
+        return np.where(np.isnan(found), np.inf, found)
 
 
 class _Flows:
@@ -258,22 +355,30 @@ class _Flows:
             growth, pushes = GROWTH, disturbance(starts)
         atols = np.array([absolute_tolerance(rtol, chart.log, start) for start in starts])
         tolerances, ways = (rtol, atols, levels, MAX_EVALUATIONS), (growth, pushes)
+        times = np.array(self._task.times)
         if self._task.backend == "jax":
-            weights, reports = batched.follow(chart, self._codes, self._shape, self._task.t_final, *tolerances, *ways)
+            weights, reports, curves, curve_loss = batched.follow(
+                chart, self._codes, self._shape, self._task.t_final, *tolerances, *ways, times
+            )
         else:
-            weights, reports = self._by_loops(starts, (*tolerances, *ways))
+            weights, reports, curves, curve_loss = self._by_loops(starts, (*tolerances, *ways), times)
         status, t, loss, start_loss, emergence, beside_loss = reports.T
         ends, beside = weights.reshape(2, len(status), 2, *self._shape)
-        return _Ends([int(one) for one in status], t, loss, start_loss, emergence, ends, beside_loss, beside)
+        return _Ends(
+            *([int(one) for one in status], t, loss, start_loss, emergence, ends, beside_loss, beside),
+            *(curve_loss, curves.reshape(*curve_loss.shape, 2, *self._shape)),
+        )
 
-    def _by_loops(self, starts: FloatArray, how: tuple[Any, ...]) -> tuple[FloatArray, FloatArray]:
+    def _by_loops(self, starts: FloatArray, how: tuple[Any, ...], times: FloatArray) -> tuple[FloatArray, ...]:
         made, values = self._bound
         states, weights, reports = starts.copy(), np.empty((2, *starts.shape)), np.empty((len(starts), 6))
+        losses = np.full((len(starts), len(times)), np.nan)
+        curves = np.full((*losses.shape, starts.shape[1]), np.nan)
         made.follow(
             *(values, self._codes, self._task.t_final, self._chart.log, *how),
-            *(states, *weights, reports),
+            *(states, *weights, reports, times, curves, losses, *made.empty_records(RECORDS if len(times) else 0)),
         )
-        return weights, reports
+        return weights, reports, curves, losses
 
     @cached_property
     def _bound(self) -> tuple[Integrator, FloatArray]:
@@ -282,37 +387,31 @@ class _Flows:
             own = native_system(self._chart.system, I=self._shape[0], H=self._shape[1])
             return integrator(own), own.bound_members(self._chart.values, len(self._problems))
 
-    def groups(self, ends: _Ends) -> list[_Groups | None]:
-        """Per member the groups of tasks that have one head; None where it has not ended in an allocation."""
-        found: list[_Groups | None] = [None] * len(self._problems)
+    def ends_of(self, ends: _Ends) -> tuple[list[_Groups | None], list[bool]]:
+        """Per member the groups of tasks to whose limit it tends, if to any, and whether two tasks have one head."""
+        count, n_heads = len(self._problems), self._shape[1]
+        groups: list[_Groups | None] = [None] * count
+        shared = [False] * count
         best, shares = busiest(ends.weights[:, 0], ends.weights[:, 1])
         clear = np.all(shares >= CLEAR, axis=1)
+        creeps = self._task.parametrisation == "merged" and n_heads > 1
         for place, heads in enumerate(best.tolist()):
             if ends.status[place] != loops.REACHED:
                 continue
-            if clear[place] and len(set(heads)) == len(heads):
-                found[place] = tuple((task,) for task in range(len(heads)))
-            else:
-                found[place] = Allocation.of(*ends.weights[place]).limit_groups
-        return found
+            if clear[place] and (creeps or len(set(heads)) == len(heads)):  # what follows, without its time
+                shared[place] = len(set(heads)) < len(heads)
+                groups[place] = None if creeps else tuple((task,) for task in range(len(heads)))
+                continue
+            allocation = Allocation.of(*ends.weights[place])
+            shared[place] = allocation.shared
+            if ends_in_allocation(self._task, allocation, n_heads):
+                groups[place] = allocation.limit_groups
+        return groups, shared
 
     def levels(self, ends: _Ends, aims: Sequence[_Groups | None]) -> FloatArray:
         """Per member the loss at emergence on the way to the limit of those groups; NaN where there is none."""
-        found = np.full(len(self._problems), np.nan)
-        for place, groups in enumerate(aims):
-            limit = math.inf if groups is None else self._limit(place, groups)
-            start = before_emergence(self._problems[place], float(ends.start_loss[place]))
-            if limit < start:
-                found[place] = (start + limit) / 2
-        return found
-
-    def _limit(self, place: int, groups: _Groups) -> float:
-        try:
-            if self._task.closure == "leading":
-                return estimated_limit(self._values[place], groups)
-            return _searched_limit(self._problems[place], groups, self._task.closure)
-        except (ValueError, ArithmeticError):  # outside a hypothesis there is no limit to have half the way to
-            return math.nan
+        each = zip(self._problems, self._values, aims, ends.start_loss.tolist(), strict=True)
+        return np.array([self._task.level(*one) for one in each])
 
 
 _searched_limit = lru_cache(maxsize=4096)(realised_limit)

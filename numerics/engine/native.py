@@ -16,6 +16,7 @@ from ..compiler import Program
 from . import explicit_tableau, tableau
 
 Floats = NDArray[np.float64]
+RECORDS: Final = 64  # steps that are recorded before they are looked at
 MAKING: Final = RLock()  # held by whoever makes an integrator: threads that need it too wait for it
 
 

@@ -10,9 +10,7 @@ import numpy as np
 from ..problem import FloatArray
 from ..stop import StopReason
 from ..ties import NO_CODES, IntArray
-from .native import Integrator
-
-_BATCH: Final = 64  # steps that are recorded before Python looks at them
+from .native import RECORDS, Integrator
 
 FAILURES: Final = {2: StopReason.STEP_TOO_SMALL, 3: StopReason.OVERFLOW, 4: StopReason.TOO_MANY_EVALUATIONS}
 
@@ -85,7 +83,7 @@ class CompiledSteps:
         """(end, dense output) of each step; afterwards ``failure`` says why, if it did not come to the end."""
         status = 1
         while status == 1:
-            ends, records = self._integrator.empty_records(_BATCH)
+            ends, records = self._integrator.empty_records(RECORDS)
             before, taken = float(self._position[0]), int(self._counts[2])
             with np.errstate(all="ignore"):
                 status = self._integrator.advance(
