@@ -13,12 +13,15 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.linalg import norm  # BLAS: no square leaves the range of float64
 from scipy.optimize import brentq
+from sympy import Expr, Integer
 
 from ..theory.brief import Brief
 from ..theory.coordinates import to_log
 from ..theory.errors import InputError, IntegrationError
+from ..theory.indexed import substitute, unroll
 from ..theory.limits import task_allocation_limit
-from ..theory.notation import over_heads
+from ..theory.loss import PARAMETERS
+from ..theory.notation import h, over_heads
 from ..theory.optimum import multi_head_optimum
 from ..theory.phases.cascade import cascade_flow
 from .allocation import CLEAR, IDLE
@@ -297,6 +300,13 @@ def occupied_power(problem: Problem, group: tuple[int, ...]) -> float:
     hosts = np.zeros((problem.n_tasks, 1))
     hosts[list(group)] = 1.0
     return formula(over_heads(cascade_flow().power.expression))({**problem.float_values(), "H": 1, "s": hosts})
+
+
+def exact_power(problem: Problem, group: tuple[int, ...]) -> Expr:
+    """`occupied_power` exactly."""
+    hosts = [[int(task in group)] for task in range(problem.n_tasks)]
+    values = {**problem.exact_values(), "H": 1, "s": hosts}
+    return unroll(substitute(cascade_flow().power.expression, {h: Integer(1)}), values, PARAMETERS)
 
 
 @cache

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import mpmath
 import numpy as np
-from sympy import Integer
+from sympy import Expr, Integer, N
 
 from ...theory.errors import InputError
 from ...theory.flow import gradient_flow
@@ -14,46 +15,54 @@ from ...theory.limits import task_allocation_limit
 from ...theory.loss import PARAMETERS
 from ...theory.notation import i
 from ...theory.phases.cascade import cascade_flow
-from ..cascade import cascade, emergence_times, occupied_power
-from ..codegen import compile_system
+from ..cascade import cascade, emergence_times, exact_power
+from ..codegen import functions
 from ..convergence import late_constant
 from ..fit import power_law
 from ..initial import InitialState
 from ..problem import Problem
+from ..trajectory import State
 from .finding import NONE_FAILS, Finding, Setting, fitted, unmeasured
 
 LAW = 0.005  # what an exponent (absolute) or a constant (relative) may be off by
+_DIGITS = 160  # scales are 40 of them
 # Where the late law is looked for first; later where a flow is not near its limit by 100 times that.
 LATE = tuple(10.0**k for k in range(4, 14))
+SETTLED = 0.2  # of each task's own limit: the least task may count for nothing in what all can gain
 _TIE = 1e-3  # by how much of it each head starts with more than the next, in a start that is all but tied
 NEAR = 0.01  # of what the tasks can gain: whatever the law's power, the flow is late then
 
 
 def waiting_flow(setting: Setting) -> Finding:
-    """The full velocity with the first task at rest on the first head: what is left out falls like the scale."""
+    """The full velocity with the first task at rest on the first head: what is left out falls like the scale.
+
+    At many digits and tiny scales: of tasks of very different powers the next order is smaller by far more than the
+    scale only then.
+    """
     given = setting.problem
     problem = given if given.n_tasks > 1 else given.replace(dims=given.dims * 2, signal_power=given.signal_power * 2)
-    mu, omega = _at_rest(problem)
+    others = problem.subset(range(1, problem.n_tasks), n_heads=problem.n_heads)
     occupied = np.arange(problem.n_heads) == 0
-    values = {
-        **problem.subset(range(1, problem.n_tasks), n_heads=problem.n_heads).float_values(),
-        "d_e": float(problem.embedding_dim),
-        "E": np.where(occupied, np.e, 1.0),
-        "P": np.where(occupied, occupied_power(problem, (0,)), 0.0),
-    }
-    truncated = compile_system(cascade_flow().system).velocity.bind(values)
-    full = compile_system(gradient_flow("balanced")).velocity.bind(problem.float_values())
-    direction = np.random.default_rng(setting.seed).uniform(0.5, 1.5, (2, problem.n_tasks, problem.n_heads))
-    # At their own sizes all entries count alike.
-    direction *= np.stack([np.full_like(direction[0], mu), np.full_like(direction[0], omega)])
-    scales = np.geomspace(1e-6, 1e-4, 7)
+    truncated = functions(cascade_flow().system, "mpmath", n_tasks=others.n_tasks, n_heads=others.n_heads)
+    full = functions(gradient_flow("balanced"), "mpmath", n_tasks=problem.n_tasks, n_heads=problem.n_heads)
+    uniform = np.random.default_rng(setting.seed).uniform(0.5, 1.5, (2, problem.n_tasks, problem.n_heads))
+    scales = np.geomspace(1e-40, 1e-38, 7)
     left_out = []
-    for scale in scales:
-        state = scale * direction
-        state[:, 0, :] = np.where(occupied, np.array([[mu], [omega]]), np.stack([0 * occupied, state[1, 0]]))
-        exact = full(state.ravel()).reshape(state.shape)[:, 1:].reshape(2, -1)
-        found = truncated((scale * direction[:, 1:]).ravel()).reshape(2, -1)
-        left_out.append(float(np.max(np.abs(found - exact).max(axis=1) / np.abs(exact).max(axis=1))))
+    with mpmath.workdps(_DIGITS):
+        rest = np.array([[[mpmath.mpf(N(size, _DIGITS))]] for size in _at_rest(problem)])
+        values = {
+            **others.exact_values(),
+            "d_e": problem.embedding_dim,
+            "E": np.where(occupied, mpmath.e + mpmath.mpf(0), mpmath.mpf(1)),
+            "P": np.where(occupied, mpmath.mpf(N(exact_power(problem, (0,)), _DIGITS)), mpmath.mpf(0)),
+        }
+        for scale in map(mpmath.mpf, scales):
+            state = scale * rest * uniform  # at their own sizes all entries count alike
+            small = state[:, 1:].ravel()
+            state[:, 0, :] = np.where(occupied, rest[:, 0], np.stack([0 * occupied, state[1, 0]]))
+            exact = full.velocity(state.ravel(), problem.exact_values()).reshape(state.shape)[:, 1:].reshape(2, -1)
+            found = truncated.velocity(small, values).reshape(2, -1)
+            left_out.append(float(np.max(np.abs(found - exact).max(axis=1) / np.abs(exact).max(axis=1))))
     # With one head it is two: there is no other head to be seen weakly.
     order = 1.0 if problem.n_heads > 1 else 2.0
     law = power_law("neglected part", "scale", scales, left_out, exponent=order, correction=1.0)
@@ -109,7 +118,9 @@ def late_law(setting: Setting) -> Finding:
         run = integrate_reliably(problem, initial, t_final=100 * begin, rtol=1e-12)
         limit, onset = run.phases.limit, run.phases.convergence_onset
         # Under strong noise a start loses far more than zero weights do: that part decays before any task emerges.
-        if limit is not None and run.loss_at(begin) - limit <= NEAR * (min(run.loss[0], powers) - limit):
+        if limit is None or run.loss_at(begin) - limit > NEAR * (min(run.loss[0], powers) - limit):
+            continue
+        if _has_settled(problem, run.at(begin)):
             break
     else:
         return open_(f"the flow has not come near its limit by t = {100 * begin:.0e}")
@@ -132,12 +143,18 @@ def late_law(setting: Setting) -> Finding:
     return fitted("float", [law], LAW, error / abs(gaps[-1]), setting.seed, problem)
 
 
-def _at_rest(problem: Problem) -> tuple[float, float]:
-    """μ and ω of the first task on a head of its own."""
-    limit = task_allocation_limit()
-    values = problem.exact_values()
+def _at_rest(problem: Problem, task: int = 0) -> tuple[Expr, Expr]:
+    """μ and ω of a (0-based) task on a head of its own."""
+    limit, values = task_allocation_limit(), problem.exact_values()
     mu, omega = (
-        float(unroll(substitute(form.expression, {i: Integer(1)}), values, PARAMETERS))
+        unroll(substitute(form.expression, {i: Integer(task + 1)}), values, PARAMETERS)
         for form in (limit.mu, limit.omega)
     )
     return mu, omega
+
+
+def _has_settled(problem: Problem, state: State) -> bool:
+    """Whether each task's largest product μ ω is near that of the limit: weak tasks count as much as strong ones."""
+    limits = np.array([float(mu * omega) for mu, omega in (_at_rest(problem, task) for task in range(problem.n_tasks))])
+    products = (state.mu * state.omega).max(axis=1)
+    return bool((np.abs(products - limits) <= SETTLED * limits).all())
