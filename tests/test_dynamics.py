@@ -8,7 +8,7 @@ from sympy import Rational
 
 import headflow as hf
 from headflow.numerics import compile_system
-from headflow.numerics.checks import Setting, dynamics
+from headflow.numerics.checks import Setting, dynamics, valley
 from headflow.numerics.fit import power_law
 from headflow.numerics.phases import before_emergence
 from headflow.numerics.trajectory import State
@@ -124,3 +124,10 @@ def test_the_late_law_waits_for_the_weakest_task():
     assert dynamics._has_settled(problem, State(1e4, mu, omega, 0.0))
     mu[1, 1] = 1e-6  # for the loss it is as good
     assert not dynamics._has_settled(problem, State(1e4, mu, omega, 0.0))
+
+
+def test_a_context_that_is_not_long_for_a_wide_task_refutes_nothing():
+    """What is left of a finite context grows with the exponential of √d by the time of emergence."""
+    finding = valley.emergence(Setting(hf.Problem([30000], [1], 0.1, 100, 3), seed=0, quick=True))
+    assert outcome(finding) == "inconclusive"
+    assert "a context is long for this problem from" in finding.what

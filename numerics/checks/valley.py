@@ -36,6 +36,7 @@ _DRIFTS = 2.0  # how often what a law changes over a factor √10 of t fits into
 _MOST_WEIGHTS = 24  # tasks times heads of a problem that is integrated from many starts
 _STARTS = 12  # random starts tried until one comes to the valley
 _RTOL = 1e-8
+_LONGEST = 100.0  # a logarithm that is beyond any context
 _LONG_CONTEXT = 10  # examples per dimension and noise factor, where the problem's own context is too short
 _NEAR, _BESIDE = 1.05, 1.06  # how far from a threshold, as a factor, an outcome counts, and is looked for
 
@@ -120,7 +121,9 @@ def _balance(problem: Problem, weights: FloatArray) -> float:
 def emergence(setting: Setting) -> Finding:
     """Growth by T_0 over a range of scales, at long context and for the first task alone: e^{2ρ T_0} ∝ scale^−2."""
     base = _equal(setting, 1, setting.small(3, n_heads=3).n_heads)
-    length = 10**6 * base.dims[0] * _noise(base)
+    # By T_0 a pair of heads has d ω² of about √d/4, and what is left of a finite context has grown by its exponential.
+    grown = math.exp(min(math.sqrt(base.dims[0]) / 4, _LONGEST))
+    length = math.ceil(10**6 * base.dims[0] * _noise(base) * grown)
     if length > LARGEST_INTEGER:
         return too_long(length)
     problem = base.replace(context_length=length)
