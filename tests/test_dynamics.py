@@ -8,7 +8,7 @@ from sympy import Rational
 
 import headflow as hf
 from headflow.numerics import compile_system
-from headflow.numerics.checks import Setting, dynamics, valley
+from headflow.numerics.checks import Setting, dynamics, statics, valley
 from headflow.numerics.fit import power_law
 from headflow.numerics.phases import before_emergence
 from headflow.numerics.trajectory import State
@@ -131,3 +131,16 @@ def test_a_context_that_is_not_long_for_a_wide_task_refutes_nothing():
     finding = valley.emergence(Setting(hf.Problem([30000], [1], 0.1, 100, 3), seed=0, quick=True))
     assert outcome(finding) == "inconclusive"
     assert "a context is long for this problem from" in finding.what
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        hf.Problem([88394], [1.66e-6], 56.5, 472465730, 1),
+        hf.Problem([5], [3.19e-6], 4.03e-10, 676922899, 1),
+        hf.Problem([3, 9699], [2410, 0.00146], 0.00784, 789853162, 1),
+    ],
+)
+def test_losses_of_any_size_are_searched_alike(problem):
+    finding = statics.single_head(Setting(problem, seed=0, quick=True))
+    assert outcome(finding) == "holds", finding
