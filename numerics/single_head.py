@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
@@ -84,7 +85,10 @@ class _Minimisation:
         """The least loss, and its relative error."""
         shares = multi_head_optimum().solve(self._problem, 1).shares
         # From √(e x), where `leading` has its minimum, and from equal weights.
-        starts = [np.sqrt(np.e * np.array([float(share) for share in shares])), np.full(self._count, self._count**-0.5)]
+        starts = [
+            np.sqrt(math.e * np.array([float(share) for share in shares])),
+            np.full(self._count, self._count**-0.5),
+        ]
         found = [self._polished(self._minimum(np.minimum(start, 0.9 * self._most))) for start in starts]
         value, error = min(found, key=lambda candidate: candidate[0] if candidate[1] < _CONVERGED else np.inf)
         if not error < _CONVERGED:

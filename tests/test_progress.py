@@ -102,7 +102,7 @@ def test_a_notebook_has_a_bar_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_deriving_and_compiling_are_named(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     said = []
     monkeypatch.setattr(flows, "remembered", lambda _, make: make())
-    monkeypatch.setattr(flows, "_bare", lambda _: said.append(progress._open[-1].part))
+    monkeypatch.setattr(flows, "bare", lambda _: said.append(progress._open[-1].part))
     monkeypatch.setattr(compiled, "CompiledSystem", lambda _: said.append(progress._open[-1].part))
     with progress_bar(True, "integrate"):
         flow.__wrapped__("merged", "leading")

@@ -20,7 +20,7 @@ import any_formula as drawn
 from headflow import theory
 from headflow.theory import notation as n
 from headflow.theory.catalogue import derivations
-from headflow.theory.indexed import Definition, normalise
+from headflow.theory.indexed import Definition, inline, normalise
 from headflow.theory.indexed.factoring import factored
 from headflow.theory.printing import aligned_html, aligned_latex, aligned_text, sum_legend, to_latex, to_mathml, to_text
 from headflow.theory.statements import statements
@@ -287,11 +287,13 @@ def losses(seeds: Iterable[int]) -> Iterable[sp.Expr]:
 def check_flow(loss: sp.Expr, values: dict[str, Any], back_end: str) -> None:
     """Raise unless each printed velocity, by the printed definitions, is minus a difference quotient of the loss."""
     printed, read = BACK_ENDS[back_end]
-    system = theory.gradient_flow(loss, state=STATE, definitions=NAMED if loss.has(Q, R) else ())
+    named = NAMED if loss.has(Q, R) else ()
+    state = tuple(variable for variable in STATE if inline(loss, named).has(variable.base))
+    system = theory.gradient_flow(loss, state=state, definitions=named)
     words = lexicon(values)
     meaning = Grammar(words)
     rows = [_equation(read(printed(line, limits=False))) for line in system.lines]
-    for head, body in rows[len(STATE) :]:
+    for head, body in rows[len(state) :]:
         (name,) = head
         holes = tuple(map(Letter, HOLES[: len(name.sub)]))
         value = meaning.total(body)
@@ -299,7 +301,7 @@ def check_flow(loss: sp.Expr, values: dict[str, Any], back_end: str) -> None:
             (Scripts(name.base, holes),),
             lambda *places, value=value, sub=name.sub: value(dict(zip(sub, places, strict=True))),
         )
-    for (head, body), variable in zip(rows, STATE, strict=False):
+    for (head, body), variable in zip(rows, state, strict=False):
         gradient = bruteforce.gradient(loss, str(variable.base.label), values, definitions=DEFINITIONS)
         own = {Letter(index.name): place for index, place in ((n.i, 2), (n.h, 3)) if index in variable.indices}
         found = float(meaning.total(body)(own))
