@@ -56,7 +56,7 @@ def test_whole_numbers_of_every_kind(kind: Callable[[int], Any]) -> None:
     assert hf.Problem([4, 5], kind(1), 0.1, 50, 2).signal_power == (1, 1)
     assert hf.InitialState.random(PROBLEM, seed=kind(3)) == hf.InitialState.random(PROBLEM, seed=3)
     assert PROBLEM.subset([kind(1)], n_heads=kind(1)) == PROBLEM.subset([1], n_heads=1)
-    assert hf.verify(PROBLEM, "ordering", workers=kind(1), digits=kind(50), quick=True).exit_code == 0
+    assert hf.verify(PROBLEM, "energy-identity", workers=kind(1), digits=kind(50), quick=True).exit_code == 0
     assert theory.multi_head_optimum().evaluate(PROBLEM, kind(3)) == theory.multi_head_optimum().evaluate(PROBLEM, 3)
     assert run().at(kind(3)).t == 3
     assert hf.Training(t_final=kind(5), batch=kind(64)).batch == 64

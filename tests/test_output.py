@@ -81,10 +81,10 @@ def test_statements_are_told_in_words_that_can_be_shown(place: int) -> None:
     words: list[Any] = ["own", "Mine", ("H ≥ I",), known.claim, "notes"]
     words[place] = ("a\x1b",) if place == 2 else "a\x1b" if place != 3 else words[3]
     if place == 3:
-        Statement(*words, "derived", known.derivation)
+        Statement(*words, known.derivation)
         return
     with pytest.raises(InputError, match="characters that can be shown"):
-        Statement(*words, "derived", known.derivation)
+        Statement(*words, known.derivation)
 
 
 @pytest.fixture

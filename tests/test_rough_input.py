@@ -166,9 +166,10 @@ def test_problem_files_of_extreme_values(
 def test_weights_that_no_memory_holds(start: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "problem.toml"
     path.write_text(text_of(GOOD | {"problem": GOOD["problem"] | {"dims": "[9007199254740992, 1]"}}), encoding="utf-8")
-    assert outcome(capsys, "simulate", str(path), *start) == 4
+    # Eigenvalues alone need no matrix; everything else is refused, before or while it is made.
+    assert outcome(capsys, "simulate", str(path), *start) in ((2, 4) if start else (0,))
     path.write_text(text_of(GOOD | {"problem": GOOD["problem"] | {"n_heads": "9007199254740992"}}), encoding="utf-8")
-    assert outcome(capsys, "simulate", str(path), *start) == 4
+    assert outcome(capsys, "simulate", str(path), *start) in (2, 4)
     ensure_addressable(10, 10)
 
 
