@@ -20,7 +20,7 @@ import any_formula as drawn
 from headflow import theory
 from headflow.theory import notation as n
 from headflow.theory.catalogue import derivations
-from headflow.theory.indexed import Definition, inline, normalise
+from headflow.theory.indexed import Definition, gradient, normalise
 from headflow.theory.indexed.factoring import factored
 from headflow.theory.printing import aligned_html, aligned_latex, aligned_text, sum_legend, to_latex, to_mathml, to_text
 from headflow.theory.statements import statements
@@ -288,7 +288,7 @@ def check_flow(loss: sp.Expr, values: dict[str, Any], back_end: str) -> None:
     """Raise unless each printed velocity, by the printed definitions, is minus a difference quotient of the loss."""
     printed, read = BACK_ENDS[back_end]
     named = NAMED if loss.has(Q, R) else ()
-    state = tuple(variable for variable in STATE if inline(loss, named).has(variable.base))
+    state = tuple(variable for variable in STATE if gradient(loss, variable, named) != 0)
     system = theory.gradient_flow(loss, state=state, definitions=named)
     words = lexicon(values)
     meaning = Grammar(words)
@@ -302,10 +302,10 @@ def check_flow(loss: sp.Expr, values: dict[str, Any], back_end: str) -> None:
             lambda *places, value=value, sub=name.sub: value(dict(zip(sub, places, strict=True))),
         )
     for (head, body), variable in zip(rows, state, strict=False):
-        gradient = bruteforce.gradient(loss, str(variable.base.label), values, definitions=DEFINITIONS)
+        slopes = bruteforce.gradient(loss, str(variable.base.label), values, definitions=DEFINITIONS)
         own = {Letter(index.name): place for index, place in ((n.i, 2), (n.h, 3)) if index in variable.indices}
         found = float(meaning.total(body)(own))
-        expected = -gradient[tuple(place - 1 for place in own.values())]
+        expected = -slopes[tuple(place - 1 for place in own.values())]
         assert head == read_text(to_text(n.time_derivative(variable)))
         assert abs(found - expected) <= 1e-9 * (1 + abs(expected)), f"{back_end}: {loss!r}\n{system}"
 
