@@ -39,9 +39,15 @@ def _literal(name: str) -> str:
 def write_whole(path: Path, content: bytes, mode: int = 0o666, durable: bool = False) -> None:
     """Put a file into place at once: at every moment there is the old one or the new one.
 
-    ``mode`` are its permissions, less the process's mask; ``durable``: it is on the disk before it is in place.  Raises
-    ``OSError`` where it cannot be written.
+    ``mode`` are its permissions, less the process's mask; ``durable``: it is on the disk before it is in place.  A link
+    stays, and the file that it leads to is the new one; a device or a pipe is written to.  Raises ``OSError`` where it
+    cannot be written.
     """
+    if path.exists() and not path.is_file():
+        with open(path, "wb") as stream:
+            stream.write(content)
+        return
+    path = Path(os.path.realpath(path))
     scratch = scratch_beside(path)
     try:
         with open(scratch, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:

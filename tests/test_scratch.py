@@ -160,3 +160,31 @@ def test_a_kill_leaves_no_mix_of_old_and_new(tmp_path: Path) -> None:
         age(path)
     put(target, "last")
     assert list(tmp_path.iterdir()) == [target]
+
+
+@posix
+def test_what_is_no_file_is_written_to_and_stays(tmp_path: Path) -> None:
+    """As root a file put in the place of a device, /dev/null say, would be one for every program from then on."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for target in (pipe, link):
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        write_whole(target, b"content")
+        assert os.read(reader, 100) == b"content"
+        os.close(reader)
+        assert stat.S_ISFIFO(pipe.lstat().st_mode)
+        assert link.is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}
+
+
+@posix
+def test_a_link_to_a_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    file, link = tmp_path / "other" / "file", tmp_path / "link"
+    link.symlink_to(file)
+    for content in (b"new", b"newer"):  # a link that leads nowhere yet, and one that leads to a file
+        write_whole(link, content)
+        assert link.is_symlink()
+        assert file.read_bytes() == content
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["file"]
