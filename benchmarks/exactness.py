@@ -2,8 +2,9 @@
 
     python benchmarks/exactness.py [300 [0]]
 
-The arguments are how many problems, and the number of the first.  All parametrisations and closures, I and H from 1 to
-4; ordinary starts in turn with tied ones, nearly tied ones, ones with zeros, and extreme numbers.  The reference is
+The arguments are how many problems, and the number of the first; Ctrl-C ends it early, with what was found until then.
+All parametrisations and closures, I and H from 1 to 4; ordinary starts in turn with tied ones, nearly tied ones, ones
+with zeros, and extreme numbers.  The reference is
 SciPy's LSODA with rtol 1e-13, driven here; its own error is the distance to SciPy's Radau with rtol 1e-10, and is part
 of no bound.  A result is judged where the reference's own error is below the result's estimate; others are counted.
 What counts: no result without a caveat that is that of another limit (farther than 1e-2 from the reference, relative),
@@ -139,34 +140,39 @@ def main() -> int:
     ratios: dict[tuple[str, float], list[float]] = {one: [] for one in METHODS}
     counts: dict[tuple[str, float], Counter[str]] = {one: Counter() for one in METHODS}
     wrong, beyond, own, missing = [], [], [], 0
-    for number in range(first, first + count):
-        given = case(number)
-        best = reference(given)
-        if best is None:
-            missing += 1
-            continue
-        own.append(best[2])
-        for one in METHODS:
-            found = ends(given, *one)
-            if isinstance(found, str):
-                counts[one]["caveat"] += 1
+    try:
+        for number in range(first, first + count):
+            given = case(number)
+            best = reference(given)
+            if best is None:
+                missing += 1
                 continue
-            true = distance(found[:2], best[:2])
-            what = (
-                f"{number} {kind_of(number)} {given[2]} {given[3]} {one[0]} {one[1]:g}: {true:.1e} from the reference"
-            )
-            if not true <= WRONG + best[2]:
-                wrong.append((number, *one))
-                print(f"{what}, which is {best[2]:.1e} off itself", flush=True)
-            if best[2] > found[2]:
-                counts[one]["not judged"] += 1
-                continue
-            ratios[one].append(true / found[2])
-            if true > UNDERESTIMATED * found[2]:
-                beyond.append((number, *one))
-                print(f"{what}, its estimate is {found[2]:.1e}, the reference is {best[2]:.1e} off", flush=True)
-    print(f"{count} problems, {missing} without a reference; own error of the others: median {np.median(own):.1e}, ")
-    print(f"  95 % {np.quantile(own, 0.95):.1e}, above 1e-3 in {sum(not error <= 1e-3 for error in own)}")
+            own.append(best[2])
+            for one in METHODS:
+                found = ends(given, *one)
+                if isinstance(found, str):
+                    counts[one]["caveat"] += 1
+                    continue
+                true = distance(found[:2], best[:2])
+                which = f"{number} {kind_of(number)} {given[2]} {given[3]} {one[0]} {one[1]:g}"
+                what = f"{which}: {true:.1e} from the reference"
+                if not true <= WRONG + best[2]:
+                    wrong.append((number, *one))
+                    print(f"{what}, which is {best[2]:.1e} off itself", flush=True)
+                if best[2] > found[2]:
+                    counts[one]["not judged"] += 1
+                    continue
+                ratios[one].append(true / found[2])
+                if true > UNDERESTIMATED * found[2]:
+                    beyond.append((number, *one))
+                    print(f"{what}, its estimate is {found[2]:.1e}, the reference is {best[2]:.1e} off", flush=True)
+    except KeyboardInterrupt:
+        print("interrupted; until then:")
+    middle, most = np.quantile(own or [np.nan], [0.5, 0.95])
+    print(
+        f"{len(own) + missing} problems, {missing} without a reference; own error of the others: median {middle:.1e},"
+    )
+    print(f"  95 % {most:.1e}, above 1e-3 in {sum(not error <= 1e-3 for error in own)}")
     for one, found_ratios in ratios.items():
         over = sum(ratio > 1 for ratio in found_ratios)
         print(
