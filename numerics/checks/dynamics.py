@@ -20,6 +20,7 @@ from ..codegen import functions
 from ..convergence import late_constant
 from ..fit import power_law
 from ..initial import InitialState
+from ..phases import before_emergence
 from ..problem import Problem
 from ..trajectory import State
 from .finding import NONE_FAILS, Finding, Setting, fitted, unmeasured
@@ -113,14 +114,13 @@ def late_law(setting: Setting) -> Finding:
     def open_(why: str) -> Finding:
         return replace(unmeasured(why), problem=problem)
 
-    powers = sum(map(float, problem.signal_power))
     for begin in LATE:
         run = integrate_reliably(problem, initial, t_final=100 * begin, rtol=1e-12)
         limit, onset = run.phases.limit, run.phases.convergence_onset
-        # Under strong noise a start loses far more than zero weights do: that part decays before any task emerges.
-        if limit is None or run.loss_at(begin) - limit > NEAR * (min(run.loss[0], powers) - limit):
+        if limit is None:
             continue
-        if _has_settled(problem, run.at(begin)):
+        near = run.loss_at(begin) - limit <= NEAR * (before_emergence(problem, float(run.loss[0])) - limit)
+        if near and _has_settled(problem, run.at(begin)):
             break
     else:
         return open_(f"the flow has not come near its limit by t = {100 * begin:.0e}")

@@ -157,10 +157,10 @@ def strict_separation(setting: Setting) -> tuple[Finding, ...]:
 def approached(
     setting: Setting, quantity: str, variable: str, ladder: Mapping[float, Problem], gap: Callable[[Problem], Expr]
 ) -> tuple[Finding, ...]:
-    """That an inequality is sharp: its relative gap falls like one over the variable, on both sides of no constant.
+    """Whether an inequality is sharp: along a ladder of problems its relative gap falls like one over the variable.
 
-    An inequality has room in it at most problems, and would hold with another constant too; where it is all but
-    attained a wrong one leaves a gap, or none.  Nothing where the ladder is too short.
+    At most problems an inequality has room in it, and would hold with another constant too.  With a wrong constant
+    the gap does not vanish, or changes its sign.  No finding where the ladder has fewer than five problems.
     """
     if len(ladder) < 5:
         return ()
