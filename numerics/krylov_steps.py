@@ -7,6 +7,7 @@ a flow of attention only about 2I are fast, and a Krylov space soon holds those.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
@@ -43,6 +44,7 @@ def krylov_steps(
     end: float,
     rtol: float,
     atol: float | FloatArray,
+    longest: float = math.inf,
 ) -> Iterator[tuple[float, FloatArray, Callable[[], _Polynomial]]]:
     """(time, state, what makes the dense output since the last one) of each accepted step; stops where one fails.
 
@@ -54,6 +56,8 @@ def krylov_steps(
         (time, state) → its rate of change.
     product_at
         State → the function (time, direction) → the Jacobian at that state times the direction.
+    longest
+        No step is longer.
     """
     from sksundae.cvode import CVODE, CVODEJacTimes
 
@@ -81,7 +85,7 @@ def krylov_steps(
         atol=atol,
         max_order=_ORDER,
         min_step=_SHORTEST * end,
-        max_step=max(end - start, _SHORTEST * end),
+        max_step=max(min(end - start, longest), _SHORTEST * end),
     )
     with muted():  # the solver prints why a step fails
         solver.init_step(start, y)

@@ -46,6 +46,10 @@ _EXPLICIT_EVALUATIONS = 100_000  # what "auto" spends on explicit steps before i
 # the tolerance decides on steps, they must be shorter than the other run's all the same, whose error is the larger one.
 GROWTH: Final = 6.0
 CAREFUL_GROWTH: Final = 2.0
+# The longest step of SciPy's solvers and CVODE, as a share of the log time: on a flow that hardly moves it decides and not the
+# tolerance, and were it the same in both runs, so would be their errors, and nothing of them would be seen.
+LONGEST: Final = 1 / 8
+CAREFUL_LONGEST: Final = 1 / 32
 _RETRIES = 12  # each from the last good step, with a first step ten times shorter
 
 
@@ -275,6 +279,7 @@ class Stepper:
         self.unit = unit
         self.end = end
         self.growth = GROWTH if checking else CAREFUL_GROWTH
+        self._longest = end * (LONGEST if checking else CAREFUL_LONGEST)
         self._checking = checking
         self._pushes = disturbance(start) if checking else np.zeros(len(start))
         self.counter = Counter()
@@ -330,7 +335,7 @@ class Stepper:
         options: dict[str, Any] = {} if explicit else {"jac": self._jacobian}
         # LSODA accepts a step whose error is not a number; the others shorten it by themselves.
         velocity = self._finite_velocity if name == "LSODA" else self._velocity
-        watch = StiffnessWatch() if explicit and self.method.watched else None
+        watch = StiffnessWatch(self._longest) if explicit and self.method.watched else None
         # SciPy measures a step's error by its mean square over all variables, of which few may be the fast ones.
         share = 1.0 if watch is None else len(self._y) ** -0.25
         with _without_warnings():
@@ -342,6 +347,7 @@ class Stepper:
                 rtol=max(self.rtol * share, _SMALLEST_TOLERANCE),
                 atol=self.atol * share,
                 first_step=first_step,
+                max_step=self._longest,
                 **options,
             )
         stuck = 0
@@ -394,7 +400,7 @@ class Stepper:
         share = len(self._y) ** -0.25
         rtol, atol = max(self.rtol * share, _SMALLEST_TOLERANCE), self.atol * share
         # A rate that is not a number makes Newton's iteration fail, upon which CVODE shortens the step.
-        steps = krylov_steps(self._velocity, product_at, self._s, self._y, self.end, rtol, atol)
+        steps = krylov_steps(self._velocity, product_at, self._s, self._y, self.end, rtol, atol, self._longest)
         for reached, state, dense in steps:
             segment = Segment(self._s, reached, self._dense(dense))
             self._s, self._y, self._trouble = reached, state, None

@@ -6,6 +6,7 @@ the same time, so that the difference of their velocities over that of their sta
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,9 +20,10 @@ _NEVER: Final = 1e-300
 
 
 class StiffnessWatch:
-    """Looks at the accepted steps of SciPy's DOP853, one after the other, and limits the next one."""
+    """Looks at the accepted steps of SciPy's DOP853, one after the other, and limits the next one, to ``longest`` too."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = math.inf) -> None:
+        self._longest = longest
         self._limited = 0
 
     def held_back(self, solver: OdeSolver[np.float64]) -> bool:
@@ -32,6 +34,7 @@ class StiffnessWatch:
             state = own.y_old + own.step_size * (own.K[:last].T @ own.A[last, :last])
             apart = max(float(np.linalg.norm(own.y - state)), _NEVER)
             rate = float(np.linalg.norm(own.K[last + 1] - own.K[last])) / apart
-        own.max_step = _EDGE / max(rate, _NEVER)
-        self._limited = self._limited + 1 if own.h_abs > own.max_step else 0
+        edge = _EDGE / max(rate, _NEVER)
+        own.max_step = min(edge, self._longest)
+        self._limited = self._limited + 1 if own.h_abs > edge else 0
         return self._limited >= _STIFF

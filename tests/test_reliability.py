@@ -286,6 +286,24 @@ def test_a_tolerance_that_is_too_loose_is_tightened(method: str, scale: float, t
         assert abs(run.loss[row] / exact.loss_at(t) - 1) <= run.loss_error[row] + 1e-9
 
 
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(("method", "rtol"), [("LSODA", 1e-4), ("BDF", 1e-6), ("DOP853", 1e-3), ("Radau", 1e-4)])
+def test_the_error_of_a_flow_that_hardly_moves_is_seen(method: str, rtol: float, seed: int) -> None:
+    """Steps as long as the solver likes would be the same in both integrations, and so would be their errors."""
+    draw = np.random.default_rng(seed)
+    dims, powers = np.rint(10 ** draw.uniform(0.5, 3.5, 2)), 10 ** draw.uniform(-2, 0, 2)
+    problem = hf.Problem(dims, powers, draw.choice([1e-9, 1.0]), int(10 ** draw.uniform(1, 5)), 2)
+    weights = 10 ** draw.uniform(-10, -8) * draw.uniform(0.8, 1.3, (2, 2, 2))
+    t_final = float(10 ** draw.uniform(1, 3.5))
+    run = hf.integrate(problem, hf.InitialState(*weights), t_final=t_final, rtol=rtol, method=method)
+    exact = hf.integrate(problem, hf.InitialState(*weights), t_final=t_final, rtol=1e-11, method="LSODA")
+    apart = [
+        np.abs(ours / theirs - 1).max()
+        for ours, theirs in ((run.final.mu, exact.final.mu), (run.final.omega, exact.final.omega))
+    ]
+    assert max(apart) <= 10 * run.error_estimate + exact.error_estimate
+
+
 @pytest.mark.parametrize("backend", [*BACKENDS, *JAX])
 def test_members_have_one_meaning_on_every_backend(backend: str) -> None:
     starts = [START, *(near_tie("balanced", seed)[1] for seed in range(3))]
