@@ -46,8 +46,8 @@ _EXPLICIT_EVALUATIONS = 100_000  # what "auto" spends on explicit steps before i
 # the tolerance decides on steps, they must be shorter than the other run's all the same, whose error is the larger one.
 GROWTH: Final = 6.0
 CAREFUL_GROWTH: Final = 2.0
-# The longest step of SciPy's solvers and CVODE, as a share of the log time: on a flow that hardly moves it decides and not the
-# tolerance, and were it the same in both runs, so would be their errors, and nothing of them would be seen.
+# The longest step of SciPy's solvers and CVODE, as a share of the log time: on a flow that hardly moves it decides and
+# not the tolerance, and were it the same in both runs, so would be their errors, and nothing of them would be seen.
 LONGEST: Final = 1 / 8
 CAREFUL_LONGEST: Final = 1 / 32
 _RETRIES = 12  # each from the last good step, with a first step ten times shorter

@@ -20,7 +20,7 @@ _NEVER: Final = 1e-300
 
 
 class StiffnessWatch:
-    """Looks at the accepted steps of SciPy's DOP853, one after the other, and limits the next one, to ``longest`` too."""
+    """Looks at the accepted steps of SciPy's DOP853, one after the other, and limits the next one."""
 
     def __init__(self, longest: float = math.inf) -> None:
         self._longest = longest

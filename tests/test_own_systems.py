@@ -103,7 +103,7 @@ class TestStartsAtZero:
         fixed = np.full(2, 2.0)
         exact = fixed + (np.exp(np.outer(run.t, rates)) * (modes.T @ -fixed)) @ modes.T
         found = np.column_stack([run.states["x"][:, 0], run.states["v"][:, 0]])
-        # Explicit steps end at the edge of stability here, where what DOP853 puts between them is less accurate; it says so.
+        # DOP853 ends at the edge of stability here, where what it puts between steps is less accurate; it says so.
         assert np.abs(found - exact).max() < (5e-6 if method == "DOP853" else 2e-7)
         assert np.abs(found - exact).max() < 10 * run.error_estimate
 
