@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 import headflow as hf
-from headflow.numerics.cascade import cascade, emergence_times
+from headflow.numerics.predictions.cascade import cascade, emergence_times
 
 CASES = {
     "reference": hf.Problem(dims=[10] * 3, signal_power=[1] * 3, noise_variance=0.1, context_length=100, n_heads=3),

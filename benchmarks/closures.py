@@ -19,8 +19,8 @@ import numpy as np
 
 import headflow as hf
 from headflow.numerics.attention import SampledRisk, sampled_risk
-from headflow.numerics.closure_table import closure_losses
-from headflow.numerics.domain import next_term
+from headflow.numerics.comparison.closure_table import closure_losses
+from headflow.numerics.flows.domain import next_term
 
 CLOSURES = ("leading", "finite_d", "first_order")
 HEAD = ("problem", "weights", "attention", *CLOSURES, "next term")

@@ -13,7 +13,7 @@ from peers import plain_code
 from scipy.integrate import solve_ivp
 
 import headflow as hf
-from headflow.numerics.dynamics import Dynamics
+from headflow.numerics.flows.dynamics import Dynamics
 
 T_FINAL = 1e4
 

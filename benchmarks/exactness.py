@@ -27,7 +27,7 @@ from scipy.integrate import solve_ivp
 import headflow as hf
 from headflow.errors import HeadflowError
 from headflow.numerics.compiler import compiler_installed
-from headflow.numerics.dynamics import Dynamics, apart
+from headflow.numerics.flows.dynamics import Dynamics, apart
 
 METHODS = [("LSODA", 1e-8), ("LSODA", 1e-4), ("BDF", 1e-6), ("Radau", 1e-6), ("scipy", 1e-3)]
 METHODS += [("Rodas5P", 1e-8), ("Rodas5P", 1e-4), ("llvm", 1e-3)] if compiler_installed() else []

@@ -21,8 +21,8 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 import headflow as hf
-from headflow.numerics.dynamics import Dynamics
-from headflow.numerics.solvers import Stepper, choose_method
+from headflow.numerics.flows.dynamics import Dynamics
+from headflow.numerics.solving.solvers import Stepper, choose_method
 
 T_FINAL, TARGET, ROUNDS, SHORT = 1e4, 5e-6, 3, 60.0
 TOLERANCES = [10.0**-n for n in range(5, 12)]

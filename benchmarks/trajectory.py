@@ -26,11 +26,11 @@ from peers import cvode_run, diffrax_run, jitcode_run, plain_code, pyodesys_run
 from scipy.integrate import odeint, solve_ivp
 
 import headflow as hf
-from headflow.numerics.codegen.native import native_system
+from headflow.numerics.code.native import native_system
 from headflow.numerics.compiler import Program, compiler_installed
-from headflow.numerics.dynamics import Dynamics
-from headflow.numerics.engine.stepping import NO_CODES, CompiledSteps
-from headflow.numerics.solvers import GROWTH, Stepper, choose_method
+from headflow.numerics.flows.dynamics import Dynamics
+from headflow.numerics.solving.solvers import GROWTH, Stepper, choose_method
+from headflow.numerics.solving.stepping import NO_CODES, CompiledSteps
 
 T_FINAL, ROUNDS = 1e4, 9
 TOLERANCES = [10.0 ** -(n / 2) for n in range(4, 21)]  # half decades: none pays for more accuracy than is asked for

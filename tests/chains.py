@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from headflow.theory import attention as attention_module
-from headflow.theory import bounds, coordinates, energy, flow, limits, loss, optimum, shared_heads, shift, symmetry
 from headflow.theory.context import context_length as context_module
 from headflow.theory.context import two_heads
+from headflow.theory.flows import coordinates, energy, flow, symmetry
 from headflow.theory.indexed import NodeError
-from headflow.theory.phases import escape, identical_heads, linearisation, merged_zero, warm_up
+from headflow.theory.merged import identical_heads, merged_zero
+from headflow.theory.model import attention as attention_module
+from headflow.theory.model import loss, shift
+from headflow.theory.optima import bounds, limits, optimum, shared_heads
+from headflow.theory.phases import escape, linearisation, warm_up
 
 # What is cached there depends on its arguments alone.
 PURE = ("headflow.theory.indexed", "headflow.theory.printing")

@@ -13,7 +13,7 @@ from sympy import IndexedBase, exp
 import headflow as hf
 from headflow import numerics, theory
 from headflow.numerics.checks import Setting
-from headflow.numerics.codegen import JacobianProduct, functions
+from headflow.numerics.code import JacobianProduct, functions
 from headflow.shipped import default_problem
 from headflow.theory.notation import h, i, k, over_heads, over_tasks
 

@@ -12,8 +12,6 @@ import pytest
 from sympy import KroneckerDelta, Rational
 
 from headflow import InitialState, Problem
-from headflow.numerics import optimum as search
-from headflow.numerics import staircase, valley
 from headflow.numerics.certificates import resolvent
 from headflow.numerics.checks import (
     CHECKS,
@@ -32,13 +30,15 @@ from headflow.numerics.checks import (
 )
 from headflow.numerics.checks import valley as valley_checks
 from headflow.numerics.checks.finding import carried_out
-from headflow.numerics.verdict import judged
-from headflow.theory import closures as closure_theory
-from headflow.theory import decomposability as reflections
-from headflow.theory import energy as energies
+from headflow.numerics.optima import optimum as search
+from headflow.numerics.predictions import staircase, valley
+from headflow.numerics.verification.verdict import judged
 from headflow.theory import notation as n
 from headflow.theory.families import linear
+from headflow.theory.flows import energy as energies
 from headflow.theory.indexed import Definition
+from headflow.theory.model import decomposability as reflections
+from headflow.theory.optima import closures as closure_theory
 from headflow.theory.statements import statement
 
 

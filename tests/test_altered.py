@@ -13,7 +13,7 @@ from sympy import IndexedBase, Symbol, log
 import headflow as hf
 from headflow.errors import InputError, InputTypeError
 from headflow.numerics import CovariateProblem, integrate_system
-from headflow.numerics.system_run import GIVEN_BY_PROBLEMS
+from headflow.numerics.integration.system_run import GIVEN_BY_PROBLEMS
 from headflow.theory import gradient_flow
 from headflow.theory.indexed import difference_is_zero
 from headflow.theory.notation import h, i, k, mu, omega, over_heads, over_tasks

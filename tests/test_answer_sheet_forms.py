@@ -42,12 +42,12 @@ from headflow.theory import notation as n
 from headflow.theory.context.hermite import degree, gain
 from headflow.theory.context.regimes import ratio
 from headflow.theory.context.two_heads import pair_omega, token_label, token_score
-from headflow.theory.corollaries import own_level
+from headflow.theory.flows.symmetry import task_dim, task_power
 from headflow.theory.indexed import difference_is_zero, unroll
-from headflow.theory.loss import PARAMETERS
-from headflow.theory.optimum import head_budget
-from headflow.theory.shared_heads import group_size, shared_kappa, task_cost
-from headflow.theory.symmetry import task_dim, task_power
+from headflow.theory.model.loss import PARAMETERS
+from headflow.theory.optima.corollaries import own_level
+from headflow.theory.optima.optimum import head_budget
+from headflow.theory.optima.shared_heads import group_size, shared_kappa, task_cost
 from oracles import answer_sheet_limits as hand
 from sheet import SIZES, WORKING, close, numbers, random_values
 

@@ -35,9 +35,9 @@ from headflow.theory.context.context_length import used_length
 from headflow.theory.context.linear_attention import effective
 from headflow.theory.context.linear_optimum import own_gain
 from headflow.theory.indexed import Definition, inline
-from headflow.theory.optimum import water_level
-from headflow.theory.optimum_proof import expressed
-from headflow.theory.shared_heads import scaled_weight
+from headflow.theory.optima.optimum import water_level
+from headflow.theory.optima.optimum_proof import expressed
+from headflow.theory.optima.shared_heads import scaled_weight
 from oracles import answer_sheet_limits as hand
 from sheet import WORKING, Row, c_inverse
 

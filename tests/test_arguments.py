@@ -16,7 +16,7 @@ import headflow as hf
 from everything import PROBLEM, START, own_flow, own_run
 from headflow import numerics, theory
 from headflow.errors import InputError, InputTypeError
-from headflow.theory.optimum import head_budget
+from headflow.theory.optima.optimum import head_budget
 
 MU, OMEGA = np.array([[3.0, 0.1], [0.2, 4.0]]), np.array([[0.3, 0.01], [0.02, 0.4]])
 

@@ -11,11 +11,11 @@ from sympy import Rational
 from cases import oracle
 from headflow import InitialState, Problem, integrate
 from headflow.errors import HypothesisError, InputError, InputTypeError
-from headflow.numerics import assignment
-from headflow.numerics.assignment import assignment_limit, best_assignment
-from headflow.numerics.reference import _FLOATS, estimated_limit, realised_limit
+from headflow.numerics.optima import assignment
+from headflow.numerics.optima.assignment import assignment_limit, best_assignment
+from headflow.numerics.optima.reference import _FLOATS, estimated_limit, realised_limit
 from headflow.theory import multi_head_optimum, task_allocation_limit
-from headflow.theory.water_filling import water_filling
+from headflow.theory.optima.water_filling import water_filling
 from oracles import hand_formulas as hand
 
 

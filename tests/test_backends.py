@@ -12,9 +12,9 @@ import pytest
 
 import headflow as hf
 from headflow.errors import InputError
-from headflow.numerics.codegen import compile_system, functions
-from headflow.numerics.codegen.backends import Functions
-from headflow.numerics.dynamics import Chart
+from headflow.numerics.code import compile_system, functions
+from headflow.numerics.code.backends import Functions
+from headflow.numerics.flows.dynamics import Chart
 from headflow.theory import gradient_flow
 from oracles import bruteforce
 

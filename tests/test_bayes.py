@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from headflow import Problem
 from headflow.numerics import bayes_risk
 from headflow.numerics.certificates.resolvent import enclosures, mean_trace
-from headflow.theory import bayes, marchenko_pastur, wishart
-from headflow.theory.bayes_bounds import trace_bounds
+from headflow.theory.optima import bayes, marchenko_pastur, wishart
+from headflow.theory.optima.bayes_bounds import trace_bounds
 from oracles import hand_formulas, monte_carlo
 from oracles import wishart as oracle
 

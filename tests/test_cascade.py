@@ -10,14 +10,14 @@ from scipy.integrate import solve_ivp
 from sympy import Integer
 
 import headflow as hf
-from headflow.numerics import cascade as module
-from headflow.numerics.cascade import cascade, emergence_times
-from headflow.numerics.codegen import compile_system
+from headflow.numerics.code import compile_system
+from headflow.numerics.predictions import cascade as module
+from headflow.numerics.predictions.cascade import cascade, emergence_times
 from headflow.theory import notation as n
 from headflow.theory.errors import InputError, IntegrationError
 from headflow.theory.indexed import substitute, unroll
-from headflow.theory.loss import PARAMETERS
-from headflow.theory.optimum import multi_head_optimum
+from headflow.theory.model.loss import PARAMETERS
+from headflow.theory.optima.optimum import multi_head_optimum
 from headflow.theory.phases.cascade import cascade_flow
 
 REFERENCE = hf.Problem(dims=[10] * 3, signal_power=[1] * 3, noise_variance=0.1, context_length=100, n_heads=3)

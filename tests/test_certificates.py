@@ -15,10 +15,8 @@ from mpmath.ctx_iv import MPIntervalContext
 from sympy import E, Integer, Rational, Symbol, exp, log, sqrt, symbols
 
 import headflow as hf
-from headflow import cli
+from headflow.cli import dispatch as cli
 from headflow.errors import InputError
-from headflow.numerics import certificate_file
-from headflow.numerics.certificate_changes import changes
 from headflow.numerics.certificates import (
     Equations,
     Interval,
@@ -33,8 +31,10 @@ from headflow.numerics.certificates import (
 )
 from headflow.numerics.certificates.elementary import exp_ends, log_ends
 from headflow.numerics.checks.finding import Finding, enclosed
-from headflow.numerics.seal import BLANK
-from headflow.numerics.verdict import Verdict, judged, outcome
+from headflow.numerics.runtime.seal import BLANK
+from headflow.numerics.verification import certificate_file
+from headflow.numerics.verification.certificate_changes import changes
+from headflow.numerics.verification.verdict import Verdict, judged, outcome
 from headflow.theory.statements import statement
 
 x, y = symbols("x y", real=True)
@@ -347,7 +347,7 @@ class TestFile:
         whole = dict(content)
         content.update(complete=False, verdicts=content["verdicts"][:3])
         path = resealed(content, tmp_path / "begun.json")
-        from headflow.numerics import verify as module
+        from headflow.numerics.verification import verify as module
 
         asked = []
         right = module.verdict_on

@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 
 import headflow
-from headflow import cli
+from headflow.cli import dispatch as cli
+from headflow.cli.folders import folder
+from headflow.cli.grammar import VERBS
+from headflow.cli.output import emit
 from headflow.errors import IntegrationError
-from headflow.folders import folder
-from headflow.grammar import VERBS
-from headflow.numerics import verify
-from headflow.numerics.problem_file import ProblemFile
-from headflow.numerics.stop import IntegrationInterrupted, Interrupted
-from headflow.output import emit
+from headflow.numerics.problem.problem_file import ProblemFile
+from headflow.numerics.runtime.stop import IntegrationInterrupted, Interrupted
+from headflow.numerics.verification import verify
 from headflow.shipped import default_problem
 from headflow.theory.printing import check_latex
 
@@ -404,7 +404,7 @@ def test_a_failed_integration_keeps_its_part(
     given = ProblemFile.parse(DEFAULT)
     part = headflow.integrate(given.problem, given.initial, t_final=5)
     stopped = IntegrationError("The solver gave up.", "Try another method.", part)
-    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", _raising(stopped))
+    monkeypatch.setattr("headflow.numerics.integration.integrate.integrate_silently", _raising(stopped))
     target = tmp_path / "run.nc"
     assert cli.main(["integrate", str(problem), "--json", "-o", str(target)]) == 4
     out, err = capsys.readouterr()
@@ -418,18 +418,20 @@ def test_a_failed_integration_keeps_its_part(
 def test_a_failure_without_a_part(
     problem: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", _raising(IntegrationError("No step.")))
+    monkeypatch.setattr(
+        "headflow.numerics.integration.integrate.integrate_silently", _raising(IntegrationError("No step."))
+    )
     for verb in ("integrate", "compare"):
         assert cli.main([verb, str(problem)]) == 4
         assert capsys.readouterr() == ("", "headflow: No step.\n")
 
 
 def test_interruptions(problem: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", _raising(KeyboardInterrupt()))
+    monkeypatch.setattr("headflow.numerics.integration.integrate.integrate_silently", _raising(KeyboardInterrupt()))
     assert cli.main(["compare", str(problem)]) == 130
     assert capsys.readouterr() == ("", "headflow: interrupted\n")
     interrupted = IntegrationInterrupted("The integration was interrupted.", "Run again.")
-    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", _raising(interrupted))
+    monkeypatch.setattr("headflow.numerics.integration.integrate.integrate_silently", _raising(interrupted))
     assert cli.main(["integrate", str(problem)]) == 130
     assert capsys.readouterr() == ("", "headflow: The integration was interrupted. Run again.\n")
 
@@ -466,7 +468,7 @@ def test_ending_signals_interrupt(
 def test_a_problem_too_large_for_memory(
     problem: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", _raising(MemoryError()))
+    monkeypatch.setattr("headflow.numerics.integration.integrate.integrate_silently", _raising(MemoryError()))
     assert cli.main(["integrate", str(problem)]) == 4
     assert "not enough memory" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from headflow import InitialState, Problem, compare_closures
-from headflow.cli import main
+from headflow.cli.dispatch import main
 from headflow.errors import InputError
 from headflow.numerics.attention.spectral import quick_risk
 

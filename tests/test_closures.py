@@ -16,14 +16,15 @@ from headflow import InitialState, Problem, compare, compare_closures, integrate
 from headflow.errors import HypothesisError, InputError, ValidityWarning
 from headflow.numerics import compile_system
 from headflow.numerics.attention.quadrature import pooled_moments
-from headflow.numerics.domain import next_term
-from headflow.numerics.integrate import integrate_silently
-from headflow.numerics.reference import realised_limit
-from headflow.numerics.single_head import single_head_loss
-from headflow.theory import closures, gradient_flow, task_allocation_limit, to_log
+from headflow.numerics.flows.domain import next_term
+from headflow.numerics.integration.integrate import integrate_silently
+from headflow.numerics.optima.reference import realised_limit
+from headflow.numerics.optima.single_head import single_head_loss
+from headflow.theory import gradient_flow, task_allocation_limit, to_log
 from headflow.theory import notation as n
-from headflow.theory.closures import closure_limits, finite_d_bounds
-from headflow.theory.next_order import next_order
+from headflow.theory.model.next_order import next_order
+from headflow.theory.optima import closures
+from headflow.theory.optima.closures import closure_limits, finite_d_bounds
 from oracles import hand_formulas as hand
 
 CLOSURES = ("leading", "finite_d", "first_order")

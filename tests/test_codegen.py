@@ -14,9 +14,9 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headflow.numerics.codegen import CompiledSystem, compile_system
-from headflow.numerics.codegen.names import RESERVED, identifier
-from headflow.numerics.codegen.numpy_table import NUMPY
+from headflow.numerics.code import CompiledSystem, compile_system
+from headflow.numerics.code.names import RESERVED, identifier
+from headflow.numerics.code.numpy_table import NUMPY
 from headflow.theory import Definition, gradient_flow, to_log
 from headflow.theory import notation as n
 from index_expressions import DEFINITIONS, HEAD, N_HEADS, N_TASKS, TASK, A, B, G, P, T, X, expressions, numbers

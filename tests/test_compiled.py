@@ -17,15 +17,15 @@ import pytest
 from sympy import Rational, Symbol, exp
 
 import headflow as hf
-from headflow.numerics import store
-from headflow.numerics.codegen import compile_system
-from headflow.numerics.codegen.loops import loop_module
-from headflow.numerics.codegen.native import NativeSystem, native_system
-from headflow.numerics.codegen.unrolled import UnrolledKernel, _Unroller
+from headflow.numerics.code import compile_system
+from headflow.numerics.code.loops import loop_module
+from headflow.numerics.code.native import NativeSystem, native_system
+from headflow.numerics.code.unrolled import UnrolledKernel, _Unroller
 from headflow.numerics.compiler import compiler_installed
-from headflow.numerics.dynamics import Chart
-from headflow.numerics.flows import flow
-from headflow.numerics.system_run import integrate_system
+from headflow.numerics.flows.derived import flow
+from headflow.numerics.flows.dynamics import Chart
+from headflow.numerics.integration.system_run import integrate_system
+from headflow.numerics.runtime import store
 from headflow.theory import gradient_flow, to_log
 from headflow.theory import notation as n
 from headflow.theory.indexed import Definition
@@ -189,7 +189,7 @@ def test_files_are_written_once_and_whole(tmp_path: Path, monkeypatch: pytest.Mo
 def test_without_a_home(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
     kept.pop("HEADFLOW_CACHE_DIR", None)
-    code = "from headflow.numerics.store import *; kept('p', lambda: b'1'); print(cache_folder())"
+    code = "from headflow.numerics.runtime.store import *; kept('p', lambda: b'1'); print(cache_folder())"
     for extra in ({}, {"HOME": "/proc/nowhere"}):
         environment = {**kept, **extra, "TMPDIR": str(tmp_path)}
         run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -222,12 +222,17 @@ def test_results_are_made_once_and_again_where_damaged(tmp_path: Path, monkeypat
 
 
 def test_a_changed_source_has_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("theory/loss.py", "numerics/codegen/loops.py", "numerics/compiler/machine.py", "numerics/flows.py")
+    names = (
+        "theory/model/loss.py",
+        "numerics/code/loops.py",
+        "numerics/compiler/machine.py",
+        "numerics/flows/derived.py",
+    )
     sources = [tmp_path / name for name in names]
     for source in sources:
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("half = 1")
-    monkeypatch.setattr(store, "__file__", str(tmp_path / "numerics" / "store.py"))
+    monkeypatch.setattr(store, "__file__", str(tmp_path / "numerics" / "runtime" / "store.py"))
     keys = {store.sources_key.__wrapped__()}
     for source in sources:
         source.write_text("half = 2")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from cases import REFERENCE, oracle
-from headflow import Problem, cli
-from headflow.grammar import CONVENTIONS
+from headflow import Problem
+from headflow.cli import dispatch as cli
+from headflow.cli.grammar import CONVENTIONS
 from headflow.numerics import compile_system, formula
 from headflow.theory import (
     Convention,
@@ -30,7 +31,7 @@ from headflow.theory import notation as n
 from headflow.theory.context.linear_optimum import linear_attention_optimum
 from headflow.theory.derivation import CheckReport
 from headflow.theory.errors import InputError, InputTypeError
-from headflow.theory.flow import split_flow
+from headflow.theory.flows.flow import split_flow
 from oracles import hand_formulas as hand
 from oracles.monte_carlo import attention_risk
 

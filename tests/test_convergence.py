@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import headflow as hf
-from headflow.numerics.cascade import cascade
-from headflow.numerics.convergence import late_constant
+from headflow.numerics.predictions.cascade import cascade
+from headflow.numerics.predictions.convergence import late_constant
 from headflow.theory.errors import HypothesisError, InputError
 from headflow.theory.phases.convergence import convergence_law
 

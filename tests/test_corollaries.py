@@ -16,24 +16,23 @@ from headflow.errors import HypothesisError, InputError
 from headflow.numerics.checks import optimum as checks
 from headflow.numerics.checks.finding import Setting
 from headflow.theory import (
-    corollaries,
     equal_tasks_optimum,
     gradient_flow,
     idle_head,
     multi_head_optimum,
     shared_head,
-    shared_heads,
     single_head_residuals,
     split_task,
     universal_bound_reached,
     universal_lower_bound,
 )
 from headflow.theory import notation as n
-from headflow.theory.corollaries import own_level
+from headflow.theory.flows.symmetry import task_dim, task_power
 from headflow.theory.indexed import substitute, unroll
-from headflow.theory.loss import PARAMETERS
-from headflow.theory.shared_heads import group_size, scaled_weight, task_cost
-from headflow.theory.symmetry import task_dim, task_power
+from headflow.theory.model.loss import PARAMETERS
+from headflow.theory.optima import corollaries, shared_heads
+from headflow.theory.optima.corollaries import own_level
+from headflow.theory.optima.shared_heads import group_size, scaled_weight, task_cost
 from oracles import hand_formulas as hand
 
 MIXED = Problem(dims=[5, 10, 20], signal_power=[4, 1, 0.1], noise_variance=0.1, context_length=100, n_heads=2)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headflow.theory import decomposability as module
 from headflow.theory.derivation import Recorder
+from headflow.theory.model import decomposability as module
 
 
 def test_every_step_is_checked_and_holds():

@@ -9,11 +9,11 @@ from sympy import Rational
 import headflow as hf
 from headflow.numerics import compile_system
 from headflow.numerics.checks import Setting, dynamics, statics, valley
-from headflow.numerics.fit import power_law
-from headflow.numerics.phases import before_emergence
-from headflow.numerics.trajectory import State
-from headflow.numerics.verdict import outcome
-from headflow.numerics.verify import judged
+from headflow.numerics.predictions.fit import power_law
+from headflow.numerics.trajectory.phases import before_emergence
+from headflow.numerics.trajectory.trajectory import State
+from headflow.numerics.verification.verdict import outcome
+from headflow.numerics.verification.verify import judged
 from headflow.theory import gradient_flow
 from headflow.theory.choices import CLOSURES
 from headflow.theory.statements.phases import DYNAMICS_BUILDERS

@@ -10,14 +10,14 @@ import pytest
 import headflow as hf
 from cases import REFERENCE, START, random_case
 from headflow.errors import InputError, IntegrationError
-from headflow.numerics import solvers
-from headflow.numerics.codegen.native import native_system
+from headflow.numerics.code.native import native_system
 from headflow.numerics.compiler import Program, compiler_installed
-from headflow.numerics.dynamics import Chart
-from headflow.numerics.engine import explicit_tableau, tableau
-from headflow.numerics.engine.native import integrator, loops_text, tableaus
-from headflow.numerics.engine.stepping import CompiledSteps
-from headflow.numerics.stop import StopReason
+from headflow.numerics.flows.dynamics import Chart
+from headflow.numerics.runtime.stop import StopReason
+from headflow.numerics.solving import solvers
+from headflow.numerics.solving.stepping import CompiledSteps
+from headflow.numerics.steps import explicit_tableau, tableau
+from headflow.numerics.steps.native import integrator, loops_text, tableaus
 
 needs_llvm = pytest.mark.skipif(not compiler_installed(), reason="llvmlite is not installed (extra fast)")
 

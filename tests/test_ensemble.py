@@ -15,15 +15,16 @@ import pytest
 import xarray
 
 import headflow as hf
-import headflow.numerics.integrate as integrate_module
+import headflow.numerics.integration.integrate as integrate_module
 from cases import REFERENCE, START, random_case
 from headflow.errors import InputError, InputTypeError, IntegrationError, ReliabilityWarning, ValidityWarning
 from headflow.numerics.compiler import Program, compiler_installed
-from headflow.numerics.dynamics import apart
-from headflow.numerics.engine import members, native
-from headflow.numerics.engine.ensemble import _batch, _chunks
-from headflow.numerics.integrate import integrate_silently
-from headflow.numerics.stop import Interrupted
+from headflow.numerics.flows.dynamics import apart
+from headflow.numerics.integration import members
+from headflow.numerics.integration.ensemble import _batch, _chunks
+from headflow.numerics.integration.integrate import integrate_silently
+from headflow.numerics.runtime.stop import Interrupted
+from headflow.numerics.steps import native
 
 needs_llvm = pytest.mark.skipif(not compiler_installed(), reason="llvmlite is not installed (extra fast)")
 SLOW = pytest.mark.slow

@@ -18,9 +18,9 @@ import headflow as hf
 from cases import REFERENCE, START
 from headflow.errors import HypothesisError, InputError
 from headflow.numerics import predicted_sign_changes, sign_changes
-from headflow.numerics.trajectory import Trajectory
-from headflow.report_figures import draw
-from headflow.summary import answer, flow_summary
+from headflow.numerics.trajectory.trajectory import Trajectory
+from headflow.report.figures import draw
+from headflow.report.summary import answer, flow_summary
 from headflow.theory import escape_from_allocation, multi_head_optimum
 from headflow.theory.phases import escape as module
 from headflow.theory.printing import check_latex

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 
 import headflow as hf
 from cases import REFERENCE, START, oracle
-from headflow.summary import flow_summary
+from headflow.report.summary import flow_summary
 from oracles.hand_rhs import make_rhs
 
 RUN = hf.integrate(REFERENCE, START, t_final=1e4, rtol=1e-9)

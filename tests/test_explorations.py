@@ -8,11 +8,11 @@ import json
 import pytest
 
 from headflow import Problem, recheck, verify
-from headflow.numerics import certificate_file
 from headflow.numerics.checks import CHECKS, EXPLORATIONS
 from headflow.numerics.checks.exploration import Case, Exploration
-from headflow.numerics.seal import BLANK
-from headflow.numerics.verify import Verification
+from headflow.numerics.runtime.seal import BLANK
+from headflow.numerics.verification import certificate_file
+from headflow.numerics.verification.verify import Verification
 
 PROBLEM = Problem(dims=[10, 10], signal_power=[1, 1], noise_variance=0.1, context_length=100, n_heads=2)
 # Statements whose claim needs a hypothesis on H, I, balance, decomposability, smallness, L or the closure's range.

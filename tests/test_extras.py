@@ -11,13 +11,13 @@ import pytest
 
 import headflow as hf
 from cases import REFERENCE, START
-from headflow import cli
+from headflow.cli import dispatch as cli
 from headflow.errors import ExtraWarning, InputError
-from headflow.numerics import krylov_steps, solvers
 from headflow.numerics.compiler import Program, compiler_installed, program
-from headflow.numerics.extras import works
-from headflow.numerics.system_run import integrate_system
-from headflow.theory.flow import gradient_flow
+from headflow.numerics.integration.system_run import integrate_system
+from headflow.numerics.runtime.extras import works
+from headflow.numerics.solving import krylov_steps, solvers
+from headflow.theory.flows.flow import gradient_flow
 
 needs_llvm = pytest.mark.skipif(not compiler_installed(), reason="llvmlite is not installed (extra fast)")
 

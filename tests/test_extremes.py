@@ -14,11 +14,11 @@ from sympy import N, Rational
 import headflow as hf
 from headflow.errors import HeadflowError
 from headflow.numerics import CovariateProblem
-from headflow.numerics.cascade import cascade
 from headflow.numerics.checks import CHECKS, Setting
 from headflow.numerics.checks.finding import carried_out
-from headflow.numerics.single_head import single_head_loss
-from headflow.numerics.verdict import judged
+from headflow.numerics.optima.single_head import single_head_loss
+from headflow.numerics.predictions.cascade import cascade
+from headflow.numerics.verification.verdict import judged
 from headflow.theory import task_allocation_limit
 from headflow.theory.indexed.large_power import LargePower, power
 from headflow.theory.statements import statement

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from headflow.numerics.checks.finding import fitted
-from headflow.numerics.fit import CONFIDENCE, Fit, power_law
-from headflow.numerics.verdict import outcome
+from headflow.numerics.predictions.fit import CONFIDENCE, Fit, power_law
+from headflow.numerics.verification.verdict import outcome
 
 X = np.geomspace(25, 400, 5)
 

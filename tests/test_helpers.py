@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from headflow.numerics.helpers import Helpers
+from headflow.numerics.runtime.helpers import Helpers
 
 PATIENCE = 120  # seconds; a bound that only a process that hangs exceeds
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -84,7 +84,7 @@ def test_no_interpreter_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_program_needs_no_guard(tmp_path: Path) -> None:
     child = run(
         tmp_path / "program.py",
-        "from headflow.numerics.helpers import Helpers\n"
+        "from headflow.numerics.runtime.helpers import Helpers\n"
         "print('once')\n"
         "with Helpers(1) as pool:\n"
         "    print(pool.submit(abs, -1).result())\n",
@@ -97,7 +97,7 @@ def test_ctrl_c_leaves_helpers_silent(tmp_path: Path) -> None:
     child = run(
         tmp_path / "program.py",
         "import os, signal, time\n"
-        "from headflow.numerics.helpers import Helpers\n"
+        "from headflow.numerics.runtime.helpers import Helpers\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where the tests run in the background
         "try:\n"
         "    with Helpers(2) as pool:\n"
@@ -120,7 +120,7 @@ def test_helpers_end_when_the_program_is_ended(tmp_path: Path, name: str) -> Non
     child = run(
         tmp_path / "program.py",
         "import os, time\n"
-        "from headflow.numerics.helpers import Helpers\n"
+        "from headflow.numerics.runtime.helpers import Helpers\n"
         "pool = Helpers(1)\n"
         "print(pool.submit(os.getpid).result(), flush=True)\n"
         f"pool.submit(time.sleep, {10 * PATIENCE})\n"

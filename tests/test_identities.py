@@ -11,7 +11,7 @@ from sympy import Integer, Rational
 
 from headflow import Problem, verify
 from headflow.numerics.checks import CHECKS, IDENTITIES, Setting, identities
-from headflow.numerics.verdict import outcome
+from headflow.numerics.verification.verdict import outcome
 from headflow.theory import notation as n
 
 REFERENCE = Problem(dims=[10, 10, 10], signal_power=[1, 1, 1], noise_variance=0.1, context_length=100, n_heads=3)

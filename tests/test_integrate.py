@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 import headflow as hf
 from cases import REFERENCE, START, oracle, random_case
 from headflow.errors import InputError, InputTypeError, IntegrationError
-from headflow.numerics import dynamics, panels, solvers
-from headflow.numerics.stop import IntegrationInterrupted, StopReason
-from headflow.numerics.trajectory import Trajectory
+from headflow.numerics.flows import dynamics
+from headflow.numerics.runtime.stop import IntegrationInterrupted, StopReason
+from headflow.numerics.solving import panels, solvers
+from headflow.numerics.trajectory.trajectory import Trajectory
 from oracles import hand_formulas, high_precision
 
 TIMES = (20.0, 40.0, 60.0, 100.0)

@@ -11,12 +11,13 @@ import pytest
 import headflow as hf
 from cases import REFERENCE, START
 from headflow.errors import InputError, IntegrationError
-from headflow.numerics import recorder, solvers
-from headflow.numerics.codegen import JacobianProduct, compile_system
-from headflow.numerics.dynamics import Chart, Dynamics
-from headflow.numerics.krylov_steps import krylov_steps, sundials_installed
+from headflow.numerics.code import JacobianProduct, compile_system
+from headflow.numerics.flows.dynamics import Chart, Dynamics
+from headflow.numerics.integration import recorder
+from headflow.numerics.solving import solvers
+from headflow.numerics.solving.krylov_steps import krylov_steps, sundials_installed
 from headflow.theory import gradient_flow, to_log
-from headflow.theory.tangent import tangent
+from headflow.theory.flows.tangent import tangent
 from oracles.hand_rhs import make_rhs
 
 needs_sundials = pytest.mark.skipif(not sundials_installed(), reason="scikit-sundae is not installed (extra fast)")

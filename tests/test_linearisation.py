@@ -17,12 +17,13 @@ from headflow.theory import gradient_flow
 from headflow.theory import notation as n
 from headflow.theory.derivation import Recorder
 from headflow.theory.indexed import difference_is_zero, unroll
-from headflow.theory.loss import PARAMETERS
-from headflow.theory.phases import allocation_blocks, identical_heads
+from headflow.theory.merged import identical_heads
+from headflow.theory.merged.identical_heads import merged_minimum
+from headflow.theory.merged.merged_zero import merged_at_zero
+from headflow.theory.model.loss import PARAMETERS
+from headflow.theory.phases import allocation_blocks
 from headflow.theory.phases.allocation_blocks import record_blocks
-from headflow.theory.phases.identical_heads import merged_minimum
 from headflow.theory.phases.linearisation import linearised_flow
-from headflow.theory.phases.merged_zero import merged_at_zero
 from oracles import limit_formulas as hand
 
 MIXED = Problem(dims=[4, 9], signal_power=[1, "2.5"], noise_variance="0.3", context_length=30, n_heads=2)

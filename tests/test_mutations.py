@@ -18,26 +18,15 @@ import pytest
 from sympy import Integer, Rational, exp
 
 from chains import RIGHT, assert_changed, clear_caches, ended, failed, keep_right
-from headflow.theory import (
-    bounds,
-    closures,
-    coordinates,
-    energy,
-    factors,
-    flow,
-    gaussian,
-    limits,
-    loss,
-    marchenko_pastur,
-    optimum,
-    optimum_proof,
-    shift,
-    symmetry,
-)
+from headflow.theory import gaussian
 from headflow.theory import notation as n
+from headflow.theory.flows import coordinates, energy, factors, flow, symmetry
 from headflow.theory.indexed import normalise
-from headflow.theory.optimum_proof import is_rotation
-from headflow.theory.phases import merged_zero, warm_up
+from headflow.theory.merged import merged_zero
+from headflow.theory.model import loss, shift
+from headflow.theory.optima import bounds, closures, limits, marchenko_pastur, optimum, optimum_proof
+from headflow.theory.optima.optimum_proof import is_rotation
+from headflow.theory.phases import warm_up
 
 pytestmark = pytest.mark.slow  # each derives chains anew
 

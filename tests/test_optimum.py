@@ -24,9 +24,9 @@ from headflow.theory import (
     to_latex,
     universal_lower_bound,
 )
-from headflow.theory.approaching_weights import projector_frame
-from headflow.theory.optimum_proof import optimum_proof
-from headflow.theory.water_filling import water_filling
+from headflow.theory.optima.approaching_weights import projector_frame
+from headflow.theory.optima.optimum_proof import optimum_proof
+from headflow.theory.optima.water_filling import water_filling
 from oracles import hand_formulas as hand
 
 REFERENCE = Problem(dims=[10, 10, 10], signal_power=[1, 1, 1], noise_variance=0.1, context_length=100, n_heads=3)

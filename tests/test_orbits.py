@@ -13,16 +13,17 @@ from sympy import IndexedBase, KroneckerDelta, Rational, Symbol
 
 from cases import REFERENCE, START, random_case
 from headflow import InitialState, Problem, Trajectory, integrate
-from headflow.numerics import compile_system, orbit_dynamics, orbits
+from headflow.numerics import compile_system
 from headflow.numerics.compiler import compiler_installed
-from headflow.numerics.orbits import orbit_flow, orbits_of
+from headflow.numerics.flows import orbit_dynamics, orbits
+from headflow.numerics.flows.orbits import orbit_flow, orbits_of
 from headflow.theory import gradient_flow, split_flow, symmetric_reduction, to_hyperbolic, to_log
 from headflow.theory import notation as n
 from headflow.theory.errors import HypothesisError, InputError
+from headflow.theory.flows.orbits import Orbits, orbit_partition
+from headflow.theory.flows.reduction import orbit_reduction
+from headflow.theory.flows.symmetry import STATE
 from headflow.theory.indexed import Definition, difference_is_zero, inline
-from headflow.theory.orbits import Orbits, orbit_partition
-from headflow.theory.reduction import orbit_reduction
-from headflow.theory.symmetry import STATE
 
 BALANCED = gradient_flow("balanced")
 FLOWS = {

@@ -17,16 +17,17 @@ from sympy import Symbol
 
 import headflow as hf
 from cases import REFERENCE
-from headflow import cli, verb_report
+from headflow.cli import dispatch as cli
+from headflow.cli.grammar import parse
+from headflow.cli.output import deliver, emit
+from headflow.cli.problem_source import problem_file
+from headflow.cli.verbs import report as verb_report
 from headflow.errors import InputError, NotWrittenError
-from headflow.grammar import parse
 from headflow.numerics import AttentionWeights, Training, train
-from headflow.numerics.krylov_steps import krylov_steps, sundials_installed
-from headflow.numerics.muted import muted
-from headflow.output import deliver, emit
-from headflow.page import page
-from headflow.plotting import new_figure, to_svg
-from headflow.problem_source import problem_file
+from headflow.numerics.runtime.muted import muted
+from headflow.numerics.solving.krylov_steps import krylov_steps, sundials_installed
+from headflow.plot.plotting import new_figure, to_svg
+from headflow.report.page import page
 from headflow.shipped import default_problem
 from headflow.theory import Statement
 from headflow.theory.printing import to_latex, to_mathml, to_text
@@ -92,7 +93,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    for place in ("certificate_file", "trajectory_file", "attention.checkpoint"):
+    for place in ("verification.certificate_file", "trajectory.file", "attention.checkpoint"):
         monkeypatch.setattr(f"headflow.numerics.{place}.write_whole", refuse)
     monkeypatch.setattr(Path, "write_text", refuse)
 
@@ -154,16 +155,16 @@ def test_a_verification_outlives_a_disk_that_fills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, claims = str(tmp_path / "certificate.json"), ["ordering"]
-    monkeypatch.setattr("headflow.numerics.certificate_file.write_whole", _Full(1))
+    monkeypatch.setattr("headflow.numerics.verification.certificate_file.write_whole", _Full(1))
     with pytest.raises(NotWrittenError, match="no space left") as caught:
         hf.verify(REFERENCE, claims, quick=True, certificate=path)
     assert [verdict.id for verdict in caught.value.partial.verdicts] == claims  # type: ignore[attr-defined]
-    monkeypatch.setattr("headflow.numerics.certificate_file.write_whole", _Full(1))
+    monkeypatch.setattr("headflow.numerics.verification.certificate_file.write_whole", _Full(1))
     assert cli.main(["verify", *claims, "--quick", "--certificate", path, "--force"]) == 2
     out, err = capsys.readouterr()
     assert all(f"{claim} " in out for claim in claims)
     assert "no space left" in err
-    monkeypatch.setattr("headflow.numerics.certificate_file.write_whole", _Full(0))
+    monkeypatch.setattr("headflow.numerics.verification.certificate_file.write_whole", _Full(0))
     with pytest.raises(InputError, match="no space left"):  # at once
         hf.verify(REFERENCE, claims, quick=True, certificate=path)
 

@@ -30,13 +30,13 @@ from sympy import (
 
 from headflow.errors import InputError, InputTypeError, IntegrationError
 from headflow.numerics import compile_system, integrate_system
-from headflow.numerics.blow_up import blow_up_time
-from headflow.numerics.codegen import JacobianProduct
-from headflow.numerics.codegen.backends import functions
-from headflow.numerics.codegen.native import native_system
+from headflow.numerics.code import JacobianProduct
+from headflow.numerics.code.backends import functions
+from headflow.numerics.code.native import native_system
 from headflow.numerics.compiler import compiler_installed
-from headflow.numerics.krylov_steps import sundials_installed
-from headflow.numerics.solvers import Segment
+from headflow.numerics.solving.blow_up import blow_up_time
+from headflow.numerics.solving.krylov_steps import sundials_installed
+from headflow.numerics.solving.solvers import Segment
 from headflow.theory import Definition, gradient_flow
 from headflow.theory import notation as n
 from headflow.theory.indexed.nodes import NodeError

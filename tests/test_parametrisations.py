@@ -13,11 +13,11 @@ from headflow.numerics.checks import parametrisations as checks
 from headflow.numerics.checks.finding import Setting
 from headflow.theory import Definition, gradient_flow, to_log
 from headflow.theory import notation as n
-from headflow.theory.coordinates import to_hyperbolic
-from headflow.theory.factors import FACTORS, PRODUCTS
-from headflow.theory.flow import split_flow
+from headflow.theory.flows.coordinates import to_hyperbolic
+from headflow.theory.flows.factors import FACTORS, PRODUCTS
+from headflow.theory.flows.flow import split_flow
+from headflow.theory.flows.invariants import is_invariant, quadratic_invariants
 from headflow.theory.indexed import difference_is_zero, normalise, replace_indexed
-from headflow.theory.invariants import is_invariant, quadratic_invariants
 from oracles import hand_formulas as hand
 
 SIZES = [(1, 1), (1, 4), (3, 3), (2, 5), (5, 2)]

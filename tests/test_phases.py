@@ -9,10 +9,10 @@ import pytest
 
 import headflow as hf
 from cases import REFERENCE, START, oracle
-from headflow.numerics.allocation import Allocation
-from headflow.numerics.phases import QUANTITIES, phases_of
-from headflow.numerics.reference import realised_limit
-from headflow.numerics.trajectory import Trajectory
+from headflow.numerics.flows.allocation import Allocation
+from headflow.numerics.optima.reference import realised_limit
+from headflow.numerics.trajectory.phases import QUANTITIES, phases_of
+from headflow.numerics.trajectory.trajectory import Trajectory
 from headflow.theory import multi_head_optimum, task_allocation_limit
 from oracles import hand_formulas
 

@@ -17,7 +17,6 @@ import pytest
 from sympy import E, Integer, Matrix, Rational
 
 from headflow import Problem
-from headflow.numerics import valley
 from headflow.numerics.certificates import resolvent
 from headflow.numerics.checks import (
     CHECKS,
@@ -34,7 +33,8 @@ from headflow.numerics.checks import valley as valley_checks
 from headflow.numerics.checks.detects import DETECTED
 from headflow.numerics.checks.finding import carried_out
 from headflow.numerics.checks.registry import known_ids
-from headflow.numerics.verdict import judged, outcome
+from headflow.numerics.predictions import valley
+from headflow.numerics.verification.verdict import judged, outcome
 from headflow.theory.derivation import Derivation
 from headflow.theory.statements import statement
 from plants import SIZED, Plant, changed, refuted

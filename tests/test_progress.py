@@ -10,10 +10,11 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from headflow.numerics import flows, progress
-from headflow.numerics.codegen import compiled
-from headflow.numerics.flows import flow
-from headflow.numerics.progress import Estimate, duration, progress_bar, stage
+from headflow.numerics.code import compiled
+from headflow.numerics.flows import derived as flows
+from headflow.numerics.flows.derived import flow
+from headflow.numerics.runtime import progress
+from headflow.numerics.runtime.progress import Estimate, duration, progress_bar, stage
 
 PATIENCE = 30  # seconds
 

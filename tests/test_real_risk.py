@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headflow import InitialState, Problem, compare, integrate, simulate
-from headflow.cli import main
+from headflow.cli.dispatch import main
 from headflow.errors import InputError
 from headflow.numerics.attention import AttentionWeights, population_gradient, sampled_risk, spectral
 from headflow.numerics.attention.backends import _block_sizes

@@ -15,20 +15,21 @@ from sympy import IndexedBase
 
 import headflow as hf
 from cases import REFERENCE, START
-from headflow import cli, theory
+from headflow import theory
+from headflow.cli import dispatch as cli
 from headflow.errors import HeadflowError, IntegrationError, ReliabilityWarning, UnreliableError
 from headflow.numerics import emergence_times, integrate_system, loss_drops, sign_changes, valley_report
-from headflow.numerics import verify as verification
-from headflow.numerics.allocation import Allocation
 from headflow.numerics.checks import dynamics, flow, valley
 from headflow.numerics.checks.finding import Setting, carried_out
 from headflow.numerics.compiler import compiler_installed
-from headflow.numerics.disturbance import disturbance
-from headflow.numerics.integrate import integrate_reliably, integrate_silently
-from headflow.numerics.phases import QUANTITIES
-from headflow.numerics.predictions import predictions
-from headflow.numerics.reliability import LARGEST_ERROR, doubt_about, tightened
-from headflow.numerics.stop import StopReason
+from headflow.numerics.flows.allocation import Allocation
+from headflow.numerics.integration.integrate import integrate_reliably, integrate_silently
+from headflow.numerics.predictions.predictions import predictions
+from headflow.numerics.runtime.reliability import LARGEST_ERROR, doubt_about, tightened
+from headflow.numerics.runtime.stop import StopReason
+from headflow.numerics.solving.disturbance import disturbance
+from headflow.numerics.trajectory.phases import QUANTITIES
+from headflow.numerics.verification import verify as verification
 from headflow.theory.notation import h, over_heads
 
 PAIR = hf.Problem(dims=[5, 8], signal_power=[1, 0.5], noise_variance=0.1, context_length=50, n_heads=2)
@@ -137,8 +138,8 @@ def doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
     def integrated(*arguments: Any, **options: Any) -> hf.Trajectory:
         return with_error(real(*arguments, **options), 0.03)
 
-    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", integrated)
-    monkeypatch.setattr("headflow.numerics.simulate.integrate_silently", integrated)
+    monkeypatch.setattr("headflow.numerics.integration.integrate.integrate_silently", integrated)
+    monkeypatch.setattr("headflow.numerics.comparison.simulate.integrate_silently", integrated)
 
 
 @pytest.mark.usefixtures("doubtful")
@@ -190,7 +191,7 @@ def test_checks_that_rest_on_an_unreliable_flow_are_open(check: Any, monkeypatch
     def refused(*_: Any, **__: Any) -> Any:
         return integrate_reliably(*near_tie("merged", 0), "merged", t_final=100.0)
 
-    for module in ("checks.valley", "merged_race", "integrate"):
+    for module in ("checks.valley", "predictions.merged_race", "integration.integrate"):
         monkeypatch.setattr(f"headflow.numerics.{module}.integrate_reliably", refused)
     findings = carried_out(check, Setting(REFERENCE, 0, True))
     assert [finding.error for finding in findings] == [np.inf]
@@ -329,7 +330,7 @@ def test_runs_of_any_system_are_loud_too(monkeypatch: pytest.MonkeyPatch) -> Non
     y = IndexedBase("y", real=True)
     loss = over_heads(y[h] ** 4 / 4 - y[h] ** 2 / 2)
     system = theory.gradient_flow(loss, state=[y[h]])
-    monkeypatch.setattr("headflow.numerics.system_run._SMALLEST_RTOL", 1e-2)  # no tighter one is tried
+    monkeypatch.setattr("headflow.numerics.integration.system_run._SMALLEST_RTOL", 1e-2)  # no tighter one is tried
     with pytest.warns(ReliabilityWarning, match="NOT RELIABLE"):
         run = integrate_system(system, {"H": 2}, {"y": [1e-6, 2e-6]}, t_final=14.0, rtol=1e-2)
     monkeypatch.undo()

@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headflow import cli
+from headflow.cli import dispatch as cli
 from headflow.errors import IntegrationError
-from headflow.exposition import exposition
-from headflow.heat_maps import Snapshot, heat_maps
-from headflow.loss_figure import Level, Mark, loss_figure
 from headflow.numerics import IntegrationInterrupted, Interrupted, Problem, ProblemFile, Trajectory
-from headflow.numerics import verify as verification
-from headflow.numerics.compare import compare
-from headflow.numerics.integrate import integrate
-from headflow.plotting import BLUE, GREEN, inline_svg, power_of_ten
-from headflow.report_figures import draw
-from headflow.summary import number
-from headflow.theory import catalogue
+from headflow.numerics.comparison.compare import compare
+from headflow.numerics.integration.integrate import integrate
+from headflow.numerics.verification import verify as verification
+from headflow.plot.heat_maps import Snapshot, heat_maps
+from headflow.plot.loss_figure import Level, Mark, loss_figure
+from headflow.plot.plotting import BLUE, GREEN, inline_svg, power_of_ten
+from headflow.report.exposition import exposition
+from headflow.report.figures import draw
+from headflow.report.summary import number
+from headflow.theory.presentation import catalogue
 from headflow.theory.printing import aligned_text, check_latex
 from headflow.theory.printing.aligned import fits, rows
 from headflow.theory.printing.aligned import page as sheet
@@ -215,7 +215,7 @@ def test_what_the_command_prints(
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few derivations."""
     made = exposition("limit", "balanced", "leading")
-    monkeypatch.setattr("headflow.report.exposition", lambda *_: made)
+    monkeypatch.setattr("headflow.report.report.exposition", lambda *_: made)
 
 
 @pytest.mark.slow
@@ -268,7 +268,7 @@ def test_an_interrupted_flow_is_kept_beside_a_finished_report(
     def interrupted(*_: object, **__: object) -> None:
         raise IntegrationInterrupted("The integration was interrupted.", partial=part)
 
-    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", interrupted)
+    monkeypatch.setattr("headflow.numerics.integration.integrate.integrate_silently", interrupted)
     target = tmp_path / "report"
     target.mkdir()
     (target / "index.html").write_text("finished")
@@ -292,7 +292,7 @@ def test_a_flow_that_ends_early_is_reported_all_the_same(
     def integrated(*_: object, **__: object) -> None:
         raise IntegrationError("The solver gave up.", "Try another method.", part)
 
-    monkeypatch.setattr("headflow.numerics.integrate.integrate_silently", integrated)
+    monkeypatch.setattr("headflow.numerics.integration.integrate.integrate_silently", integrated)
     target = tmp_path / "report"
     assert cli.main(["report", *PROBLEM, "-o", str(target)]) == 4
     out, err = capsys.readouterr()

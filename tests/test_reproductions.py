@@ -9,16 +9,16 @@ import time
 import numpy as np
 import pytest
 
-from headflow.cli import main
+from headflow.cli.dispatch import main
+from headflow.cli.grammar import REPRODUCTIONS
 from headflow.errors import InputError
-from headflow.grammar import REPRODUCTIONS
-from headflow.numerics import progress
 from headflow.numerics.attention import sampled_risk
-from headflow.numerics.initial import InitialState
+from headflow.numerics.problem.initial import InitialState
 from headflow.numerics.reproductions import NAMES, Row, reproduce
 from headflow.numerics.reproductions.closures import pair_at, single_task_risk, study_problem
 from headflow.numerics.reproductions.estimators import one_head, sampled_estimators
 from headflow.numerics.reproductions.zero_sum import best_pair, pair_problem, sampled_pair
+from headflow.numerics.runtime import progress
 from headflow.theory.context.two_heads import zero_sum_pair
 
 

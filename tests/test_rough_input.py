@@ -15,13 +15,16 @@ import numpy as np
 import pytest
 
 import headflow as hf
-from headflow import cli
+from headflow.cli import dispatch as cli
 from headflow.errors import InputError
-from headflow.numerics import AttentionWeights, Training, read_file, recheck, solvers, train
+from headflow.numerics import AttentionWeights, Training, train
 from headflow.numerics.attention import checkpoint
-from headflow.numerics.problem import ensure_addressable
-from headflow.numerics.seal import BLANK, sealed
-from headflow.numerics.verify import Verification
+from headflow.numerics.problem.problem import ensure_addressable
+from headflow.numerics.runtime import read_file
+from headflow.numerics.runtime.seal import BLANK, sealed
+from headflow.numerics.solving import solvers
+from headflow.numerics.verification import recheck
+from headflow.numerics.verification.verify import Verification
 
 GOOD = {
     "problem": {

@@ -19,9 +19,9 @@ from sympy.core.relational import Relational
 import any_formula as drawn
 from headflow import theory
 from headflow.theory import notation as n
-from headflow.theory.catalogue import derivations
 from headflow.theory.indexed import Definition, gradient, normalise
 from headflow.theory.indexed.factoring import factored
+from headflow.theory.presentation.catalogue import derivations
 from headflow.theory.printing import aligned_html, aligned_latex, aligned_text, sum_legend, to_latex, to_mathml, to_text
 from headflow.theory.statements import statements
 from index_expressions import DEFINITIONS, B, Q, R, X, numbers

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from headflow import folders
-from headflow.folders import folder
-from headflow.numerics.scratch import scratch_beside, write_whole
+from headflow.cli import folders
+from headflow.cli.folders import folder
+from headflow.numerics.runtime.scratch import scratch_beside, write_whole
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="permissions and signals of POSIX")
 NAMES = [f"{number}.txt" for number in range(60)]

@@ -14,7 +14,7 @@ from cases import REFERENCE, START
 from headflow.errors import InputError
 from headflow.numerics import AttentionWeights, Training, train
 from headflow.numerics.attention import checkpoint
-from headflow.numerics.seal import BLANK, check_seal, sealed
+from headflow.numerics.runtime.seal import BLANK, check_seal, sealed
 
 FLIPS = 300
 

@@ -10,7 +10,7 @@ import pytest
 from cases import oracle
 from headflow import Problem
 from headflow.errors import InputError, InputTypeError
-from headflow.numerics.optimum import SMALLEST_RADIUS, Profile, best_mu_at, search_optimum
+from headflow.numerics.optima.optimum import SMALLEST_RADIUS, Profile, best_mu_at, search_optimum
 from oracles import hand_formulas as hand
 from oracles.global_optimum import profile_loss, profile_loss_mp
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from headflow import AttentionWeights, InitialState, Problem, Training, simulate
-from headflow.cli import main
+from headflow.cli.dispatch import main
+from headflow.cli.grammar import STARTS
 from headflow.errors import InputError, InputTypeError, TrainingError
-from headflow.grammar import STARTS
 from headflow.numerics import SampledRisk, Simulation, sampled_risk
 from headflow.numerics.attention import starts
 from headflow.numerics.attention.starts import FORMS, make_start
 from headflow.numerics.attention.weights import random_rotation
+from headflow.plot.simulation_figure import simulation_figure
 from headflow.shipped import default_problem
-from headflow.simulation_figure import simulation_figure
 
 SMALL = Problem(dims=[4, 3], signal_power=[1, 1], noise_variance="0.1", context_length=30, n_heads=2)
 START = InitialState(mu=[[0.8, 0.3], [0.3, 0.8]], omega=[[0.2, 0.1], [0.1, 0.2]])
@@ -168,7 +168,7 @@ def test_training_does_not_go_on_as_long_as_a_flow(words, in_file, t_final, tmp_
         asked.append(training.t_final)
         raise TrainingError("Enough.")
 
-    monkeypatch.setattr("headflow.numerics.simulate.simulate", simulated)
+    monkeypatch.setattr("headflow.numerics.comparison.simulate.simulate", simulated)
     path = tmp_path / "problem.toml"
     path.write_text(default_problem().read_text(encoding="utf-8").replace("1e4", f"{in_file}"), encoding="utf-8")
     assert main(["simulate", str(path), "--train", *words]) == 4

@@ -13,12 +13,12 @@ from scipy.integrate import solve_ivp
 
 import headflow as hf
 from cases import REFERENCE, START, oracle, random_case
-from headflow import cli
+from headflow.cli import dispatch as cli
 from headflow.errors import InputError, InputTypeError
 from headflow.numerics import ProblemFile, compile_system
-from headflow.numerics.dynamics import Dynamics
-from headflow.numerics.growth import Growth
-from headflow.numerics.trajectory import Trajectory
+from headflow.numerics.flows.dynamics import Dynamics
+from headflow.numerics.flows.growth import Growth
+from headflow.numerics.trajectory.trajectory import Trajectory
 from headflow.theory import gradient_flow, split_flow, to_growth
 from oracles import hand_formulas as hand
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from headflow import Problem, exposition, verify
+from headflow import Problem, verify
 from headflow.errors import InputError
+from headflow.report import exposition
 from headflow.theory import derivations, gradient_flow, latex_document, task_allocation_limit
 from headflow.theory.derivation import Step
 from headflow.theory.grounds import DEFINITION, FORMAL, GENERAL
+from headflow.theory.presentation.proofs import proofs
 from headflow.theory.printing import check_latex, html_prose, latex_prose
-from headflow.theory.proofs import proofs
 from headflow.theory.statements import registry, statement, statements
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from headflow import cli
+from headflow.cli import dispatch as cli
 from headflow.errors import CacheWarning
-from headflow.numerics import store
+from headflow.numerics.runtime import store
 
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="file owners and modes are POSIX's")
 

@@ -7,8 +7,8 @@ import pytest
 from sympy import N, Rational, Sum, Symbol
 
 from headflow.theory import notation as n
+from headflow.theory.flows.symmetry import STATE, symmetric_reduction
 from headflow.theory.indexed import difference_is_zero, inline, unroll
-from headflow.theory.symmetry import STATE, symmetric_reduction
 from oracles import hand_formulas as hand
 
 

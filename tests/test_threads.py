@@ -16,15 +16,16 @@ import pytest
 import headflow as hf
 from cases import REFERENCE, START, random_case
 from headflow import theory
-from headflow.numerics import CovariateProblem, compile_system, integrate_system, solvers
-from headflow.numerics.codegen import JacobianProduct, formula
-from headflow.numerics.codegen.native import native_system
-from headflow.numerics.codegen.unrolled import UnrolledKernel
-from headflow.numerics.dynamics import Chart, Dynamics
-from headflow.numerics.krylov_steps import sundials_installed
-from headflow.numerics.orbits import orbit_flow
+from headflow.numerics import CovariateProblem, compile_system, integrate_system
+from headflow.numerics.code import JacobianProduct, formula
+from headflow.numerics.code.native import native_system
+from headflow.numerics.code.unrolled import UnrolledKernel
+from headflow.numerics.flows.dynamics import Chart, Dynamics
+from headflow.numerics.flows.orbits import orbit_flow
+from headflow.numerics.solving import solvers
+from headflow.numerics.solving.krylov_steps import sundials_installed
 from headflow.theory.families.linear import linear_attention_flow
-from headflow.theory.rooted_form import _roots
+from headflow.theory.optima.rooted_form import _roots
 
 THREADS = 4
 

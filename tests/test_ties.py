@@ -11,18 +11,18 @@ import pytest
 
 import headflow as hf
 from cases import REFERENCE
-from headflow.cli import main
+from headflow.cli.dispatch import main
 from headflow.errors import IntegrationError, ReliabilityWarning, ValidityWarning
 from headflow.numerics import late_constant
-from headflow.numerics.allocation import Allocation
-from headflow.numerics.codegen.native import native_system
+from headflow.numerics.code.native import native_system
 from headflow.numerics.compiler import compiler_installed
-from headflow.numerics.dynamics import Dynamics, apart
-from headflow.numerics.engine.native import Integrator
-from headflow.numerics.flows import flow
-from headflow.numerics.near_ties import compared_starts
-from headflow.numerics.ties import Ties, ties_of
-from headflow.theory.orbits import orbit_partition, tied_entries
+from headflow.numerics.flows.allocation import Allocation
+from headflow.numerics.flows.derived import flow
+from headflow.numerics.flows.dynamics import Dynamics, apart
+from headflow.numerics.flows.near_ties import compared_starts
+from headflow.numerics.flows.ties import Ties, ties_of
+from headflow.numerics.steps.native import Integrator
+from headflow.theory.flows.orbits import orbit_partition, tied_entries
 from tied_cases import PARAMETRISATIONS, TiedCase, tied_case
 
 PAIR = hf.Problem(dims=[10, 10], signal_power=[1, 1], noise_variance=0.1, context_length=100, n_heads=2)

@@ -18,7 +18,7 @@ from headflow.numerics.attention import training as training_module
 from headflow.numerics.attention.optimiser import empty_memory, step
 from headflow.numerics.attention.starts import small_start
 from headflow.numerics.attention.weights import random_rotation
-from headflow.numerics.stop import IntegrationInterrupted
+from headflow.numerics.runtime.stop import IntegrationInterrupted
 
 TINY = Problem(dims=[3, 2], signal_power=[1, 2], noise_variance="0.1", context_length=7, n_heads=2)
 TINY_START = InitialState(mu=[[0.5, 0.2], [0.2, 0.5]], omega=[[0.2, 0.1], [0.1, 0.2]])

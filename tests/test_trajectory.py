@@ -14,8 +14,8 @@ import xarray
 import headflow as hf
 from cases import REFERENCE, START
 from headflow.errors import InputError, InputTypeError
-from headflow.numerics import solvers
-from headflow.numerics.trajectory import Trajectory
+from headflow.numerics.solving import solvers
+from headflow.numerics.trajectory.trajectory import Trajectory
 from oracles import hand_formulas
 
 

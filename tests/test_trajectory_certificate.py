@@ -17,7 +17,7 @@ from headflow.numerics.certificates.jets import Jet
 from headflow.numerics.certificates.trapping import NotTrapping, trapping_region
 from headflow.numerics.checks import Setting
 from headflow.numerics.checks.registry import BASINS
-from headflow.numerics.verdict import outcome
+from headflow.numerics.verification.verdict import outcome
 
 F = Fraction
 ONE = Problem(dims=[4], signal_power=[1], noise_variance=0.1, context_length=50, n_heads=1)

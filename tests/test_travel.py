@@ -19,7 +19,7 @@ import headflow as hf
 from everything import PROBLEM, START, a, of_numerics, of_theory, own_flow, own_run, shown, x
 from headflow import numerics, theory
 from headflow.theory.derivation import Derivation, Step
-from headflow.theory.flow import _attention_flow
+from headflow.theory.flows.flow import _attention_flow
 from headflow.theory.hypothesis import AS_MANY_HEADS, equal_tasks
 from headflow.theory.indexed import Definition
 from headflow.theory.notation import i, over_tasks

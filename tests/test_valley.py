@@ -12,15 +12,15 @@ from sympy import Rational, lambdify
 from headflow import InitialState, Problem, integrate
 from headflow.numerics.checks import valley as checks
 from headflow.numerics.checks.finding import Setting
-from headflow.numerics.merged_race import balance_threshold, race
-from headflow.numerics.valley import merged_outcome, valley_report
-from headflow.numerics.valley_start import on_axes, valley_start
+from headflow.numerics.predictions.merged_race import balance_threshold, race
+from headflow.numerics.predictions.valley import merged_outcome, valley_report
+from headflow.numerics.predictions.valley_start import on_axes, valley_start
 from headflow.theory.context.two_heads import pair_omega
 from headflow.theory.errors import HypothesisError, InputError
-from headflow.theory.phases.merged_start import merged_start
-from headflow.theory.phases.pair_valley import pair_valley
-from headflow.theory.phases.valley import pairs_valley, simplex_valley
-from headflow.theory.phases.valley_order import highest_order, merged_valley_order
+from headflow.theory.merged.merged_start import merged_start
+from headflow.theory.merged.pair_valley import pair_valley
+from headflow.theory.merged.valley import pairs_valley, simplex_valley
+from headflow.theory.merged.valley_order import highest_order, merged_valley_order
 
 from .cases import REFERENCE
 from .oracles.valley_formulas import pair_gap, triangle_coefficient

@@ -20,15 +20,15 @@ from sympy import Symbol
 
 import headflow as hf
 from headflow.errors import InputError, InputTypeError
-from headflow.numerics import verify as verification
 from headflow.numerics.checks import CHECKS, Finding, Setting, registry
 from headflow.numerics.checks.finding import carried_out, proof
 from headflow.numerics.checks.place import IN_A_BOX, UNNAMED, from_row, problems_of, scope_of, to_row, words_of
 from headflow.numerics.checks.registry import checks_of, unregister
-from headflow.numerics.covariates import CovariateProblem
-from headflow.numerics.stop import Interrupted
-from headflow.numerics.verdict import Verdict, judged
-from headflow.numerics.verdict_words import in_order, sentence
+from headflow.numerics.problem.covariates import CovariateProblem
+from headflow.numerics.runtime.stop import Interrupted
+from headflow.numerics.verification import verify as verification
+from headflow.numerics.verification.verdict import Verdict, judged
+from headflow.numerics.verification.verdict_words import in_order, sentence
 from headflow.theory import Statement
 from headflow.theory.derivation import Derivation, Step
 from headflow.theory.hypothesis import AS_MANY_HEADS, Hypothesis

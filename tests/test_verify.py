@@ -10,7 +10,6 @@ from sympy import Rational, Symbol
 
 from headflow import Problem, compare, verify
 from headflow.errors import InputError
-from headflow.numerics import optimum
 from headflow.numerics.checks import (
     CHECKS,
     LAWS,
@@ -26,9 +25,10 @@ from headflow.numerics.checks import (
 from headflow.numerics.checks.finding import carried_out
 from headflow.numerics.checks.place import words_of
 from headflow.numerics.checks.registry import BASINS, checks_of
-from headflow.numerics.helpers import helpers
-from headflow.numerics.verdict import outcome
-from headflow.numerics.verify import judged
+from headflow.numerics.optima import optimum
+from headflow.numerics.runtime.helpers import helpers
+from headflow.numerics.verification.verdict import outcome
+from headflow.numerics.verification.verify import judged
 from headflow.theory.derivation import Derivation, Step
 from headflow.theory.statements import statement, statements
 

@@ -20,7 +20,7 @@ from .hypothesis import HasValues as HasValues
 from .hypothesis import Hypothesis as Hypothesis
 from .hypothesis import values_of
 from .indexed import Definition, substitute, unroll
-from .loss import PARAMETERS
+from .model.loss import PARAMETERS
 from .printing import Equations
 
 # Digits at which exact numbers are evaluated before they are rounded to a float.

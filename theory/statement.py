@@ -121,7 +121,7 @@ class Statement(Result):
         return "\n".join(lines) + "\n"
 
     def latex(self) -> str:
-        """A theorem environment (`theory.proofs` writes the proof that follows it)."""
+        """A theorem environment (`theory.presentation.proofs` writes the proof that follows it)."""
         assumed = latex_prose(" ".join(f"Assume {hypothesis}." for hypothesis in self.hypotheses))
         origin = latex_prose(f"({self.origin})")
         return (

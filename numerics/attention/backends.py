@@ -13,8 +13,8 @@ import numpy as np
 
 from ...theory.choices import unknown
 from ...theory.errors import InputError, InputTypeError
-from ..cores import usable_cores
-from ..problem import FloatArray, Problem
+from ..problem.problem import FloatArray, Problem
+from ..runtime.cores import usable_cores
 from . import conditional, model
 from .prompts import Data, draw, draw_jax, draw_scored, draw_scored_jax, frame_size, generator
 

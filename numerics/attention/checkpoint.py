@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...theory.errors import InputError
-from ..read_file import read_bytes
-from ..scratch import write_whole
-from ..seal import BLANK, check_seal, sealed
+from ..runtime.read_file import read_bytes
+from ..runtime.scratch import write_whole
+from ..runtime.seal import BLANK, check_seal, sealed
 
 _KIND: Final = "headflow training"
 _BEGIN: Final = b"PK\x03\x04"  # of every archive of this format

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 
 from ...theory.brief import Brief
 from ...theory.errors import InputError
-from ..exact import positive_integer
-from ..initial import checked_seed
-from ..kinds import takes
-from ..problem import FloatArray, Problem
-from ..progress import progress_bar
+from ..problem.exact import positive_integer
+from ..problem.initial import checked_seed
+from ..problem.kinds import takes
+from ..problem.problem import FloatArray, Problem
+from ..runtime.progress import progress_bar
 from .backends import make_backend
 from .prompts import EVALUATION
 from .risk import acting_weights

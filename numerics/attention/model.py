@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..problem import FloatArray
+from ..problem.problem import FloatArray
 from .prompts import Data
 
 

@@ -17,9 +17,9 @@ from scipy.special import stdtr
 
 from ...theory.brief import Brief
 from ...theory.errors import InputError
-from ..exact import as_float
-from ..kinds import takes
-from ..problem import FloatArray, Problem
+from ..problem.exact import as_float
+from ..problem.kinds import takes
+from ..problem.problem import FloatArray, Problem
 from .gradient import population_gradient
 from .weights import AttentionWeights, frame_of
 

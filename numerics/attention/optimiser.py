@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from ..problem import FloatArray
+from ..problem.problem import FloatArray
 from .settings import Training
 
 Arrays = tuple[FloatArray, ...]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..problem import FloatArray, Problem
+from ..problem.problem import FloatArray, Problem
 from .weights import owners
 
 # Streams of one seed: prompts on which risk and gradients are estimated, and those of training.

@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from ..problem import FloatArray, Problem
+from ..problem.problem import FloatArray, Problem
 
 # Of log t: the trapezoid rule then errs by e^{−π²/step}, relative.
 _STEP: Final = 0.3

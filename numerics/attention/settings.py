@@ -11,9 +11,9 @@ import numpy as np
 
 from ...theory.choices import unknown
 from ...theory.errors import InputError, InputTypeError
-from ..exact import as_float, positive_integer, shown, whole_number
-from ..initial import checked_seed
-from ..problem import FloatArray
+from ..problem.exact import as_float, positive_integer, shown, whole_number
+from ..problem.initial import checked_seed
+from ..problem.problem import FloatArray
 
 OPTIMISERS: Final = ("sgd", "momentum", "adam")
 _MOST_STEPS: Final = 10**7

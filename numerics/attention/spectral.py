@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 
 from ...theory.errors import InputError
-from ..initial import checked_seed
-from ..kinds import takes
-from ..problem import FloatArray, Problem
-from ..progress import progress_bar
+from ..problem.initial import checked_seed
+from ..problem.kinds import takes
+from ..problem.problem import FloatArray, Problem
+from ..runtime.progress import progress_bar
 from .conditional import frame_of_probes
 from .model import softmax
 from .prompts import EVALUATION, generator

@@ -12,9 +12,9 @@ import numpy as np
 
 from ...theory.choices import checked_parametrisation, unknown
 from ...theory.errors import InputError
-from ..exact import as_float
-from ..initial import checked_seed
-from ..problem import FloatArray, Problem, ensure_addressable
+from ..problem.exact import as_float
+from ..problem.initial import checked_seed
+from ..problem.problem import FloatArray, Problem, ensure_addressable
 from .weights import AttentionWeights, identity
 
 PAIRS: Final = ("identity", "opposite", "random")

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from ..._version import __version__
 from ...theory.errors import InputError, NotWrittenError, TrainingError
-from ..kinds import takes
-from ..problem import FloatArray, Problem
-from ..progress import Estimate, progress_bar
-from ..stop import IntegrationInterrupted
+from ..problem.kinds import takes
+from ..problem.problem import FloatArray, Problem
+from ..runtime.progress import Estimate, progress_bar
+from ..runtime.stop import IntegrationInterrupted
 from . import checkpoint as files
 from .backends import Backend, make_backend
 from .optimiser import empty_memory, step

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from ...theory.brief import Brief
 from ...theory.choices import checked_parametrisation
 from ...theory.errors import InputError, InputTypeError
-from ..exact import shown
-from ..initial import InitialState
-from ..labelled import without_labels
-from ..problem import FloatArray, Problem, ensure_addressable
+from ..problem.exact import shown
+from ..problem.initial import InitialState
+from ..problem.labelled import without_labels
+from ..problem.problem import FloatArray, Problem, ensure_addressable
 
 MERGED: Final = ("key_query", "output_value")
 SPLIT: Final = ("key", "query", "value", "output")

@@ -8,14 +8,14 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from ...theory.errors import InputError
-from ..kinds import takes
+from ..problem.kinds import takes
 from .endpoints import Arithmetic, arithmetic
 from .trajectory import TrajectoryCertificate, certified_states
 from .trapping import NotTrapping, TrappingRegion, trapping_region
 
 if TYPE_CHECKING:
-    from ..initial import InitialState
-    from ..problem import Problem
+    from ..problem.initial import InitialState
+    from ..problem.problem import Problem
 
 # Distances of log ω from its limit that are tried, and how much larger than the tube off-task weights may be.
 RADII = (Fraction(1, 100), Fraction(1, 50), Fraction(1, 30), Fraction(1, 20), Fraction(1, 10))

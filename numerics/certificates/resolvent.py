@@ -1,6 +1,6 @@
 """Owns the mean trace T = E tr (W + s)⁻¹ of a Wishart matrix, enclosed: a trapezoid rule whose error is proved.
 
-`headflow.theory.bayes` writes T by integrals over r, τ > 0 of positive functions f.  In x = log r, y = log τ:
+`headflow.theory.optima.bayes` writes T by integrals over r, τ > 0 of positive functions f.  In x = log r, y = log τ:
 
 - *Step.*  A function of x that is analytic for |Im x| < η, whose absolute values have integrals of at most M times its
   own along every such line, is summed by the trapezoid rule of step h with a relative error of at most
@@ -23,9 +23,9 @@ from typing import Any, Final
 
 from sympy import Expr, Integer
 
-from ...theory.bayes import bayes_risk, integrals, point, r, ratio, shift, size, slopes, tau
-from ...theory.bayes_bounds import trace_bounds
-from ...theory.wishart import fewer, more
+from ...theory.optima.bayes import bayes_risk, integrals, point, r, ratio, shift, size, slopes, tau
+from ...theory.optima.bayes_bounds import trace_bounds
+from ...theory.optima.wishart import fewer, more
 from .endpoints import Arithmetic, arithmetic
 from .interval import Interval
 from .tape import Tape

@@ -20,13 +20,13 @@ from scipy.integrate import solve_ivp
 from sympy import Expr, Integer
 
 from ...theory.brief import Brief
-from ...theory.coordinates import to_log
 from ...theory.errors import InputError
-from ...theory.flow import gradient_flow
+from ...theory.flows.coordinates import to_log
+from ...theory.flows.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
-from ...theory.loss import PARAMETERS
-from ..codegen import compile_system
-from ..kinds import takes
+from ...theory.model.loss import PARAMETERS
+from ..code import compile_system
+from ..problem.kinds import takes
 from .boxes import Range
 from .endpoints import Arithmetic, arithmetic
 from .interval import Interval, UnboundedError
@@ -34,8 +34,8 @@ from .jets import Jet
 from .tape import Tape
 
 if TYPE_CHECKING:
-    from ..initial import InitialState
-    from ..problem import FloatArray, Problem
+    from ..problem.initial import InitialState
+    from ..problem.problem import FloatArray, Problem
 
 MOST_WEIGHTS = 4  # I·H; cost grows with the square of it
 # Powers of two: sums of steps are then exact floats.

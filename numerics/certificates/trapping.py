@@ -27,19 +27,19 @@ from typing import TYPE_CHECKING
 
 from sympy import Expr, Integer, S, Symbol
 
-from ...theory.coordinates import to_log
 from ...theory.errors import InputError
-from ...theory.flow import gradient_flow
+from ...theory.flows.coordinates import to_log
+from ...theory.flows.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
-from ...theory.limits import task_allocation_limit
-from ...theory.loss import PARAMETERS
+from ...theory.model.loss import PARAMETERS
+from ...theory.optima.limits import task_allocation_limit
 from .boxes import Range
 from .endpoints import Arithmetic, arithmetic
 from .interval import Interval, UnboundedError
 from .tape import Tape
 
 if TYPE_CHECKING:
-    from ..problem import Problem
+    from ..problem.problem import Problem
 
 ZERO = Fraction(0)
 # A range is cut into so many parts, over which the Jacobian is enclosed one by one.

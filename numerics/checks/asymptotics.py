@@ -7,9 +7,9 @@ from sympy import E, Float, N, Symbol, limit, log, together
 
 from ...theory import notation as n
 from ...theory.families.staircase import linear_staircase
-from ...theory.limits import task_allocation_limit
-from ..fit import power_law
-from ..staircase import compare_staircase
+from ...theory.optima.limits import task_allocation_limit
+from ..predictions.fit import power_law
+from ..predictions.staircase import compare_staircase
 from .families import covariates
 from .finding import Finding, Setting, fitted
 

@@ -9,8 +9,8 @@ from ..certificates import Arithmetic, Certified
 from ..certificates.basin import RADII, certify_convergence
 from ..certificates.boxes import Range
 from ..certificates.trapping import NotTrapping, TrappingRegion, trapping_region
-from ..initial import InitialState
-from ..problem import Problem
+from ..problem.initial import InitialState
+from ..problem.problem import Problem
 from .finding import Finding, Setting, enclosed
 
 # Off-task weights of the box are so much over the largest d; the longest time that a flow is followed.

@@ -9,12 +9,12 @@ from itertools import chain
 from sympy import Expr, Integer, N
 
 from ...theory import notation as n
-from ...theory.bounds import universal_lower_bound
 from ...theory.closed_form import to_float
-from ...theory.closures import closure_limits, finite_d_bounds
 from ...theory.indexed import substitute, unroll
-from ...theory.limits import task_allocation_limit
-from ..problem import Problem
+from ...theory.optima.bounds import universal_lower_bound
+from ...theory.optima.closures import closure_limits, finite_d_bounds
+from ...theory.optima.limits import task_allocation_limit
+from ..problem.problem import Problem
 from .finding import Finding, Setting, proof
 from .statics import FLOAT_ERROR, approached, longer, stationary_at
 

@@ -9,20 +9,20 @@ import numpy as np
 from sympy import Expr, Integer, N
 
 from ...theory.errors import InputError
-from ...theory.flow import gradient_flow
+from ...theory.flows.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
-from ...theory.limits import task_allocation_limit
-from ...theory.loss import PARAMETERS
+from ...theory.model.loss import PARAMETERS
 from ...theory.notation import i
+from ...theory.optima.limits import task_allocation_limit
 from ...theory.phases.cascade import cascade_flow
-from ..cascade import cascade, emergence_times, exact_power
-from ..codegen import functions
-from ..convergence import late_constant
-from ..fit import power_law
-from ..initial import InitialState
-from ..phases import before_emergence
-from ..problem import Problem
-from ..trajectory import State
+from ..code import functions
+from ..predictions.cascade import cascade, emergence_times, exact_power
+from ..predictions.convergence import late_constant
+from ..predictions.fit import power_law
+from ..problem.initial import InitialState
+from ..problem.problem import Problem
+from ..trajectory.phases import before_emergence
+from ..trajectory.trajectory import State
 from .finding import NONE_FAILS, Finding, Setting, fitted, unmeasured
 
 LAW = 0.005  # what an exponent (absolute) or a constant (relative) may be off by
@@ -87,7 +87,7 @@ def who_wins(setting: Setting) -> Finding:
 
 def first_emergence(setting: Setting) -> Finding:
     """T_0 of the full flow over a range of scales: τ/ε with the predicted τ, and a next order smaller by ε."""
-    from ..integrate import integrate_reliably
+    from ..integration.integrate import integrate_reliably
 
     problem = setting.small(3)
     scales = np.geomspace(1e-4, 3e-3, 5 if setting.quick else 9)
@@ -106,7 +106,7 @@ def first_emergence(setting: Setting) -> Finding:
 
 def late_law(setting: Setting) -> Finding:
     """𝓛 − limit over two decades of t late on a trajectory: t^−2 with K from the closed form."""
-    from ..integrate import integrate_reliably
+    from ..integration.integrate import integrate_reliably
 
     problem = setting.with_enough_heads(most=3)
     initial = InitialState.random(problem, seed=setting.seed)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from ...theory.brief import Brief
 from ...theory.errors import IntegrationError
-from ..initial import InitialState
-from ..problem import Problem
+from ..problem.initial import InitialState
+from ..problem.problem import Problem
 
 Fate = Literal["fails", "still holds", "open"]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from ..problem import FloatArray
+from ..problem.problem import FloatArray
 
 RATIO: Final = 2  # of neighbouring steps h
 

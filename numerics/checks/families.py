@@ -18,11 +18,11 @@ from ...theory.families.staircase import linear_staircase
 from ...theory.families.warm_up import small_split_flow
 from ...theory.indexed import unroll
 from ..attention.quadrature import risk_parts
-from ..codegen import compile_system
-from ..covariates import CovariateProblem
-from ..flows import softmax_covariate_flow
-from ..problem import FloatArray
-from ..staircase import StaircaseTable, compare_staircase
+from ..code import compile_system
+from ..flows.derived import softmax_covariate_flow
+from ..predictions.staircase import StaircaseTable, compare_staircase
+from ..problem.covariates import CovariateProblem
+from ..problem.problem import FloatArray
 from .context import EXACT, EXACT_ROUNDING, SAMPLED, STANDARD_ERRORS
 from .extrapolation import RATIO
 from .finding import Check, Finding, Setting, proof

@@ -16,10 +16,10 @@ from ...theory.derivation import Derivation, Step
 from ...theory.errors import InputError, InputTypeError
 from ..certificates import Arithmetic, arithmetic
 from ..certificates.boxes import Certified
-from ..covariates import CovariateProblem
-from ..exact import shown
-from ..fit import Fit
-from ..problem import Problem
+from ..predictions.fit import Fit
+from ..problem.covariates import CovariateProblem
+from ..problem.exact import shown
+from ..problem.problem import Problem
 from .place import IN_A_BOX, NOWHERE, UNNAMED, Place
 
 # Decimal digits of high-precision evidence unless others are asked for.

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sympy import Integer, expand
 
-from ...theory.coordinates import to_log
-from ...theory.energy import energy_identity
-from ...theory.flow import gradient_flow
+from ...theory.flows.coordinates import to_log
+from ...theory.flows.energy import energy_identity
+from ...theory.flows.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
 from ...theory.phases.warm_up import warm_up_flow
-from ..codegen import BoundKernel, compile_system
-from ..fit import power_law
-from ..initial import InitialState
-from ..problem import FloatArray, Problem
-from ..reference import realised_limit
+from ..code import BoundKernel, compile_system
+from ..optima.reference import realised_limit
+from ..predictions.fit import power_law
+from ..problem.initial import InitialState
+from ..problem.problem import FloatArray, Problem
 from .finding import NONE_FAILS, Finding, Setting, fitted, holds
 
 if TYPE_CHECKING:
-    from ..trajectory import Trajectory
+    from ..trajectory.trajectory import Trajectory
 
 # Relative deviation that two float64 evaluations of the same formula may show.
 SAME = 1e-9
@@ -132,7 +132,7 @@ def warm_up_left_out(problem: Problem, state: InitialState) -> float:
 
 def convergence(setting: Setting) -> Finding:
     """Integrate from the default start until the gap to the realised allocation's limit has closed to 0.1 %."""
-    from ..integrate import integrate_reliably
+    from ..integration.integrate import integrate_reliably
 
     problem = setting.with_enough_heads(most=3)
     initial = InitialState.random(problem, seed=setting.seed)

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from sympy import Add, Expr, Indexed, IndexedBase, KroneckerDelta, Matrix, S, Sum, Symbol, expand, sqrt
 
 from ...theory import notation as n
-from ...theory.coordinates import to_hyperbolic, to_log
-from ...theory.factors import FACTORS, IMBALANCES, PRODUCTS
-from ...theory.flow import attention_gradient, gradient_flow
+from ...theory.flows.coordinates import to_hyperbolic, to_log
+from ...theory.flows.factors import FACTORS, IMBALANCES, PRODUCTS
+from ...theory.flows.flow import attention_gradient, gradient_flow
+from ...theory.flows.symmetry import STATE, symmetric_reduction, task_dim, task_noise, task_power
+from ...theory.flows.system import ReducedSystem
 from ...theory.indexed import (
     Definition,
     contract_inverse,
@@ -29,13 +31,11 @@ from ...theory.indexed import (
     unroll,
 )
 from ...theory.indexed.nodes import bounds, indices_of
-from ...theory.limits import task_allocation_limit, where_distinct
-from ...theory.loss import PARAMETERS
-from ...theory.optimum import eliminate_mu
-from ...theory.optimum_proof import expressed
-from ...theory.phases.merged_zero import merged_at_zero
-from ...theory.symmetry import STATE, symmetric_reduction, task_dim, task_noise, task_power
-from ...theory.system import ReducedSystem
+from ...theory.merged.merged_zero import merged_at_zero
+from ...theory.model.loss import PARAMETERS
+from ...theory.optima.limits import task_allocation_limit, where_distinct
+from ...theory.optima.optimum import eliminate_mu
+from ...theory.optima.optimum_proof import expressed
 from .finding import NONE_FAILS, Finding, Setting
 
 Rules = Mapping[IndexedBase, Callable[..., Expr]]

@@ -10,14 +10,14 @@ from sympy import Integer, N
 from ...theory import notation as n
 from ...theory.closed_form import to_float
 from ...theory.indexed import substitute, unroll
-from ...theory.limits import task_allocation_limit
-from ...theory.loss import PARAMETERS
-from ...theory.phases.identical_heads import merged_minimum
+from ...theory.merged.identical_heads import merged_minimum
+from ...theory.merged.merged_zero import merged_at_zero
+from ...theory.model.loss import PARAMETERS
+from ...theory.optima.limits import task_allocation_limit
 from ...theory.phases.linearisation import linearised_flow
-from ...theory.phases.merged_zero import merged_at_zero
-from ..codegen.native import native_system
-from ..flows import flow
-from ..problem import FloatArray, Problem
+from ..code.native import native_system
+from ..flows.derived import flow
+from ..problem.problem import FloatArray, Problem
 from .finding import Finding, Setting, at_least_two_tasks
 
 # Relative deviation that eigenvalues of a float64 Jacobian may show, and what rounding does to simple ones.

@@ -17,13 +17,13 @@ from scipy.linalg import block_diag
 from sympy import Expr, IndexedBase, Integer, N, S, lambdify
 
 from ...theory import notation as n
-from ...theory.attention import output_moments
 from ...theory.indexed import substitute, unroll
-from ...theory.loss import population_loss
+from ...theory.model.attention import output_moments
+from ...theory.model.loss import population_loss
 from ..attention import sampled_risk
 from ..attention.quadrature import RiskParts, pooled_moments, risk_by_quadrature, risk_parts
-from ..fit import power_law
-from ..problem import FloatArray, Problem
+from ..predictions.fit import power_law
+from ..problem.problem import FloatArray, Problem
 from .extrapolation import RATIO, limit_of
 from .finding import Finding, Setting, fitted
 from .place import Place

@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 from scipy.linalg import eigh_tridiagonal, eigvalsh_tridiagonal
 
-from ...theory.bayes_bounds import trace_bounds
-from ...theory.marchenko_pastur import bayes_limit
+from ...theory.optima.bayes_bounds import trace_bounds
+from ...theory.optima.marchenko_pastur import bayes_limit
 from ..certificates import Certified, arithmetic
 from ..certificates.resolvent import enclosures, mean_trace
-from ..problem import FloatArray, Problem
+from ..problem.problem import FloatArray, Problem
 from .extrapolation import RATIO, limit_of
 from .finding import Finding, Setting, enclosed, proof
 

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from ..attention.quadrature import hermite, squared_length
-from ..covariates import CovariateProblem
-from ..problem import FloatArray, Problem
+from ..problem.covariates import CovariateProblem
+from ..problem.problem import FloatArray, Problem
 
 # Of polynomials of degree four in a normal variable, and of degree two in a squared length.
 _NODES: Final = 3

@@ -9,15 +9,16 @@ import numpy as np
 from sympy import Expr, Integer, N, Rational, S, sqrt
 
 from ...theory import notation as n
-from ...theory.bounds import universal_lower_bound
 from ...theory.closed_form import parameters_of, to_float
-from ...theory.corollaries import equal_tasks_optimum, single_head_residuals, universal_bound_reached
-from ...theory.flow import gradient_flow
+from ...theory.flows.flow import gradient_flow
+from ...theory.flows.symmetry import task_dim, task_power
 from ...theory.indexed import substitute, unroll
-from ...theory.limits import task_allocation_limit
-from ...theory.loss import PARAMETERS
-from ...theory.optimum import multi_head_optimum
-from ...theory.shared_heads import (
+from ...theory.model.loss import PARAMETERS
+from ...theory.optima.bounds import universal_lower_bound
+from ...theory.optima.corollaries import equal_tasks_optimum, single_head_residuals, universal_bound_reached
+from ...theory.optima.limits import task_allocation_limit
+from ...theory.optima.optimum import multi_head_optimum
+from ...theory.optima.shared_heads import (
     group_size,
     idle_head,
     scaled_weight,
@@ -25,9 +26,8 @@ from ...theory.shared_heads import (
     split_task,
     task_cost,
 )
-from ...theory.symmetry import task_dim, task_power
-from ..optimum import search_optimum
-from ..problem import Problem
+from ..optima.optimum import search_optimum
+from ..problem.problem import Problem
 from .finding import NONE_FAILS, Finding, Setting, proof
 
 

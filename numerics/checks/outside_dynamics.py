@@ -7,19 +7,19 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...theory.flow import gradient_flow
-from ...theory.limits import task_allocation_limit
+from ...theory.flows.flow import gradient_flow
+from ...theory.merged.identical_heads import merged_minimum
+from ...theory.merged.merged_start import merged_start
+from ...theory.optima.limits import task_allocation_limit
 from ...theory.phases.convergence import convergence_law
-from ...theory.phases.identical_heads import merged_minimum
-from ...theory.phases.merged_start import merged_start
 from ..attention import AttentionWeights, population_gradient
-from ..cascade import cascade, emergence_times
-from ..codegen import compile_system
-from ..initial import Imbalance, InitialState
-from ..integrate import integrate_reliably
-from ..problem import FloatArray, Problem
-from ..trajectory import Trajectory
-from ..valley import valley_report
+from ..code import compile_system
+from ..integration.integrate import integrate_reliably
+from ..predictions.cascade import cascade, emergence_times
+from ..predictions.valley import valley_report
+from ..problem.initial import Imbalance, InitialState
+from ..problem.problem import FloatArray, Problem
+from ..trajectory.trajectory import Trajectory
 from .exploration import Case, Exploration
 from .flow import warm_up_left_out
 from .limits import spectrum_at_limit

@@ -5,26 +5,26 @@ from __future__ import annotations
 import numpy as np
 from sympy import E, N
 
-from ...theory.bounds import single_head_optimum, universal_lower_bound
 from ...theory.closed_form import parameters_of, to_float
 from ...theory.context.linear_optimum import linear_attention_optimum
-from ...theory.corollaries import equal_tasks_optimum
 from ...theory.families.staircase import linear_staircase
-from ...theory.flow import gradient_flow
-from ...theory.limits import task_allocation_limit
+from ...theory.flows.flow import gradient_flow
+from ...theory.flows.symmetry import task_dim, task_power
 from ...theory.notation import n_heads, n_tasks
-from ...theory.optimum import multi_head_optimum
-from ...theory.shared_heads import group_size, shared_head, task_cost
-from ...theory.symmetry import task_dim, task_power
-from ..closure_table import closure_losses
-from ..codegen import compile_system
-from ..covariates import CovariateProblem
-from ..initial import InitialState
-from ..optimum import search_optimum
-from ..problem import Problem
-from ..reference import realised_limit
+from ...theory.optima.bounds import single_head_optimum, universal_lower_bound
+from ...theory.optima.corollaries import equal_tasks_optimum
+from ...theory.optima.limits import task_allocation_limit
+from ...theory.optima.optimum import multi_head_optimum
+from ...theory.optima.shared_heads import group_size, shared_head, task_cost
+from ..code import compile_system
+from ..comparison.closure_table import closure_losses
+from ..optima.optimum import search_optimum
+from ..optima.reference import realised_limit
+from ..optima.single_head import single_head_loss
+from ..problem.covariates import CovariateProblem
+from ..problem.initial import InitialState
+from ..problem.problem import Problem
 from ..reproductions.closures import pair_at, single_task_risk
-from ..single_head import single_head_loss
 from .exploration import NO_CLAIM, Case, Exploration
 
 TWO = Problem(dims=[10, 10], signal_power=[1, 1], noise_variance=0.1, context_length=1000, n_heads=2)

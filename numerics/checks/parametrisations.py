@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from sympy import N, Rational
 
-from ...theory.coordinates import to_hyperbolic, to_log
-from ...theory.decomposability import decomposability
-from ...theory.flow import gradient_flow, split_flow
+from ...theory.flows.coordinates import to_hyperbolic, to_log
+from ...theory.flows.flow import gradient_flow, split_flow
+from ...theory.flows.invariants import is_invariant
+from ...theory.flows.symmetry import STATE, symmetric_reduction
+from ...theory.flows.system import ReducedSystem
 from ...theory.indexed import difference_is_zero, unroll
-from ...theory.invariants import is_invariant
-from ...theory.symmetry import STATE, symmetric_reduction
-from ...theory.system import ReducedSystem
-from ..codegen import compile_system
-from ..problem import FloatArray, Problem
+from ...theory.model.decomposability import decomposability
+from ..code import compile_system
+from ..problem.problem import FloatArray, Problem
 from .finding import NONE_FAILS, Finding, Setting, proof
 
 # Relative deviation that two float64 evaluations of the same formula may show.

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
-from ..covariates import CovariateProblem
-from ..exact import plain
-from ..problem import Problem
+from ..problem.covariates import CovariateProblem
+from ..problem.exact import plain
+from ..problem.problem import Problem
 
 # A problem, or several; coordinates of any variances; words for what is no problem; None: in general, for every I and H
 # and all numbers.

@@ -16,21 +16,21 @@ from scipy.optimize import minimize
 from sympy import E, Expr, Integer, N
 
 from ...theory import notation as n
-from ...theory.approaching_weights import approaching_directions
-from ...theory.bounds import factor_e, separation, single_head_optimum, universal_lower_bound
 from ...theory.closed_form import to_float
-from ...theory.flow import gradient_flow
+from ...theory.flows.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
-from ...theory.limits import task_allocation_limit
-from ...theory.loss import PARAMETERS
-from ...theory.optimum import eliminate_mu, multi_head_optimum
+from ...theory.model.loss import PARAMETERS
+from ...theory.optima.approaching_weights import approaching_directions
+from ...theory.optima.bounds import factor_e, separation, single_head_optimum, universal_lower_bound
+from ...theory.optima.limits import task_allocation_limit
+from ...theory.optima.optimum import eliminate_mu, multi_head_optimum
+from ...theory.optima.rooted_form import DIGITS as ROOT_DIGITS
 from ...theory.precision import digits as at_digits
-from ...theory.rooted_form import DIGITS as ROOT_DIGITS
-from ..codegen import compile_system
-from ..exact import LARGEST_INTEGER
-from ..fit import power_law
-from ..optimum import Profile, search_optimum
-from ..problem import FloatArray, Problem
+from ..code import compile_system
+from ..optima.optimum import Profile, search_optimum
+from ..predictions.fit import power_law
+from ..problem.exact import LARGEST_INTEGER
+from ..problem.problem import FloatArray, Problem
 from .finding import NONE_FAILS, Finding, Setting, at_least_two_tasks, fitted, proof, too_long
 
 FLOAT_ERROR = 1e-14

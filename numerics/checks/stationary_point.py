@@ -10,14 +10,14 @@ from functools import cache
 from sympy import Expr, Integer, Mul, N, Rational, S, Symbol, exp, expand, factor, sqrt
 
 from ...theory import notation as n
-from ...theory.ansatz import on_mu, on_omega
 from ...theory.closed_form import parameters_of
+from ...theory.flows.ansatz import on_mu, on_omega
 from ...theory.indexed import substitute, unroll
-from ...theory.limits import task_allocation_limit
-from ...theory.rooted_form import DIGITS as ROOT_DIGITS
+from ...theory.optima.limits import task_allocation_limit
+from ...theory.optima.rooted_form import DIGITS as ROOT_DIGITS
 from ..certificates import Arithmetic, Certified, Equations, Interval, Tape, unique_solution
 from ..certificates.boxes import Range
-from ..problem import Problem
+from ..problem.problem import Problem
 from .finding import Finding, Setting, enclosed
 from .place import IN_A_BOX
 

@@ -12,19 +12,19 @@ from scipy.optimize import brentq
 from ...theory.closed_form import parameters_of
 from ...theory.errors import HypothesisError, InputError
 from ...theory.indexed import unroll
-from ...theory.loss import PARAMETERS
+from ...theory.merged.merged_start import merged_start
+from ...theory.merged.merged_zero import merged_at_zero
+from ...theory.model.loss import PARAMETERS
 from ...theory.notation import noise_factor
-from ...theory.phases.merged_start import merged_start
-from ...theory.phases.merged_zero import merged_at_zero
 from ...theory.statements import statement
-from ..exact import LARGEST_INTEGER
-from ..fit import Fit, power_law
-from ..initial import InitialState
-from ..integrate import integrate_reliably
-from ..merged_race import balance_threshold, race
-from ..problem import FloatArray, Problem
-from ..valley import valley_report
-from ..valley_start import on_axes, valley_start
+from ..integration.integrate import integrate_reliably
+from ..predictions.fit import Fit, power_law
+from ..predictions.merged_race import balance_threshold, race
+from ..predictions.valley import valley_report
+from ..predictions.valley_start import on_axes, valley_start
+from ..problem.exact import LARGEST_INTEGER
+from ..problem.initial import InitialState
+from ..problem.problem import FloatArray, Problem
 from .finding import NONE_FAILS, Finding, Setting, fitted, too_long
 
 # What an exponent (absolute) or a constant (relative) may be off by at the end of an integration.

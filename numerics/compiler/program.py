@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from .. import store
-from ..extras import works
-from ..progress import stage
-from ..remade import Remade
+from ..runtime import store
+from ..runtime.extras import works
+from ..runtime.progress import stage
+from ..runtime.remade import Remade
 from .signature import ARRAYS, Signature, functions
 
 _NUMBERS: Final[Mapping[str, Any]] = {"int": ctypes.c_int64, "float": ctypes.c_double, "bool": ctypes.c_bool}

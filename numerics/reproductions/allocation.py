@@ -12,14 +12,14 @@ from typing import Final
 
 import numpy as np
 
-from ...theory.limits import task_allocation_limit
+from ...theory.optima.limits import task_allocation_limit
 from ..attention import AttentionWeights, Training, attention_risk, train
 from ..attention.starts import multi_task_start
-from ..closure_table import closure_losses
-from ..exact import shown
-from ..initial import InitialState
-from ..problem import FloatArray, Problem
-from ..simulate import Simulation, overlay
+from ..comparison.closure_table import closure_losses
+from ..comparison.simulate import Simulation, overlay
+from ..problem.exact import shown
+from ..problem.initial import InitialState
+from ..problem.problem import FloatArray, Problem
 from .result import Reproduction, Row
 
 SCALE: Final = 0.4  # of K, Q, V and O at the start

@@ -13,11 +13,11 @@ import numpy as np
 from scipy.special import chdtri
 
 from ...theory.choices import CLOSURES
-from ..closure_table import closure_losses
-from ..fit import CONFIDENCE, power_law
-from ..initial import InitialState
-from ..problem import FloatArray, Problem
-from ..progress import steps
+from ..comparison.closure_table import closure_losses
+from ..predictions.fit import CONFIDENCE, power_law
+from ..problem.initial import InitialState
+from ..problem.problem import FloatArray, Problem
+from ..runtime.progress import steps
 from .result import Reproduction, Row
 
 # Orders in 1/L at fixed d and ω, within ω² < 1/6 (THEORY: derived here).

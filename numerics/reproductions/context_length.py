@@ -11,10 +11,10 @@ import numpy as np
 
 from ...theory.context.context_length import context_shift
 from ..attention import sampled_risk
-from ..bayes import bayes_risk
-from ..closure_table import closure_losses
-from ..problem import FloatArray
-from ..progress import steps
+from ..comparison.closure_table import closure_losses
+from ..optima.bayes import bayes_risk
+from ..problem.problem import FloatArray
+from ..runtime.progress import steps
 from .estimators import one_head, two_heads
 from .result import Reproduction, Row
 from .zero_sum import pair_problem

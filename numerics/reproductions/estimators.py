@@ -12,13 +12,13 @@ import numpy as np
 
 from ...theory.context.linear_optimum import linear_attention_optimum
 from ...theory.context.two_heads import zero_sum_pair
-from ...theory.limits import task_allocation_limit
+from ...theory.optima.limits import task_allocation_limit
 from ..attention import sampled_risk
-from ..bayes import bayes_risk
-from ..closure_table import closure_losses
-from ..initial import InitialState
-from ..problem import FloatArray, Problem
-from ..progress import steps
+from ..comparison.closure_table import closure_losses
+from ..optima.bayes import bayes_risk
+from ..problem.initial import InitialState
+from ..problem.problem import FloatArray, Problem
+from ..runtime.progress import steps
 from .result import Reproduction, Row
 from .zero_sum import PUBLISHED_OMEGA, best_pair, pair_problem
 

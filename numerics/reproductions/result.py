@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..._version import __version__
-from ..problem import FloatArray
-from ..word_table import WordTable, aligned
+from ..problem.problem import FloatArray
+from ..runtime.word_table import WordTable, aligned
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from ..covariates import CovariateProblem
-from ..staircase import compare_staircase
+from ..predictions.staircase import compare_staircase
+from ..problem.covariates import CovariateProblem
 from .result import Reproduction, Row
 
 VARIANCES: Final = {"small": (4, 2, 1), "paper": (8, 4, 2, 1)}

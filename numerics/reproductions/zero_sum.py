@@ -15,11 +15,11 @@ from scipy.optimize import brentq
 from ...theory.context.two_heads import zero_sum_pair
 from ..attention import Training, sampled_risk, train
 from ..attention.starts import small_start
-from ..closure_table import closure_losses
-from ..initial import InitialState
-from ..problem import FloatArray, Problem
-from ..progress import steps
-from ..simulate import overlay
+from ..comparison.closure_table import closure_losses
+from ..comparison.simulate import overlay
+from ..problem.initial import InitialState
+from ..problem.problem import FloatArray, Problem
+from ..runtime.progress import steps
 from .result import Reproduction, Row
 
 PUBLISHED_OMEGA: Final = 0.13

@@ -19,40 +19,40 @@ if TYPE_CHECKING:
     from .numerics.attention import Training as Training
     from .numerics.checks.finding import Finding as Finding
     from .numerics.checks.registry import register as register
-    from .numerics.closure_table import compare_closures as compare_closures
-    from .numerics.compare import compare as compare
-    from .numerics.engine.ensemble import ensemble as ensemble
-    from .numerics.gradient_table import compare_gradients as compare_gradients
-    from .numerics.initial import InitialState as InitialState
-    from .numerics.integrate import integrate as integrate
-    from .numerics.problem import Problem as Problem
-    from .numerics.recheck import recheck as recheck
+    from .numerics.comparison.closure_table import compare_closures as compare_closures
+    from .numerics.comparison.compare import compare as compare
+    from .numerics.comparison.gradient_table import compare_gradients as compare_gradients
+    from .numerics.comparison.simulate import simulate as simulate
+    from .numerics.integration.ensemble import ensemble as ensemble
+    from .numerics.integration.integrate import integrate as integrate
+    from .numerics.problem.initial import InitialState as InitialState
+    from .numerics.problem.problem import Problem as Problem
     from .numerics.reproductions import reproduce as reproduce
-    from .numerics.simulate import simulate as simulate
-    from .numerics.trajectory import Trajectory as Trajectory
-    from .numerics.verify import verify as verify
+    from .numerics.trajectory.trajectory import Trajectory as Trajectory
+    from .numerics.verification.recheck import recheck as recheck
+    from .numerics.verification.verify import verify as verify
 
 
 _NAMES = {
     "AttentionWeights": ".numerics.attention",
     "Finding": ".numerics.checks.finding",
-    "InitialState": ".numerics.initial",
-    "Problem": ".numerics.problem",
+    "InitialState": ".numerics.problem.initial",
+    "Problem": ".numerics.problem.problem",
     "Training": ".numerics.attention",
-    "Trajectory": ".numerics.trajectory",
-    "compare": ".numerics.compare",
-    "compare_closures": ".numerics.closure_table",
-    "compare_gradients": ".numerics.gradient_table",
-    "ensemble": ".numerics.engine.ensemble",
+    "Trajectory": ".numerics.trajectory.trajectory",
+    "compare": ".numerics.comparison.compare",
+    "compare_closures": ".numerics.comparison.closure_table",
+    "compare_gradients": ".numerics.comparison.gradient_table",
+    "ensemble": ".numerics.integration.ensemble",
     "errors": ".errors",
-    "integrate": ".numerics.integrate",
+    "integrate": ".numerics.integration.integrate",
     "numerics": ".numerics",
     "reproduce": ".numerics.reproductions",
-    "simulate": ".numerics.simulate",
-    "recheck": ".numerics.recheck",
+    "simulate": ".numerics.comparison.simulate",
+    "recheck": ".numerics.verification.recheck",
     "register": ".numerics.checks.registry",
     "theory": ".theory",
-    "verify": ".numerics.verify",
+    "verify": ".numerics.verification.verify",
 }
 
 if not TYPE_CHECKING:

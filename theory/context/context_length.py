@@ -12,8 +12,8 @@ from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..hypothesis import values_of
 from ..indexed import difference_is_zero, inline, normalise, replace_indexed, substitute, unroll
-from ..limits import task_allocation_limit
-from ..loss import PARAMETERS, population_loss
+from ..model.loss import PARAMETERS, population_loss
+from ..optima.limits import task_allocation_limit
 from ..printing import Equation
 from ..result import builder
 from ..scalars import plain_symbols, summand

@@ -31,10 +31,10 @@ from sympy import (
     solve,
 )
 
-from ..attention import expectation
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..gaussian import moment_generating_function
+from ..model.attention import expectation
 from ..printing import Equation, Equations
 from ..result import builder
 from ..scalars import only

@@ -22,7 +22,6 @@ from sympy import (
 )
 
 from .. import notation as n
-from ..attention import expectation, score, token_output
 from ..derivation import Derivation, Recorder
 from ..gaussian import moment_generating_function
 from ..grounds import DEFINITION
@@ -37,7 +36,8 @@ from ..indexed import (
 )
 from ..indexed.monomial import Term, to_expression
 from ..indexed.normal import terms
-from ..inner_products import (
+from ..model.attention import expectation, score, token_output
+from ..model.inner_products import (
     coordinate,
     dimension,
     mean_over,
@@ -46,7 +46,7 @@ from ..inner_products import (
     query,
     regressor,
 )
-from ..loss import PARAMETERS
+from ..model.loss import PARAMETERS
 from ..result import Result, builder
 
 variance = Function("Var")

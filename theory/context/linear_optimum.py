@@ -47,12 +47,12 @@ from ..indexed import (
     substitute,
     unroll,
 )
-from ..optimum import eliminate_mu, multi_head_optimum
-from ..optimum_proof import SCHUR_HORN, expressed, gram, is_rotation
+from ..optima.optimum import eliminate_mu, multi_head_optimum
+from ..optima.optimum_proof import SCHUR_HORN, expressed, gram, is_rotation
+from ..optima.water_filling import WaterFilling, water_filling
 from ..printing import Equation
 from ..result import builder
 from ..scalars import plain_symbols, positive_solution, summand
-from ..water_filling import WaterFilling, water_filling
 from .linear_attention import EFFECTIVE, effective, linear_attention_loss, linear_loss_symbol
 
 own_gain = IndexedBase("s", real=True)

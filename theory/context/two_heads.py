@@ -13,11 +13,11 @@ from typing import Any
 from sympy import Eq, Expr, IndexedBase, S, Sum, Symbol, cancel, cosh, diff, exp, expand, limit, sinh, solve
 
 from .. import notation as n
-from ..bounds import universal_lower_bound
 from ..closed_form import HasValues, Hypothesis, Value, parameters_of, require, to_float
 from ..derivation import Derivation, Recorder
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
-from ..loss import population_loss
+from ..model.loss import population_loss
+from ..optima.bounds import universal_lower_bound
 from ..printing import Equation
 from ..result import builder
 from ..scalars import only, plain_symbols, positive_solution

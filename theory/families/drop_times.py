@@ -28,9 +28,9 @@ from sympy import (
 
 from .. import notation as n
 from ..derivation import Recorder
+from ..flows.system import ReducedSystem
 from ..indexed import difference_is_zero, directional_derivative, inline, replace_indexed, rule, substitute
 from ..indexed.asymptotics import leading_order, scaled_limit
-from ..system import ReducedSystem
 from .covariates import a, context_noise, direction_power, n_coordinates, over_coordinates, variance
 from .linear import key_query, linear_attention_flow, output_value
 

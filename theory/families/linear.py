@@ -17,7 +17,9 @@ from ..choices import unknown
 from ..context.linear_attention import effective_norm, output_moments_of_a_token
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
-from ..flow import gradient_flow
+from ..flows.flow import gradient_flow
+from ..flows.invariants import is_invariant
+from ..flows.system import ReducedSystem
 from ..indexed import (
     Definition,
     difference_is_zero,
@@ -28,10 +30,8 @@ from ..indexed import (
     rule,
     substitute,
 )
-from ..inner_products import mean_over
-from ..invariants import is_invariant
+from ..model.inner_products import mean_over
 from ..result import Result, builder
-from ..system import ReducedSystem
 from .covariates import (
     COVARIATES,
     a,

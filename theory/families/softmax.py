@@ -13,21 +13,21 @@ from typing import Any
 from sympy import Expr, IndexedBase, Lt, Rational, S, Symbol, exp, limit, log, symbols
 
 from .. import notation as n
-from ..attention import output_moments
 from ..choices import checked_closure
 from ..derivation import Derivation, Recorder
-from ..flow import gradient_flow
+from ..flows.flow import gradient_flow
+from ..flows.system import ReducedSystem
 from ..gaussian import chi_square_generating_function, is_gaussian_integral
 from ..grounds import FORMAL
 from ..indexed import Definition, difference_is_zero, gradient, inline, normalise, replace_indexed, substitute
 from ..indexed.asymptotics import leading_order
 from ..indexed.monomial import Term, to_expression
 from ..indexed.normal import terms
-from ..inner_products import mean_over
-from ..loss import PARAMETERS, population_loss, tilted_second_moment
+from ..model.attention import output_moments
+from ..model.inner_products import mean_over
+from ..model.loss import PARAMETERS, population_loss, tilted_second_moment
 from ..result import Result, builder
 from ..scalars import of_one_task
-from ..system import ReducedSystem
 from .covariates import (
     COVARIATES,
     Variances,

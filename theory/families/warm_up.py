@@ -8,12 +8,12 @@ from sympy import Expr, S
 
 from .. import notation as n
 from ..derivation import Recorder
-from ..flow import gradient_flow
+from ..flows.flow import gradient_flow
+from ..flows.system import ReducedSystem
 from ..grounds import FORMAL
 from ..indexed import difference_is_zero, inline, replace_indexed
 from ..indexed.asymptotics import leading_order
 from ..result import builder
-from ..system import ReducedSystem
 from .covariates import a, direction_power, over_coordinates, variance
 from .drop_times import drive
 from .linear import SPLIT, effective, key, linear_attention_flow, output_value, query_weight

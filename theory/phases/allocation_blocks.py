@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from sympy import Add, Expr, ImmutableMatrix, IndexedBase, KroneckerDelta, S, log
 
 from .. import notation as n
-from ..ansatz import Ansatz, allocation, on_mu, on_omega
 from ..derivation import Recorder
-from ..flow import gradient_flow
+from ..flows.ansatz import Ansatz, allocation, on_mu, on_omega
+from ..flows.flow import gradient_flow
+from ..flows.system import ReducedSystem
 from ..indexed import difference_is_zero, directional_derivative, normalise, replace_indexed, rule, substitute
 from ..indexed.calculus import Direction
-from ..limits import in_noise_to_context, task_allocation_limit, where_distinct
+from ..optima.limits import in_noise_to_context, task_allocation_limit, where_distinct
 from ..result import Result, builder
 from ..scalars import positive_solution
-from ..system import ReducedSystem
 from .linearised import block_equations, perturbation
 
 

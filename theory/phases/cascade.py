@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, S, Symbol, cancel, exp, expand, simplify, sqrt
 
 from .. import notation as n
-from ..ansatz import on_mu, on_omega
 from ..closed_form import ClosedForm
 from ..derivation import Derivation, Recorder
-from ..flow import gradient_flow
+from ..flows.ansatz import on_mu, on_omega
+from ..flows.flow import gradient_flow
+from ..flows.system import ReducedSystem
 from ..grounds import DEFINITION, FORMAL
 from ..indexed import Definition, difference_is_zero, factored, inline, normalise, replace_indexed, rule, substitute
 from ..indexed.asymptotics import leading_order, scaled_limit
@@ -24,7 +25,6 @@ from ..indexed.nodes import delta
 from ..indexed.normal import terms
 from ..result import Result, builder
 from ..scalars import plain_symbols, positive_solution
-from ..system import ReducedSystem
 from .warm_up import warm_up_flow
 
 # 1 where the head hosts the task, else 0; a task has one host or none.

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from sympy import Expr, IndexedBase, Integer, KroneckerDelta, S, Symbol, diff, exp, simplify
 
 from .. import notation as n
-from ..ansatz import on_mu, on_omega
 from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues
 from ..derivation import Derivation, Recorder
 from ..errors import InputError
-from ..flow import gradient_flow
+from ..flows.ansatz import on_mu, on_omega
+from ..flows.flow import gradient_flow
+from ..flows.system import ReducedSystem
 from ..grounds import FORMAL
 from ..hypothesis import values_of
 from ..indexed import (
@@ -26,11 +27,10 @@ from ..indexed import (
     substitute,
     unroll,
 )
-from ..limits import loss_infinity
-from ..loss import PARAMETERS
+from ..model.loss import PARAMETERS
+from ..optima.limits import loss_infinity
 from ..result import Result, builder
 from ..scalars import plain_symbols, positive_solution
-from ..system import ReducedSystem
 from .cascade import cascade_flow, host, off_host, off_host_by_scaling, one_host, own_interaction, own_power
 
 time = Symbol("t", positive=True)

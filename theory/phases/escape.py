@@ -14,18 +14,18 @@ from typing import TypeAlias
 from sympy import Expr, IndexedBase, Integer, Rational, Symbol, exp, expand_log, limit, log, oo, simplify, sqrt
 
 from .. import notation as n
-from ..ansatz import on_mu
 from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, require, to_float
-from ..coordinates import to_hyperbolic
 from ..derivation import Derivation, Recorder
 from ..errors import HypothesisError, InputError
-from ..factors import ABSOLUTE_IMBALANCES, ANGLES
-from ..flow import gradient_flow, split_flow
+from ..flows.ansatz import on_mu
+from ..flows.coordinates import to_hyperbolic
+from ..flows.factors import ABSOLUTE_IMBALANCES, ANGLES
+from ..flows.flow import gradient_flow, split_flow
 from ..grounds import FORMAL
 from ..hypothesis import values_of
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
-from ..limits import task_allocation_limit
-from ..loss import PARAMETERS
+from ..model.loss import PARAMETERS
+from ..optima.limits import task_allocation_limit
 from ..printing import Equation, Equations
 from ..result import builder
 from ..scalars import plain_symbols

@@ -5,18 +5,18 @@ from __future__ import annotations
 from sympy import Expr, Gt, IndexedBase, Lt, Matrix, S, diag, expand, sqrt, zeros
 
 from .. import notation as n
-from ..ansatz import allocation
 from ..choices import checked_closure, checked_parametrisation
 from ..closed_form import ENOUGH_HEADS, ClosedForm
 from ..derivation import Recorder
 from ..errors import InputError
-from ..factors import IMBALANCES, PRODUCTS
-from ..flow import gradient_flow
+from ..flows.ansatz import allocation
+from ..flows.factors import IMBALANCES, PRODUCTS
+from ..flows.flow import gradient_flow
+from ..flows.system import ReducedSystem
 from ..indexed import difference_is_zero, directional_derivative, gradient, normalise, substitute
 from ..indexed.nodes import free_indices
-from ..limits import task_allocation_limit, where_distinct
+from ..optima.limits import task_allocation_limit, where_distinct
 from ..result import builder
-from ..system import ReducedSystem
 from .allocation_blocks import (
     allocation_blocks,
     at_equilibrium,

@@ -8,7 +8,7 @@ from sympy import Expr, S
 
 from .. import notation as n
 from ..derivation import Derivation, Recorder
-from ..flow import gradient_flow
+from ..flows.flow import gradient_flow
 from ..grounds import FORMAL
 from ..indexed import difference_is_zero, factored, inline
 from ..indexed.asymptotics import leading_order, scaled_limit

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from sympy import E, Le, Lt
 
 from .. import notation as n
-from ..bayes_bounds import trace_bounds
-from ..bounds import factor_e, separation, single_head, single_head_optimum, universal, universal_lower_bound
 from ..hypothesis import AS_MANY_HEADS, NOISE, ONE_HEAD, TWO_TASKS, Hypothesis, Numbers, tasks_in_words
-from ..limits import loss_infinity, task_allocation_limit
-from ..loss import PARAMETERS
-from ..marchenko_pastur import bayes_limit, penalty, penalty_of_task
-from ..optimum import eliminate_mu, infimum, multi_head_optimum
+from ..model.loss import PARAMETERS
+from ..optima.bayes_bounds import trace_bounds
+from ..optima.bounds import factor_e, separation, single_head, single_head_optimum, universal, universal_lower_bound
+from ..optima.limits import loss_infinity, task_allocation_limit
+from ..optima.marchenko_pastur import bayes_limit, penalty, penalty_of_task
+from ..optima.optimum import eliminate_mu, infimum, multi_head_optimum
 from ..statement import BALANCED, DERIVED, LEADING, Statement
 from .flow import C24, lines_of
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..closures import closure_limits, finite_d_bounds
 from ..errors import HypothesisError
 from ..hypothesis import AS_MANY_HEADS, SEVERAL_HEADS, Hypothesis, Numbers, tasks_in_words
-from ..limits import task_allocation_limit
-from ..loss import population_loss
+from ..model.loss import population_loss
+from ..optima.closures import closure_limits, finite_d_bounds
+from ..optima.limits import task_allocation_limit
 from ..statement import DERIVED, Statement
 
 LARGE_CONTEXT = "L → ∞ (order 1/L kept)"

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from sympy import Expr, S
 
 from .. import notation as n
-from ..attention import output_moments
-from ..coordinates import to_hyperbolic, to_log
-from ..decomposability import decomposability
-from ..energy import energy_identity
-from ..factors import IMBALANCES
-from ..flow import attention_gradient, gradient_flow
+from ..flows.coordinates import to_hyperbolic, to_log
+from ..flows.energy import energy_identity
+from ..flows.factors import IMBALANCES
+from ..flows.flow import attention_gradient, gradient_flow
+from ..flows.symmetry import symmetric_reduction
 from ..hypothesis import ONE_HEAD_EACH, equal_tasks
 from ..indexed import Definition
-from ..loss import PARAMETERS, population_loss
+from ..model.attention import output_moments
+from ..model.decomposability import decomposability
+from ..model.loss import PARAMETERS, population_loss
 from ..phases.warm_up import warm_up_flow
 from ..statement import DERIVED, LEADING, Statement
-from ..symmetry import symmetric_reduction
 from .closures import LARGE_CONTEXT
 
 C24 = "Chen, Sheen, Wang, Yang 2024 (arXiv 2402.19442)"

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from ..derivation import Derivation
 from ..hypothesis import ONE_HEAD_EACH, ONE_TASK, SEVERAL_HEADS, TWO_TASKS, Hypothesis
-from ..phases.identical_heads import merged_minimum
+from ..merged.identical_heads import merged_minimum
+from ..merged.merged_zero import merged_at_zero
 from ..phases.linearisation import linearised_flow
-from ..phases.merged_zero import merged_at_zero
 from ..statement import BALANCED, DERIVED, LEADING, Statement
 
 ALLOCATED = "weights of the task-allocation limit, head i serving task i; h ≠ i"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from .. import notation as n
-from ..corollaries import equal_tasks_optimum, least_heads, single_head_residuals, universal_bound_reached
 from ..hypothesis import A_FREE_HEAD, ONE_HEAD, SEVERAL_HEADS, Hypothesis, equal_tasks, tasks_in_words
-from ..optimum import infimum
-from ..shared_heads import (
+from ..optima.corollaries import equal_tasks_optimum, least_heads, single_head_residuals, universal_bound_reached
+from ..optima.optimum import infimum
+from ..optima.shared_heads import (
     idle_head,
     shared_head,
     shared_loss,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from .. import notation as n
 from ..hypothesis import AS_MANY_HEADS
-from ..limits import loss_infinity
+from ..optima.limits import loss_infinity
 from ..phases.cascade import cascade_flow
 from ..phases.convergence import convergence_law, late_constant, time
 from ..statement import BALANCED, DERIVED, LEADING, Statement

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 
 from ..derivation import Derivation
 from ..hypothesis import ONE_TASK, SEVERAL_HEADS, Hypothesis, equal_tasks
-from ..phases.line_valley import line_valley
-from ..phases.merged_start import merged_start
-from ..phases.pair_valley import pair_valley
-from ..phases.power_law import ValleyLaws
-from ..phases.valley import PAIRED_HEADS, UNPAIRED_HEADS, pairs_valley, simplex_valley
-from ..phases.valley_order import merged_valley_order
+from ..merged.line_valley import line_valley
+from ..merged.merged_start import merged_start
+from ..merged.pair_valley import pair_valley
+from ..merged.power_law import ValleyLaws
+from ..merged.valley import PAIRED_HEADS, UNPAIRED_HEADS, pairs_valley, simplex_valley
+from ..merged.valley_order import merged_valley_order
 from ..printing import Equation
 from ..statement import DERIVED, LEADING, Statement
 
