@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from sympy import Rational
 
 from cases import oracle
 from headflow import Problem
 from headflow.errors import InputError, InputTypeError
 from headflow.numerics.optima.optimum import SMALLEST_RADIUS, Profile, best_mu_at, search_optimum
+from headflow.numerics.optima.single_head import single_head_loss
 from oracles import hand_formulas as hand
 from oracles.global_optimum import profile_loss, profile_loss_mp
 
@@ -141,6 +143,25 @@ def test_finite_d_has_the_same_infimum_for_two_heads_or_more(n_heads):
     leading = search_optimum(problem, starts=3).infimum
     assert abs(found.excess) < 1e-10
     assert (found.infimum == leading) == (n_heads > 1)
+
+
+class TestUnits:
+    """The loss is linear in signal powers and noise together, and so are the losses found: no tolerance is absolute."""
+
+    @pytest.mark.parametrize("closure", ["leading", "finite_d", "first_order"])
+    @pytest.mark.parametrize("power", [-200, -12, -6, 6, 12, 200])
+    def test_of_one_head(self, power, closure):
+        unit = Rational(10) ** power
+        found = single_head_loss(THREE.in_units_of(1 / unit), closure).value
+        assert found / float(unit) == pytest.approx(single_head_loss(THREE, closure).value, rel=1e-12)
+
+    @pytest.mark.parametrize(("closure", "n_heads"), [("leading", 2), ("finite_d", 1), ("finite_d", 2)])
+    @pytest.mark.parametrize("power", [-200, -12, -6, 6, 12, 200])
+    def test_of_the_search(self, power, closure, n_heads):
+        unit = Rational(10) ** power
+        problem = THREE.replace(n_heads=n_heads)
+        found = search_optimum(problem.in_units_of(1 / unit), starts=1, closure=closure).loss
+        assert found / float(unit) == pytest.approx(search_optimum(problem, starts=1, closure=closure).loss, rel=1e-8)
 
 
 def test_first_order_has_no_optimum_to_search_for():
