@@ -27,6 +27,7 @@ from headflow.numerics.problem.problem_file import ProblemFile
 from headflow.numerics.runtime.stop import IntegrationInterrupted, Interrupted
 from headflow.numerics.verification import verify
 from headflow.shipped import default_problem
+from headflow.theory import catalogue
 from headflow.theory.printing import check_latex
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -446,6 +447,22 @@ def test_an_interrupted_verification_is_shown(
     assert (out.strip(), err) == ("2 statements were not reached.", "headflow: The verification was interrupted.\n")
     assert cli.main(["verify", "gradient", "factor-e", "--json"]) == 130
     assert json.loads(capsys.readouterr().out)["not_reached"] == ["gradient", "factor-e"]
+
+
+def test_an_interrupted_derivation_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["derive", "loss"]) == 0
+    finished = capsys.readouterr().out
+    said = "headflow: The derivation was interrupted.\n"
+    monkeypatch.setattr(catalogue, "TOPICS", {"loss": catalogue.TOPICS["loss"], "flow": _raising(KeyboardInterrupt())})
+    assert cli.main(["derive", "all"]) == 130
+    assert capsys.readouterr() == (finished, said)
+    assert cli.main(["derive", "all", "--json"]) == 130
+    assert json.loads(capsys.readouterr().out)["derivations"][0]["title"] in finished
+    monkeypatch.setattr(catalogue, "TOPICS", {"flow": _raising(KeyboardInterrupt())})
+    assert cli.main(["derive", "all"]) == 130
+    assert capsys.readouterr() == ("", said)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
