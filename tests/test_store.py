@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headflow.cli import dispatch as cli
@@ -45,7 +48,7 @@ def test_a_folder_that_others_may_write_is_not_used(own_cache: Path, tmp_path: P
     version = own_cache / store.sources_key()
     version.mkdir(parents=True)
     content = pickle.dumps(Planted(trace))
-    (version / "probe.pickle").write_bytes(store._digest(content) + content)
+    (version / "probe.pickle").write_bytes(store._digest("probe.pickle", content) + content)
     for folder in (own_cache, version):
         folder.chmod(mode)
         with pytest.warns(CacheWarning, match="is not used, because another user owns it or may write there") as told:
@@ -65,13 +68,62 @@ def test_a_file_that_others_may_write_is_made_again(own_cache: Path, tmp_path: P
     (path,) = own_cache.glob("*/probe.pickle")
     trace = tmp_path / "loaded"
     content = pickle.dumps(Planted(trace))
-    path.write_bytes(store._digest(content) + content)
+    path.write_bytes(store._digest("probe.pickle", content) + content)
     path.chmod(mode)
     with pytest.warns(CacheWarning, match="probe.pickle is not used"):
         assert store.remembered("probe", lambda: 8) == 8
     assert not trace.exists()
     assert path.stat().st_mode & 0o777 == 0o600
     assert store.remembered("probe", lambda: 9) == 8
+
+
+def damaged(name: str, entries: dict[str, bytes], kind: str, rng: np.random.Generator) -> bytes:
+    """The bytes of a file after one kind of damage, at a random place."""
+    whole = entries[name]
+    place = int(rng.integers(len(whole)))
+    if kind == "flipped":
+        return whole[:place] + bytes([whole[place] ^ int(rng.integers(1, 256))]) + whole[place + 1 :]
+    if kind == "cut":
+        return whole[:place]
+    if kind == "longer":
+        return whole + rng.bytes(int(rng.integers(1, 100)))
+    return entries[str(rng.choice([other for other in entries if other != name]))] if kind == "another's" else b""
+
+
+DAMAGES = ("flipped", "cut", "longer", "another's", "empty")
+# A run in a process of its own, which has nothing but the files: kernels, machine code, and heads that move as one.
+RUN = """
+import headflow as hf
+few = hf.Problem(dims=[2, 3], signal_power=[1, 2], noise_variance=0.1, context_length=20, n_heads=3)
+many = few.replace(n_heads=300)
+for problem, start in ((few, hf.InitialState.random(few)), (many, hf.InitialState.random(many, jitter=0))):
+    print(hf.integrate(problem, start, t_final=3.0, times=[1.0, 2.0]).loss.tolist())
+"""
+
+
+def run_alone() -> str:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", RUN], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_damaged_entries_are_made_again(own_cache: Path) -> None:
+    right = run_alone()
+    folder = own_cache / store.sources_key()
+    entries = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    assert {name.split("_")[0] for name in entries} >= {"flow", "loops", "cells", "steps"}
+    rng = np.random.default_rng(0)
+    for turn in range(60):
+        name, kind = str(rng.choice(list(entries))), DAMAGES[turn % len(DAMAGES)]
+        (folder / name).write_bytes(damaged(name, entries, kind, rng))
+        content = entries[name][store._DIGEST :]
+        assert store.kept(name, lambda content=content: content) == content, (name, kind)
+        assert (folder / name).read_bytes() == entries[name], (name, kind)
+    for _ in range(2):
+        for name in entries:
+            (folder / name).write_bytes(damaged(name, entries, str(rng.choice(DAMAGES)), rng))
+        assert run_alone() == right
+        assert all(store._intact(folder / name) for name in entries)
 
 
 def test_versions_that_were_not_used_for_long_are_removed(own_cache: Path) -> None:

@@ -1,9 +1,10 @@
 """What is kept on disk: derived flows, generated text and machine code, in a folder for each version of the sources.
 
-A file is written at once or not at all, and one that is damaged is made again.  The folder is ``$HEADFLOW_CACHE_DIR``,
-else ``headflow`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, else (no home, or one that cannot be written) a folder of this
-user's own among the temporary files.  What lies there is run, so a folder or a file that another user owns or may write
-is refused.  The files of other versions are removed when they have not been used for two weeks.
+A file is written at once or not at all, and one that is damaged, or holds what belongs under another name, is made
+again.  The folder is ``$HEADFLOW_CACHE_DIR``, else ``headflow`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, else (no home,
+or one that cannot be written) a folder of this user's own among the temporary files.  What lies there is run, so a
+folder or a file that another user owns or may write is refused.  The files of other versions are removed when they have
+not been used for two weeks.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ def kept(name: str, make: Callable[[], bytes]) -> bytes:
         content = make()
         if path is not None:
             with suppress(OSError):
-                write_whole(path, _digest(content) + content, mode=0o600)
+                write_whole(path, _digest(name, content) + content, mode=0o600)
     return content
 
 
@@ -202,7 +203,7 @@ def _intact(path: Path) -> bytes | None:
     except OSError:
         return None
     digest, content = whole[:_DIGEST], whole[_DIGEST:]
-    return content if digest == _digest(content) else None
+    return content if digest == _digest(path.name, content) else None
 
 
 @cache
@@ -218,5 +219,6 @@ def sources_key() -> str:
     return digest.hexdigest()[:16]
 
 
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()
+def _digest(name: str, content: bytes) -> bytes:
+    """Of the name too: the content of another file is as whole as one's own."""
+    return hashlib.sha256(name.encode() + b"\0" + content).digest()
