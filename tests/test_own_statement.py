@@ -79,9 +79,9 @@ def exits(setting):
 @pytest.mark.parametrize(
     ("check", "reason"),
     [
-        (lambda setting: 1 / 0, "the check <lambda> could not be carried out: ZeroDivisionError: division by zero"),
-        (exits, "the check exits could not be carried out: SystemExit: 2"),
-        (lambda: None, "could not be carried out: TypeError: .*takes 0 positional arguments"),
+        (lambda setting: 1 / 0, "check <lambda> could not be computed at these numbers: division by zero .Zero"),
+        (exits, r"the check exits could not be carried out: 2 \(SystemExit\)$"),
+        (lambda: None, r"could not be carried out: .*takes 0 positional arguments .* \(TypeError\)$"),
         (
             returns_no_finding,
             r"the check returns_no_finding must return a Finding, or several in a tuple; "

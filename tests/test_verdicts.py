@@ -19,7 +19,8 @@ import scipy.optimize
 from sympy import Symbol
 
 import headflow as hf
-from headflow.errors import InputError, InputTypeError
+from headflow.errors import InputError, InputTypeError, IntegrationError
+from headflow.numerics import verify as verification
 from headflow.numerics.checks import CHECKS, Finding, Setting, registry
 from headflow.numerics.checks.finding import carried_out, proof
 from headflow.numerics.checks.place import IN_A_BOX, UNNAMED, from_row, problems_of, scope_of, to_row, words_of
@@ -172,7 +173,7 @@ class TestApplicability:
         register(lambda setting: found(), hypotheses=(Hypothesis("something", broken, str),))
         verdict = hf.verify(FEWER_HEADS, ["own"]).verdicts[0]
         assert verdict.verdict == "inconclusive"
-        assert verdict.reason == "the hypotheses could not be tested: ZeroDivisionError: d − 10"
+        assert verdict.reason == "the hypotheses could not be tested: d − 10 (ZeroDivisionError)"
 
     def test_a_finding_that_names_no_problem_does_not_claim_the_one_asked_about(self, register):
         register(lambda setting: Finding("float", 0.5, 1.0, 0.1, "a number"), hypotheses=())
@@ -232,7 +233,9 @@ class TestUndone:
         verified = hf.verify(REFERENCE, ["universal-bound", "gradient", "split-invariants"], quick=True)
         assert [verdict.verdict for verdict in verified.verdicts] == ["holds", "inconclusive", "holds"]
         verdict = verified.verdicts[1]
-        told = f"the check broken could not be carried out: {type(error).__name__}: {str(error) or 'no message'}"
+        numbers = isinstance(error, InputError | ArithmeticError)
+        how = "computed at these numbers" if numbers else "carried out"
+        told = f"the check broken could not be {how}{': ' * bool(str(error))}{error} ({type(error).__name__})"
         assert (verdict.reason, verdict.evidence) == (told, "none")
         assert verified.exit_code == 3
         for text in (verified.text(), verified.markdown(), verified._repr_html_()):
@@ -240,6 +243,23 @@ class TestUndone:
         assert type(error).__name__ in verified.latex()
         row = json.loads(json.dumps(verified.to_json(), allow_nan=False))["verdicts"][1]
         assert (row["verdict"], row["reason"], row["measured"]) == ("inconclusive", told, None)
+
+    @pytest.mark.parametrize(
+        ("error", "told"),
+        [
+            (OverflowError(34, "Numerical result out of range"), "Numerical result out of range (OverflowError)"),
+            (IntegrationError("No step.\n Try."), "No step. Try (IntegrationError)"),
+            (TypeError("1" * 999), "1" * 300 + "… (TypeError)"),
+        ],
+    )
+    def test_the_reason_can_be_read(self, error, told):
+        """No number of an error, no sentence that ends within another, and no number of hundreds of digits."""
+
+        def broken(setting):
+            raise error
+
+        (finding,) = carried_out(broken, Setting(REFERENCE, 0, quick=True))
+        assert finding.what.partition(": ")[2] == told
 
     def test_a_real_error_of_scipy(self, register):
         register(lambda setting: scipy.optimize.brentq(lambda x: 1.0, 0, 1), hypotheses=())
@@ -251,7 +271,7 @@ class TestUndone:
 
         monkeypatch.setattr(registry, "ENCLOSURES", {**registry.ENCLOSURES, "factor-e": broken})
         (verdict,) = hf.verify(REFERENCE, ["factor-e"], quick=True).verdicts
-        assert (verdict.verdict, verdict.reason[-14:]) == ("inconclusive", "ValueError: no")
+        assert (verdict.verdict, verdict.reason[-15:]) == ("inconclusive", "no (ValueError)")
         assert [finding.evidence for finding in verdict.findings] == ["symbolic", "high_precision", "none"]
 
     def test_what_falls_with_the_digits_is_no_refutation_and_what_stays_is(self):

@@ -13,7 +13,7 @@ import numpy as np
 from ...theory.brief import Brief
 from ...theory.choices import unknown
 from ...theory.derivation import Derivation, Step
-from ...theory.errors import InputError, InputTypeError
+from ...theory.errors import HeadflowError, InputError, InputTypeError
 from ..certificates import Arithmetic, arithmetic
 from ..certificates.boxes import Certified
 from ..predictions.fit import Fit
@@ -26,6 +26,7 @@ from .place import IN_A_BOX, NOWHERE, UNNAMED, Place
 DIGITS = 50
 # Bound for a count of failures: none is below it, one is above.
 NONE_FAILS = 0.5
+_LONGEST = 300  # characters of an error's message: some hold numbers of hundreds of digits
 
 # "none": the check could not be carried out.
 Evidence = Literal["symbolic", "enclosure", "high_precision", "float", "monte_carlo", "none"]
@@ -153,8 +154,15 @@ def _wrong(name: str, wanted: str, value: object) -> InputTypeError:
 
 def unmeasured(what: str, error: BaseException | None = None) -> Finding:
     """A finding that leaves its claim open: nothing was measured, and why."""
-    reason = "" if error is None else f": {type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    reason = "" if error is None else f"{_message(error)} ({type(error).__name__})"
     return Finding("none", math.nan, math.nan, math.inf, what + reason, problem=NOWHERE)
+
+
+def _message(error: BaseException) -> str:
+    """What an error says after a colon, in one line that can be read: of a system's error the words, not the number."""
+    said = error.args[-1] if isinstance(error, ArithmeticError) and error.args else error
+    words = " ".join(str(said).split()).rstrip(".")
+    return f": {words[:_LONGEST]}{'…' * (len(words) > _LONGEST)}" if words else ""
 
 
 def too_long(length: int) -> Finding:
@@ -184,7 +192,8 @@ def _once(check: Check, setting: Setting) -> tuple[Finding, ...]:
     try:
         found: object = check(setting)
     except (Exception, SystemExit) as error:  # one check that fails must not take the verdicts on all others with it
-        return (unmeasured(f"the check {name} could not be carried out", error),)
+        how = "computed at these numbers" if isinstance(error, ArithmeticError | HeadflowError) else "carried out"
+        return (unmeasured(f"the check {name} could not be {how}", error),)
     findings = tuple(found) if isinstance(found, tuple | list) else (found,)
     if not findings or not all(isinstance(finding, Finding) for finding in findings):
         wanted = "must return a Finding, or several in a tuple"
