@@ -8,7 +8,7 @@ from sympy import Rational
 
 import headflow as hf
 from headflow.numerics import compile_system
-from headflow.numerics.checks import Setting, dynamics, statics, valley
+from headflow.numerics.checks import Setting, dynamics, model, statics, valley
 from headflow.numerics.predictions.fit import power_law
 from headflow.numerics.trajectory.phases import before_emergence
 from headflow.numerics.trajectory.trajectory import State
@@ -144,3 +144,21 @@ def test_a_context_that_is_not_long_for_a_wide_task_refutes_nothing():
 def test_losses_of_any_size_are_searched_alike(problem):
     finding = statics.single_head(Setting(problem, seed=0, quick=True))
     assert outcome(finding) == "holds", finding
+
+
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        (hf.Problem([135461, 73475, 37], [5.19e10, 538, 1.16e-12], 0.00273, 76202, 5), "inconclusive"),
+        (hf.Problem([4, 9, 6], [1e3, 2, 7e-5], 0.1, 80, 3), "holds"),
+    ],
+)
+def test_the_ratio_of_long_contexts_is_looked_at_where_one_head_serves_all_tasks(problem, expected):
+    finding = statics.separation_for_long_contexts(Setting(problem, seed=0, quick=True))
+    assert outcome(finding) == expected, finding
+
+
+@pytest.mark.parametrize(("power", "expected"), [(0.1, "holds"), (2.76e10, "inconclusive")])
+def test_a_quadrature_that_has_not_converged_refutes_nothing(power, expected):
+    finding = model._against_quadrature(Setting(hf.Problem([564], [power], 1.45, 1, 2), seed=0, quick=True))
+    assert outcome(finding) == expected, finding

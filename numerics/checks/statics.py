@@ -34,6 +34,7 @@ from ..problem.problem import FloatArray, Problem
 from .finding import NONE_FAILS, Finding, Setting, at_least_two_tasks, fitted, proof, too_long
 
 FLOAT_ERROR = 1e-14
+_BEYOND = 100  # how far beyond the context at which one head serves every task the law of its loss is looked for
 LARGEST_NUMBER = int(sys.float_info.max) // 10**9
 
 
@@ -200,16 +201,24 @@ def _noisier(problem: Problem) -> dict[float, Problem]:
 def separation_for_long_contexts(setting: Setting) -> Finding:
     """The exact ratio where L is long for every task: its deviation from the limit falls like 1/L."""
     problem = at_least_two_tasks(setting.with_enough_heads())
-    limit, long = separation().limit.exact(problem), longer(problem)
+    limit = separation().limit.exact(problem)
+    # One head gives the weakest task its share last: the law begins long after that.
+    long = {size: each for size, each in longer(problem).items() if _serves_all(each, _BEYOND)}
     problems = tuple(long.values())
     deviations = [abs(N(separation().exact(each) / limit - 1, setting.digits)) for each in problems]
     if deviations and max(deviations) < setting.residual[1]:
         what = "the ratio equals its limit at every L"
         return Finding("high_precision", 0.0, 1e-2, 1e-6, what, problem=problems)
     if len(long) < 4:
-        return too_long(_long(problem))
+        return too_long(max(map(int, longer(problem)), default=_long(problem)))
     law = power_law("ratio/ρ − 1", "L", list(long), list(map(float, deviations)), exponent=-1.0, correction=-1.0)
     return fitted("high_precision", [law], 1e-2, 1e-9, problem=problems)
+
+
+def _serves_all(problem: Problem, beyond: int) -> bool:
+    """Whether one head, at its best, leaves out no task even in a context shorter by the factor ``beyond``."""
+    shorter = problem.replace(context_length=max(1, problem.context_length // beyond))
+    return all(share > 0 for share in multi_head_optimum().solve(shorter, 1).shares)
 
 
 def ordering(setting: Setting) -> Finding:
