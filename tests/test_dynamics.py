@@ -162,3 +162,11 @@ def test_the_ratio_of_long_contexts_is_looked_at_where_one_head_serves_all_tasks
 def test_a_quadrature_that_has_not_converged_refutes_nothing(power, expected):
     finding = model._against_quadrature(Setting(hf.Problem([564], [power], 1.45, 1, 2), seed=0, quick=True))
     assert outcome(finding) == expected, finding
+
+
+@pytest.mark.slow
+def test_a_wide_task_emerges_as_predicted_from_starts_that_are_small_for_it():
+    problem = hf.Problem([838805, 82, 53863], [7.54e8, 0.00243, 0.0323], 1.92e-5, 748, 2)
+    finding = dynamics.first_emergence(Setting(problem, seed=0, quick=True))
+    assert outcome(finding) == "holds", finding
+    assert finding.fits[0].predicted_constant < 1e-3  # in the units of the problem

@@ -25,6 +25,7 @@ from ..trajectory.phases import before_emergence
 from ..trajectory.trajectory import State
 from .finding import NONE_FAILS, Finding, Setting, fitted, unmeasured
 
+_USUAL = 20  # d for which the scales of starts are small enough
 LAW = 0.005  # what an exponent (absolute) or a constant (relative) may be off by
 _DIGITS = 160  # scales are 40 of them
 # Where the late law is looked for first; later where a flow is not near its limit by 100 times that.
@@ -90,17 +91,22 @@ def first_emergence(setting: Setting) -> Finding:
     from ..integration.integrate import integrate_reliably
 
     problem = setting.small(3)
-    scales = np.geomspace(1e-4, 3e-3, 5 if setting.quick else 9)
+    # What is small is ε √d; in units of the strongest signal times are those of its own growth.
+    strongest = max(problem.signal_power)
+    scaled = problem.in_units_of(strongest)
+    smaller = min(1.0, (_USUAL / max(problem.dims)) ** 0.5)
+    scales = smaller * np.geomspace(1e-4, 3e-3, 5 if setting.quick else 9)
     measured, blow_up = [], 0.0
     for scale in scales[::-1]:
-        initial = InitialState.random(problem, scale=float(scale), seed=setting.seed)
-        found = cascade(problem, initial)
+        initial = InitialState.random(scaled, scale=float(scale), seed=setting.seed)
+        found = cascade(scaled, initial)
         t = found.times[found.order[0]]
         assert t is not None
         blow_up = t * scale
-        run = integrate_reliably(problem, initial, t_final=1.5 * t + 1e3)
+        run = integrate_reliably(scaled, initial, t_final=1.5 * t + 1e3)
         measured.append(min(t for t in emergence_times(run) if t is not None))
-    law = power_law("T_0", "scale", scales, measured[::-1], exponent=-1.0, constant=blow_up, correction=1.0)
+    times, constant = np.array(measured[::-1]) / float(strongest), blow_up / float(strongest)
+    law = power_law("T_0", "scale", scales, times, exponent=-1.0, constant=constant, correction=1.0)
     return fitted("float", [law], LAW, 1e-6, setting.seed, problem)
 
 
