@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,17 @@ def test_a_constant_that_no_fit_describes_leaves_the_law_open():
     assert math.isnan(law.constant)
     assert outcome(fitted("float", [law], 0.5)) == "inconclusive"
     assert outcome(fitted("float", [law], 0.1)) == "fails"
+
+
+def test_a_range_that_does_not_show_the_law_refutes_by_its_exponent_alone():
+    """Where the numbers bend, a constant fitted at the predicted exponent is sharp, small and means nothing."""
+    bent = power_law("y", "x", X, 1e-9 * X**-4 * (1 + X), exponent=-1.0, constant=3.0)
+    assert bent.exponent_error > 0.01
+    assert bent.constant + bent.constant_error < 1e-3
+    assert outcome(fitted("float", [bent], 0.01)) == "fails"
+    unclear = replace(bent, exponent_error=5.0)
+    assert outcome(fitted("float", [unclear], 0.01)) == "inconclusive"
+    assert outcome(fitted("float", [replace(bent, exponent=-1.0, exponent_error=1e-3)], 0.01)) == "fails"
 
 
 def test_no_law_and_no_prediction_prove_nothing():

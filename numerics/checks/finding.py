@@ -213,18 +213,27 @@ def fitted(
 
     Its error is half the width of the widest interval (99 %) and ``error``, that of the numbers themselves.  One
     deviation that is known and too large refutes; a law that could not be fitted leaves the claim open otherwise.
+    The constant of a law refutes only where its exponent is known to within the bound: elsewhere the range is not yet
+    that of the law.
     """
     found = tuple(fits)
     what = "largest deviation of an exponent, or relative one of a constant"
     pairs = [pair for fit in found for pair in fit.deviations]
     known = [pair for pair in pairs if all(map(math.isfinite, pair))]
-    for deviation, width in known:
-        if deviation - width - error > bound:
+    telling = [pair for fit in found for pair in fit.deviations[: 2 if _seen(fit, bound) else 1]]
+    for deviation, width in telling:
+        if bound < deviation - width - error < math.inf:
             return Finding(evidence, deviation, bound, width + error, what, seed, fits=found, problem=problem)
     if len(known) < len(pairs) or not all(fit.deviations for fit in found) or not found:
         return Finding(evidence, math.inf, bound, math.inf, "no law could be fitted", seed, fits=found, problem=problem)
     deviations, errors = zip(*known, strict=True)
-    return Finding(evidence, max(deviations), bound, max(errors) + error, what, seed, fits=found, problem=problem)
+    widest = max(errors) + error if all(_seen(fit, bound) for fit in found) else math.inf
+    return Finding(evidence, max(deviations), bound, widest, what, seed, fits=found, problem=problem)
+
+
+def _seen(fit: Fit, bound: float) -> bool:
+    """Whether the range of a fit shows its law: the exponent, where one is predicted, to within the bound."""
+    return fit.predicted_exponent is None or fit.exponent_error <= bound
 
 
 def enclosed(claims: Iterable[Certified], what: str, whole: bool = True, problem: Place = IN_A_BOX) -> Finding:
