@@ -21,6 +21,7 @@ from headflow.numerics.predictions.cascade import cascade
 from headflow.numerics.verification.verdict import judged
 from headflow.theory import task_allocation_limit
 from headflow.theory.indexed.large_power import LargePower, power
+from headflow.theory.marchenko_pastur import bayes_limit
 from headflow.theory.statements import statement
 from oracles.single_head_finite_d import single_head_finite_d
 
@@ -225,3 +226,11 @@ def test_what_is_true_is_not_refuted(id, name):
 @pytest.mark.parametrize("name", ["few and many under noise", "noise"])
 def test_what_is_true_of_trajectories_is_not_refuted(id, name):
     test_what_is_true_is_not_refuted(id, name)
+
+
+@pytest.mark.parametrize("ratio", [1e-300, 1e-200, 1e-60, 1e60, 1e200, 1e300])
+def test_closed_forms_are_right_however_much_cancels(ratio):
+    """The proportional limit of the Bayes risk: of weak signals nothing is learnt, of strong ones what noise leaves."""
+    problem = hf.Problem(dims=[10], signal_power=[ratio], noise_variance=1, context_length=100, n_heads=1)
+    expected = ratio if ratio < 1 else 0.1 / 0.9  # λ, and σ² γ/(1 − γ)
+    assert bayes_limit().evaluate(problem) == pytest.approx(expected, rel=1e-12)

@@ -25,6 +25,8 @@ from .printing import Equations
 
 # Digits at which exact numbers are evaluated before they are rounded to a float.
 DIGITS = 30
+# Working digits at most: signal powers and noise, of any size of a float, cancel some 1300 where they are squared
+_MOST_DIGITS = 3000
 
 
 ENOUGH_HEADS = Hypothesis(
@@ -118,5 +120,5 @@ def require(what: str, hypotheses: tuple[Hypothesis, ...], values: Mapping[str, 
 
 
 def to_float(number: Expr) -> float:
-    """An exact real number rounded once to a float."""
-    return float(N(number, DIGITS))
+    """An exact real number rounded once to a float, however much of it cancels."""
+    return float(N(number, DIGITS, maxn=_MOST_DIGITS))
