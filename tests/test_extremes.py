@@ -234,3 +234,19 @@ def test_closed_forms_are_right_however_much_cancels(ratio):
     problem = hf.Problem(dims=[10], signal_power=[ratio], noise_variance=1, context_length=100, n_heads=1)
     expected = ratio if ratio < 1 else 0.1 / 0.9  # λ, and σ² γ/(1 − γ)
     assert bayes_limit().evaluate(problem) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [{"signal_power": ["1e-200"] * 3}, {"signal_power": ["1e200"] * 3}, {"noise_variance": "1e200"}],
+    ids=["weak", "strong", "noisy"],
+)
+def test_signals_and_noise_of_any_size_refute_nothing(changes):
+    """Residuals are shares of what they are left of, gaps are exact, and what rounding hides is no refutation."""
+    problem = hf.Problem([10, 10, 5], [1, 2, 0.5], 0.1, 100, 4).replace(**changes)
+    exact = ["first-order-allocation-limit", "universal-bound-reached", "idle-head", "shared-head", "split-task"]
+    for name in (*exact, "bayes-limit", "merged-at-zero", "who-wins"):
+        verdict = judged(statement(name), *carried_out(CHECKS[name], Setting(problem, seed=0, quick=True)))
+        by_floats = name in ("merged-at-zero", "who-wins")
+        assert verdict.verdict in ("holds", "inconclusive")[: 1 + by_floats], verdict

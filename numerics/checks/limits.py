@@ -57,7 +57,7 @@ def merged_zero(setting: Setting) -> Finding:
     growing = found[zero.size :]
     measured = _deviation(growing, expected)
     # Where noise makes decay much faster than growth, the growth rates are what rounding leaves of a difference.
-    error = max(ROUNDING, 1e3 * float(np.finfo(float).eps * np.abs(found).max() / np.abs(growing).max()))
+    error = max(ROUNDING, 1e3 * float(np.finfo(float).eps * np.abs(found).max() / np.abs(expected).max()))
     return Finding("float", measured, SAME, error, "largest deviation of a growth rate", problem=problem)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sympy import Expr, Integer, N, Rational, S, sqrt
+from sympy import Expr, Integer, N, Rational, S, floor, log, sqrt
 
 from ...theory import notation as n
 from ...theory.closed_form import parameters_of, to_float
@@ -39,8 +39,7 @@ def bound_reached(setting: Setting) -> Finding:
     bound = universal_lower_bound().exact(problem)
     wrong = 0
     for heads in range(1, problem.n_tasks + 3):
-        gap = N(multi_head_optimum().exact(problem, heads) - bound, setting.digits)
-        wrong += bool(abs(gap) < setting.residual[1]) != found.holds(problem, heads)
+        wrong += (multi_head_optimum().exact(problem, heads) == bound) != found.holds(problem, heads)
     problems = tuple(problem.replace(n_heads=heads) for heads in range(1, problem.n_tasks + 3))
     what = "failed proof steps or numbers of heads"
     return Finding("symbolic", steps.measured + wrong, NONE_FAILS, 0.0, what, problem=problems)
@@ -93,7 +92,7 @@ def shared_heads(setting: Setting) -> Finding:
     )
     expected = value(found.loss, 0) + value(found.loss, 3)
     point = _Point(problem, mu, omega, setting.digits)
-    worst = max([steps.measured, abs(point.loss() / expected - 1)])
+    worst = max([steps.measured, abs(N(point.loss() / expected - 1, setting.digits))])
     for task in range(4):
         for head in (0, 1):
             g_mu, g_omega = point.gradient(task, head)
@@ -117,7 +116,7 @@ def split_tasks(setting: Setting) -> Finding:
         mu[-1][-2:] = [part * total, (1 - part) * total]
         omega[-1][-2:] = [_of_task(found.omega, problem, count - 1)] * 2
         point = _Point(problem, mu, omega, setting.digits)
-        worst = max(worst, abs(point.loss() / limit.loss.exact(problem) - 1))
+        worst = max(worst, abs(N(point.loss() / limit.loss.exact(problem) - 1, setting.digits)))
         for task in range(count):
             for head in range(count + 1):
                 g_mu, g_omega = point.gradient(task, head)
@@ -135,8 +134,9 @@ def idle_heads(setting: Setting) -> Finding:
     problem = small.replace(n_heads=count + 1)
     rng = np.random.default_rng(setting.seed)
     weights = [Rational(int(value), 1000) for value in rng.integers(-3000, 3000, count)]
-    tiny = Rational(1, 10 ** (setting.digits - 5))
     mu, omega = _allocated(problem)
+    least = min(N(log(mu[task][task], 10)) for task in range(count))
+    tiny = Integer(10) ** (floor(least) - setting.digits + 5)  # small beside the heads that serve
     for task, weight in enumerate(weights):
         mu[task][count] = tiny
         omega[task][count] = weight / sqrt(Integer(problem.dims[task]))
@@ -145,6 +145,7 @@ def idle_heads(setting: Setting) -> Finding:
     for task, weight in enumerate(weights):
         rate = N(_of_task(found.rate, problem, task).subs(scaled_weight, weight), setting.digits)
         fall, drift = point.velocity(task, count)
+        drift *= sqrt(Integer(problem.dims[task])) / rate  # of a weight of size 1, in the time of the fall
         worst = max(worst, abs(-fall / tiny / rate - 1), abs(drift), 0 if rate >= 0 else 1)
     return Finding(
         "high_precision", float(worst), *setting.residual, "largest deviation", setting.seed, problem=problem

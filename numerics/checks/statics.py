@@ -106,7 +106,8 @@ def stationary_at(closure: str, setting: Setting) -> Finding:
     """`allocation_stationary` in a closure."""
     if closure == "first_order":  # its root has so many digits
         setting = replace(setting, digits=min(setting.digits, ROOT_DIGITS))
-    problem = setting.allocated()
+    given = setting.allocated()
+    problem = given.in_units_of(max(given.signal_power))  # of which the residuals are shares
     limit = task_allocation_limit(closure)
     count = problem.n_tasks
     values: dict[str, Any] = dict(problem.exact_values())
@@ -125,7 +126,7 @@ def stationary_at(closure: str, setting: Setting) -> Finding:
                     residuals.append(abs(value))
                 elif value <= 0:
                     residuals.append(abs(value) + 1)
-    return Finding("high_precision", float(max(residuals)), *setting.residual, "largest residual", problem=problem)
+    return Finding("high_precision", float(max(residuals)), *setting.residual, "largest residual", problem=given)
 
 
 def factor_e_bound(setting: Setting) -> tuple[Finding, ...]:

@@ -35,7 +35,7 @@ from ..trajectory.trajectory import Trajectory
 
 _RTOL: Final = 1e-10
 _NEAR: Final = 1e-9  # the flow has blown up when the time left is this share of the time passed
-# It never will when all rates have fallen to this share of the first: far below what strong noise makes of them, whose
+# It never will when all rates have fallen to this share of the first, and of what strong noise makes of them: their
 # decay is by a factor like c faster than the growth that follows.
 _FADED: Final = 1e-40
 _MOST_EVALUATIONS: Final = 50_000
@@ -239,6 +239,7 @@ def _blow_up(
     }
     velocity = _code().velocity.bind(values)
     unit = 1.0 / float(norm(velocity(logs.ravel())))  # of time, whose error the solver controls
+    gone = _FADED * float(min(power / (power + problem.noise_variance) for power in part.signal_power))
 
     def moving(y: FloatArray) -> tuple[FloatArray, float]:
         moved = velocity.evaluate(y[:-1], unit)
@@ -261,7 +262,7 @@ def _blow_up(
         return float(np.log(speed(y) * (start / unit + y[-1] + 1.0) * _NEAR))
 
     def faded(_: float, y: FloatArray) -> float:
-        return float(np.log(speed(y) / _FADED))
+        return float(np.log(speed(y) / gone))
 
     blown_up.terminal = faded.terminal = True  # type: ignore[attr-defined]
     y = np.append(logs.ravel(), 0.0)
