@@ -27,7 +27,7 @@ from headflow.numerics.problem.problem_file import ProblemFile
 from headflow.numerics.runtime.stop import IntegrationInterrupted, Interrupted
 from headflow.numerics.verification import verify
 from headflow.shipped import default_problem
-from headflow.theory import catalogue
+from headflow.theory.presentation import catalogue
 from headflow.theory.printing import check_latex
 
 ROOT = Path(__file__).resolve().parents[1]

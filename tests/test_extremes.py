@@ -21,7 +21,7 @@ from headflow.numerics.predictions.cascade import cascade
 from headflow.numerics.verification.verdict import judged
 from headflow.theory import task_allocation_limit
 from headflow.theory.indexed.large_power import LargePower, power
-from headflow.theory.marchenko_pastur import bayes_limit
+from headflow.theory.optima.marchenko_pastur import bayes_limit
 from headflow.theory.statements import statement
 from oracles.single_head_finite_d import single_head_finite_d
 

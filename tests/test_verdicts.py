@@ -20,7 +20,6 @@ from sympy import Symbol
 
 import headflow as hf
 from headflow.errors import InputError, InputTypeError, IntegrationError
-from headflow.numerics import verify as verification
 from headflow.numerics.checks import CHECKS, Finding, Setting, registry
 from headflow.numerics.checks.finding import carried_out, proof
 from headflow.numerics.checks.place import IN_A_BOX, UNNAMED, from_row, problems_of, scope_of, to_row, words_of
