@@ -13,7 +13,7 @@ from sympy import Expr, Float, Integer, N, Rational, Symbol
 
 from headflow.theory import notation as n
 from headflow.theory.indexed import Definition, difference_is_zero, substitute, unroll
-from headflow.theory.model.loss import PARAMETERS
+from headflow.theory.parameters import PARAMETERS
 from oracles import answer_sheet as hand
 
 # Digits at which numbers are made, and to which they must agree.

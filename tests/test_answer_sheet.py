@@ -20,7 +20,8 @@ from headflow.theory import notation as n
 from headflow.theory.flows.flow import attention_gradient, split_flow
 from headflow.theory.gaussian import chi_square_generating_function
 from headflow.theory.indexed import difference_is_zero, inline
-from headflow.theory.model.loss import PARAMETERS, _tilt_growth, tilted_second_moment
+from headflow.theory.model.loss import _tilt_growth, tilted_second_moment
+from headflow.theory.parameters import PARAMETERS
 from oracles import answer_sheet as hand
 from sheet import Row
 

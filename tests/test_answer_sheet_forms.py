@@ -44,10 +44,10 @@ from headflow.theory.context.regimes import ratio
 from headflow.theory.context.two_heads import pair_omega, token_label, token_score
 from headflow.theory.flows.symmetry import task_dim, task_power
 from headflow.theory.indexed import difference_is_zero, unroll
-from headflow.theory.model.loss import PARAMETERS
 from headflow.theory.optima.corollaries import own_level
 from headflow.theory.optima.optimum import head_budget
 from headflow.theory.optima.shared_heads import group_size, shared_kappa, task_cost
+from headflow.theory.parameters import PARAMETERS
 from oracles import answer_sheet_limits as hand
 from sheet import SIZES, WORKING, close, numbers, random_values
 

@@ -16,8 +16,8 @@ from headflow.numerics.predictions.cascade import cascade, emergence_times
 from headflow.theory import notation as n
 from headflow.theory.errors import InputError, IntegrationError
 from headflow.theory.indexed import substitute, unroll
-from headflow.theory.model.loss import PARAMETERS
 from headflow.theory.optima.optimum import multi_head_optimum
+from headflow.theory.parameters import PARAMETERS
 from headflow.theory.phases.cascade import cascade_flow
 
 REFERENCE = hf.Problem(dims=[10] * 3, signal_power=[1] * 3, noise_variance=0.1, context_length=100, n_heads=3)

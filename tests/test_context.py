@@ -32,9 +32,10 @@ from headflow.theory.context.regimes import softmax_regimes
 from headflow.theory.context.two_heads import zero_sum_pair
 from headflow.theory.gaussian import moment_generating_function
 from headflow.theory.indexed import unroll
-from headflow.theory.model.loss import PARAMETERS, population_loss
+from headflow.theory.model.loss import population_loss
 from headflow.theory.optima.limits import task_allocation_limit
 from headflow.theory.optima.optimum import multi_head_optimum
+from headflow.theory.parameters import PARAMETERS
 from headflow.theory.statements.context import CONTEXT_BUILDERS
 from oracles import context_formulas as hand
 

@@ -29,10 +29,10 @@ from headflow.theory import (
 from headflow.theory import notation as n
 from headflow.theory.flows.symmetry import task_dim, task_power
 from headflow.theory.indexed import substitute, unroll
-from headflow.theory.model.loss import PARAMETERS
 from headflow.theory.optima import corollaries, shared_heads
 from headflow.theory.optima.corollaries import own_level
 from headflow.theory.optima.shared_heads import group_size, scaled_weight, task_cost
+from headflow.theory.parameters import PARAMETERS
 from oracles import hand_formulas as hand
 
 MIXED = Problem(dims=[5, 10, 20], signal_power=[4, 1, 0.1], noise_variance=0.1, context_length=100, n_heads=2)

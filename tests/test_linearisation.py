@@ -20,7 +20,7 @@ from headflow.theory.indexed import difference_is_zero, unroll
 from headflow.theory.merged import identical_heads
 from headflow.theory.merged.identical_heads import merged_minimum
 from headflow.theory.merged.merged_zero import merged_at_zero
-from headflow.theory.model.loss import PARAMETERS
+from headflow.theory.parameters import PARAMETERS
 from headflow.theory.phases import allocation_blocks
 from headflow.theory.phases.allocation_blocks import record_blocks
 from headflow.theory.phases.linearisation import linearised_flow

@@ -274,10 +274,10 @@ class TestCompare:
 @pytest.mark.slow
 def test_helpers_that_were_started_before_find_the_same():
     few = ["factor-e", "idle-head", "bayes-risk"]
-    with helpers(1) as pool:
+    with helpers(1, "headflow.numerics.verification.verify") as pool:
         found = verify(REFERENCE, few, quick=True, workers=2, pool=pool)
     assert found.verdicts == verify(REFERENCE, few, quick=True).verdicts
-    with helpers(0) as nobody:
+    with helpers(0, "headflow.numerics.verification.verify") as nobody:
         assert nobody is None
 
 

@@ -15,13 +15,13 @@ from sympy import Expr, Integer, N
 
 from . import notation as n
 from .derivation import Derivation
+from .equations import Equations
 from .errors import HypothesisError
 from .hypothesis import HasValues as HasValues
 from .hypothesis import Hypothesis as Hypothesis
 from .hypothesis import values_of
 from .indexed import Definition, substitute, unroll
-from .model.loss import PARAMETERS
-from .printing import Equations
+from .parameters import PARAMETERS
 
 # Digits at which exact numbers are evaluated before they are rounded to a float.
 DIGITS = 30

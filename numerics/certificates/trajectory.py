@@ -24,7 +24,7 @@ from ...theory.errors import InputError
 from ...theory.flows.coordinates import to_log
 from ...theory.flows.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
-from ...theory.model.loss import PARAMETERS
+from ...theory.parameters import PARAMETERS
 from ..code import compile_system
 from ..problem.kinds import takes
 from .boxes import Range

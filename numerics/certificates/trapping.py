@@ -31,8 +31,8 @@ from ...theory.errors import InputError
 from ...theory.flows.coordinates import to_log
 from ...theory.flows.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
-from ...theory.model.loss import PARAMETERS
 from ...theory.optima.limits import task_allocation_limit
+from ...theory.parameters import PARAMETERS
 from .boxes import Range
 from .endpoints import Arithmetic, arithmetic
 from .interval import Interval, UnboundedError

@@ -19,9 +19,10 @@ from ...theory.context.linear_optimum import linear_attention_optimum
 from ...theory.context.regimes import softmax_regimes
 from ...theory.context.two_heads import zero_sum_pair
 from ...theory.indexed import substitute, unroll
-from ...theory.model.loss import PARAMETERS, population_loss
+from ...theory.model.loss import population_loss
 from ...theory.optima.limits import task_allocation_limit
 from ...theory.optima.optimum import multi_head_optimum
+from ...theory.parameters import PARAMETERS
 from ..predictions.fit import Fit, power_law
 from ..problem.problem import FloatArray, Problem
 from .finding import Finding, Setting, fitted, proof

@@ -11,9 +11,9 @@ from sympy import Expr, Integer, N
 from ...theory.errors import InputError
 from ...theory.flows.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
-from ...theory.model.loss import PARAMETERS
 from ...theory.notation import i
 from ...theory.optima.limits import task_allocation_limit
+from ...theory.parameters import PARAMETERS
 from ...theory.phases.cascade import cascade_flow
 from ..code import functions
 from ..predictions.cascade import cascade, emergence_times, exact_power

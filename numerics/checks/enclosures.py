@@ -16,12 +16,12 @@ from ...theory import notation as n
 from ...theory.closed_form import parameters_of
 from ...theory.indexed import substitute, unroll
 from ...theory.merged.identical_heads import merged_minimum
-from ...theory.model.loss import PARAMETERS
 from ...theory.optima.bounds import factor_e, separation, universal_lower_bound
 from ...theory.optima.limits import task_allocation_limit
 from ...theory.optima.optimum import head_budget, multi_head_optimum
 from ...theory.optima.optimum_proof import expressed
 from ...theory.optima.shared_heads import idle_head, scaled_weight
+from ...theory.parameters import PARAMETERS
 from ...theory.phases.linearisation import linearised_flow
 from ...theory.scalars import summand
 from ..certificates import Certified, bounded_above, positive

@@ -32,10 +32,10 @@ from ...theory.indexed import (
 )
 from ...theory.indexed.nodes import bounds, indices_of
 from ...theory.merged.merged_zero import merged_at_zero
-from ...theory.model.loss import PARAMETERS
 from ...theory.optima.limits import task_allocation_limit, where_distinct
 from ...theory.optima.optimum import eliminate_mu
 from ...theory.optima.optimum_proof import expressed
+from ...theory.parameters import PARAMETERS
 from .finding import NONE_FAILS, Finding, Setting
 
 Rules = Mapping[IndexedBase, Callable[..., Expr]]

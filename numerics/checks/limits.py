@@ -12,8 +12,8 @@ from ...theory.closed_form import to_float
 from ...theory.indexed import substitute, unroll
 from ...theory.merged.identical_heads import merged_minimum
 from ...theory.merged.merged_zero import merged_at_zero
-from ...theory.model.loss import PARAMETERS
 from ...theory.optima.limits import task_allocation_limit
+from ...theory.parameters import PARAMETERS
 from ...theory.phases.linearisation import linearised_flow
 from ..code.native import native_system
 from ..flows.derived import flow

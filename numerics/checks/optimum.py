@@ -13,7 +13,6 @@ from ...theory.closed_form import parameters_of, to_float
 from ...theory.flows.flow import gradient_flow
 from ...theory.flows.symmetry import task_dim, task_power
 from ...theory.indexed import substitute, unroll
-from ...theory.model.loss import PARAMETERS
 from ...theory.optima.bounds import universal_lower_bound
 from ...theory.optima.corollaries import equal_tasks_optimum, single_head_residuals, universal_bound_reached
 from ...theory.optima.limits import task_allocation_limit
@@ -26,6 +25,7 @@ from ...theory.optima.shared_heads import (
     split_task,
     task_cost,
 )
+from ...theory.parameters import PARAMETERS
 from ..optima.optimum import search_optimum
 from ..problem.problem import Problem
 from .finding import NONE_FAILS, Finding, Setting, proof

@@ -19,12 +19,12 @@ from ...theory import notation as n
 from ...theory.closed_form import to_float
 from ...theory.flows.flow import gradient_flow
 from ...theory.indexed import substitute, unroll
-from ...theory.model.loss import PARAMETERS
 from ...theory.optima.approaching_weights import approaching_directions
 from ...theory.optima.bounds import factor_e, separation, single_head_optimum, universal_lower_bound
 from ...theory.optima.limits import task_allocation_limit
 from ...theory.optima.optimum import eliminate_mu, multi_head_optimum
 from ...theory.optima.rooted_form import DIGITS as ROOT_DIGITS
+from ...theory.parameters import PARAMETERS
 from ...theory.precision import digits as at_digits
 from ..code import compile_system
 from ..optima.optimum import Profile, search_optimum

@@ -14,8 +14,8 @@ from ...theory.errors import HypothesisError, InputError
 from ...theory.indexed import unroll
 from ...theory.merged.merged_start import merged_start
 from ...theory.merged.merged_zero import merged_at_zero
-from ...theory.model.loss import PARAMETERS
 from ...theory.notation import noise_factor
+from ...theory.parameters import PARAMETERS
 from ...theory.statements import statement
 from ..integration.integrate import integrate_reliably
 from ..predictions.fit import Fit, power_law

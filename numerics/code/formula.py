@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ...theory.derivation import Derivation
 from ...theory.flows.system import ReducedSystem
 from ...theory.indexed import Definition
-from ...theory.model.loss import PARAMETERS
+from ...theory.parameters import PARAMETERS
 from ..runtime.remade import Remade
 from .compiled import CompiledSystem
 

@@ -34,9 +34,9 @@ from ...theory.errors import InputError
 from ...theory.flows.flow import gradient_flow
 from ...theory.flows.system import ReducedSystem
 from ...theory.indexed import Definition, normalise, unroll
-from ...theory.model.loss import PARAMETERS
 from ...theory.optima.optimum import eliminate_mu, multi_head_optimum
 from ...theory.optima.optimum_proof import expressed, gram
+from ...theory.parameters import PARAMETERS
 from ...theory.precision import digits
 from ..code import compile_system
 from ..problem.exact import positive_integer, whole_number

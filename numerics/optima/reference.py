@@ -14,9 +14,9 @@ from ...theory.choices import checked_closure
 from ...theory.closed_form import to_float
 from ...theory.errors import InputError
 from ...theory.indexed import inline
-from ...theory.model.loss import PARAMETERS
 from ...theory.optima.optimum import head_budget, multi_head_optimum
 from ...theory.optima.water_filling import Arithmetic, water_filling
+from ...theory.parameters import PARAMETERS
 from ...theory.scalars import plain_symbols
 from ..problem.kinds import takes
 from ..problem.problem import Problem

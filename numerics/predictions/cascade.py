@@ -19,10 +19,10 @@ from ...theory.brief import Brief
 from ...theory.errors import InputError, IntegrationError
 from ...theory.flows.coordinates import to_log
 from ...theory.indexed import substitute, unroll
-from ...theory.model.loss import PARAMETERS
 from ...theory.notation import h, over_heads
 from ...theory.optima.limits import task_allocation_limit
 from ...theory.optima.optimum import multi_head_optimum
+from ...theory.parameters import PARAMETERS
 from ...theory.phases.cascade import cascade_flow
 from ..code import CompiledSystem, compile_system, formula
 from ..flows.allocation import CLEAR, IDLE

@@ -11,7 +11,7 @@ from ...theory.errors import HypothesisError, InputError
 from ...theory.indexed import unroll
 from ...theory.merged.merged_start import merged_start
 from ...theory.merged.pair_valley import pair_valley
-from ...theory.model.loss import PARAMETERS
+from ...theory.parameters import PARAMETERS
 from ..integration.integrate import integrate_reliably
 from ..problem.initial import InitialState
 from ..problem.kinds import takes

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, BinaryIO, ParamSpec, TypeAlias, TypeVar
@@ -29,20 +30,16 @@ _Work: TypeAlias = tuple["Future[Any]", bytes]  # what to answer, and the pickle
 
 
 @contextmanager
-def helpers(count: int) -> Iterator[Helpers | None]:
-    """So many processes, none for 0; they import what verification needs at once, and end with the block."""
+def helpers(count: int, module: str) -> Iterator[Helpers | None]:
+    """So many processes, none for 0; they import the module that their work needs at once, and end with the block."""
     if count == 0:
         yield None
         return
     with Helpers(count) as pool:
         for _ in range(count):
             with suppress(BrokenExecutor):  # whoever asks finds out
-                pool.submit(_import)
+                pool.submit(import_module, module)
         yield pool
-
-
-def _import() -> None:
-    from ..verification import verify  # noqa: F401
 
 
 class Helpers(Executor):

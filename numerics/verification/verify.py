@@ -236,7 +236,7 @@ def _found(ids: Sequence[str], setting: Setting, workers: int, pool: Executor | 
     shared = [id for id in ids if not is_own(id)] if workers > 1 else []
     if len(shared) > 1:
         count = min(workers - 1, len(shared))
-        with nullcontext(pool) if pool else helpers(count) as helping:
+        with nullcontext(pool) if pool else helpers(count, __name__) as helping:
             assert helping is not None
             yield from _with_helpers(shared, setting, helping, count)
     else:
@@ -315,7 +315,7 @@ def _one_by_one(ids: Sequence[str], setting: Setting) -> Iterator[Verdict]:
     """Statements of which one has ended the process that checked it, or the system has: each may end one of its own."""
     left = deque(ids)
     while left:
-        with helpers(1) as pool:
+        with helpers(1, __name__) as pool:
             assert pool is not None
             if not _starts(pool):
                 yield from (verdict_on(id, setting) for id in left)

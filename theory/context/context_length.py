@@ -12,8 +12,9 @@ from ..derivation import Derivation, Recorder
 from ..errors import InputError
 from ..hypothesis import values_of
 from ..indexed import difference_is_zero, inline, normalise, replace_indexed, substitute, unroll
-from ..model.loss import PARAMETERS, population_loss
+from ..model.loss import population_loss
 from ..optima.limits import task_allocation_limit
+from ..parameters import PARAMETERS
 from ..printing import Equation
 from ..result import builder
 from ..scalars import plain_symbols, summand

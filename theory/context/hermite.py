@@ -32,10 +32,11 @@ from sympy import (
 )
 
 from ..derivation import Derivation, Recorder
+from ..equations import Equations
 from ..errors import InputError
 from ..gaussian import moment_generating_function
 from ..model.attention import expectation
-from ..printing import Equation, Equations
+from ..printing import Equation
 from ..result import builder
 from ..scalars import only
 

@@ -46,7 +46,7 @@ from ..model.inner_products import (
     query,
     regressor,
 )
-from ..model.loss import PARAMETERS
+from ..parameters import PARAMETERS
 from ..result import Result, builder
 
 variance = Function("Var")

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from sympy import Expr, Function, Le, Lt, Piecewise, S, Symbol, cancel, diff, expand, powdenest, simplify, solve, sqrt
 
 from ..derivation import Derivation, Recorder
+from ..equations import Equations
 from ..errors import InputError
 from ..grounds import FORMAL
-from ..printing import Equation, Equations
+from ..printing import Equation
 from ..result import builder
 from ..scalars import only
 

@@ -25,7 +25,8 @@ from ..indexed.monomial import Term, to_expression
 from ..indexed.normal import terms
 from ..model.attention import output_moments
 from ..model.inner_products import mean_over
-from ..model.loss import PARAMETERS, population_loss, tilted_second_moment
+from ..model.loss import population_loss, tilted_second_moment
+from ..parameters import PARAMETERS
 from ..result import Result, builder
 from ..scalars import of_one_task
 from .covariates import (

@@ -39,7 +39,7 @@ from ..indexed import (
     substitute,
     unroll,
 )
-from ..model.loss import PARAMETERS
+from ..parameters import PARAMETERS
 from ..printing import Equation
 from ..result import builder
 from ..scalars import of_one_task, plain_symbols, positive_solution

@@ -34,7 +34,8 @@ from ..indexed import (
 from ..indexed.definitions import ranges_in
 from ..indexed.nodes import close_sum, free_indices, free_symbols, indexed_bases, indices_of, name_of
 from ..indexed.rewriting import plain_indices
-from ..model.loss import PARAMETERS, PopulationLoss, population_loss
+from ..model.loss import PopulationLoss, population_loss
+from ..parameters import PARAMETERS
 from ..result import Result, builder, built
 from .coordinates import rests_at_zero
 from .factors import FACTORS, IMBALANCES, PRODUCTS, balanced_metric, merged_metric, split_metric
@@ -66,7 +67,7 @@ def gradient_flow(
         Optional factor per variable: ``dx/dt = −metric[x] ∂loss/∂x`` (default 1).
     definitions
         Named sub-expressions used in the loss; they stay closed in the result.  Every other name is a parameter
-        (also φ, c and d_e, which ``theory.model.loss.PARAMETERS`` defines for attention).
+        (also φ, c and d_e, which ``theory.parameters.PARAMETERS`` defines for attention).
 
     Raises ``InputError`` for an unknown name, ``NodeError`` (a TypeError) for a node the calculus does not know.
     Time = learning rate × steps; the loss is taken as written (no ½).

@@ -13,9 +13,9 @@ from sympy.core.relational import Relational
 
 from .. import notation as n
 from ..derivation import Derivation
+from ..equations import Equations
 from ..indexed import Definition, directional_derivative, free_symbols, gradient, inline, normalise, rule
 from ..indexed.nodes import free_indices, indexed_bases, indices_of, name_of
-from ..printing import Equations
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,6 +10,7 @@ from .. import notation as n
 from ..closed_form import ClosedForm
 from ..context.two_heads import ONE_TASK
 from ..derivation import Derivation, Recorder
+from ..equations import Equations
 from ..flows.ansatz import Ansatz
 from ..flows.flow import gradient_flow
 from ..flows.system import ReducedSystem
@@ -18,7 +19,6 @@ from ..indexed import difference_is_zero, directional_derivative, factored, norm
 from ..indexed.nodes import free_indices
 from ..optima.limits import task_allocation_limit
 from ..phases.linearised import perturbation
-from ..printing import Equations
 from ..result import builder
 from ..scalars import of_one_task, plain_symbols, positive_solution
 

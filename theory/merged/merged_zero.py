@@ -10,13 +10,13 @@ from sympy import Add, Expr, Gt, IndexedBase, Integer, KroneckerDelta, Matrix, S
 from .. import notation as n
 from ..closed_form import HasValues, parameters_of, to_float
 from ..derivation import Derivation, Recorder
+from ..equations import Equations
 from ..flows.flow import gradient_flow
 from ..indexed import difference_is_zero, factored, normalise, replace_indexed, rule, substitute, unroll
 from ..indexed.asymptotics import scaled_limit
 from ..optima.limits import where_distinct
 from ..phases.allocation_blocks import first_order
 from ..phases.linearised import perturbation
-from ..printing import Equations
 from ..result import builder
 
 zero_sum_rate = IndexedBase("rho_zero", real=True)

@@ -8,7 +8,7 @@ from sympy import Expr, Rational, Symbol
 
 from ..closed_form import ClosedForm, HasValues
 from ..derivation import Derivation
-from ..printing import Equations
+from ..equations import Equations
 from ..result import Result
 
 time = Symbol("t", positive=True)

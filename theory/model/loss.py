@@ -23,16 +23,10 @@ from ..indexed.asymptotics import leading_order, scaled_limit
 from ..indexed.monomial import Term, to_expression
 from ..indexed.nodes import indexed_bases
 from ..indexed.normal import terms
+from ..parameters import PARAMETERS
 from ..result import Result, builder
 from .attention import expectation, output_moments
 from .inner_products import in_task_coordinates, mean_over_regressor
-
-# Derived parameters of a problem, opened when numbers are put in.
-PARAMETERS = (
-    Definition(n.noise_factor[n.i], 1 + n.noise_variance / n.signal_power[n.i]),
-    Definition(n.noise_to_context[n.i], n.noise_factor[n.i] * n.dims[n.i] / n.context_length),
-    Definition(n.embedding_dim, n.over_tasks(n.dims[n.i]) + n.n_tasks),
-)
 
 # The scaling of the leading closure: N = d_i, with d_i ω_i², d_i/L and ω_i μ_i kept of order one.
 PROPORTIONAL_SCALING: Mapping[Expr, Rational] = {

@@ -14,7 +14,7 @@ from .. import notation as n
 from ..closed_form import ClosedForm, HasValues, Value
 from ..derivation import Derivation, Recorder
 from ..indexed import difference_is_zero, inline, normalise, replace_indexed
-from ..model.loss import PARAMETERS
+from ..parameters import PARAMETERS
 from ..printing import Equation
 from ..result import builder
 from ..scalars import plain_symbols, positive_solution, summand

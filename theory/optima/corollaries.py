@@ -14,10 +14,11 @@ from sympy import Eq, Expr, Integer, Max, Min, S, Symbol, cancel, expand, factor
 from .. import notation as n
 from ..closed_form import HasValues, Hypothesis, Value, parameters_of, require, to_float
 from ..derivation import Derivation, Recorder
+from ..equations import Equations
 from ..flows.symmetry import task_power
 from ..hypothesis import values_of
 from ..indexed import difference_is_zero, normalise, replace_indexed
-from ..printing import Equation, Equations
+from ..printing import Equation
 from ..result import builder
 from ..scalars import only, plain_symbols, positive_solution, summand
 from .bounds import universal, universal_lower_bound

@@ -21,7 +21,7 @@ from ..flows.system import ReducedSystem
 from ..grounds import DEFINITION
 from ..indexed import Definition, difference_is_zero, factored, inline, normalise, replace_indexed, rule, substitute
 from ..indexed.nodes import indexed_bases, rebuild
-from ..model.loss import PARAMETERS
+from ..parameters import PARAMETERS
 from ..printing import Equation
 from ..result import builder
 from ..scalars import is_only_root, is_same_power, plain_symbols, positive_solution, summand

@@ -16,7 +16,7 @@ from ..closed_form import ClosedForm, HasValues
 from ..errors import HypothesisError
 from ..hypothesis import values_of
 from ..indexed import Definition, substitute, unroll
-from ..model.loss import PARAMETERS
+from ..parameters import PARAMETERS
 from ..precision import digits
 from ..result import Record
 

@@ -51,7 +51,7 @@ from ..indexed import (
     unroll,
 )
 from ..indexed.nodes import free_symbols
-from ..model.loss import PARAMETERS
+from ..parameters import PARAMETERS
 from ..printing import Equation
 from ..result import Result, builder
 from ..scalars import is_only_root, is_same_power, plain_symbols, positive_solution, summand

@@ -27,8 +27,8 @@ from ..indexed import (
     substitute,
     unroll,
 )
-from ..model.loss import PARAMETERS
 from ..optima.limits import loss_infinity
+from ..parameters import PARAMETERS
 from ..result import Result, builder
 from ..scalars import plain_symbols, positive_solution
 from .cascade import cascade_flow, host, off_host, off_host_by_scaling, one_host, own_interaction, own_power

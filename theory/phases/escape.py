@@ -16,6 +16,7 @@ from sympy import Expr, IndexedBase, Integer, Rational, Symbol, exp, expand_log,
 from .. import notation as n
 from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, require, to_float
 from ..derivation import Derivation, Recorder
+from ..equations import Equations
 from ..errors import HypothesisError, InputError
 from ..flows.ansatz import on_mu
 from ..flows.coordinates import to_hyperbolic
@@ -24,9 +25,9 @@ from ..flows.flow import gradient_flow, split_flow
 from ..grounds import FORMAL
 from ..hypothesis import values_of
 from ..indexed import difference_is_zero, inline, normalise, substitute, unroll
-from ..model.loss import PARAMETERS
 from ..optima.limits import task_allocation_limit
-from ..printing import Equation, Equations
+from ..parameters import PARAMETERS
+from ..printing import Equation
 from ..result import builder
 from ..scalars import plain_symbols
 

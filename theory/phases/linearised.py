@@ -10,8 +10,8 @@ from sympy import Add, Expr, ImmutableMatrix, IndexedBase, Integer
 from .. import notation as n
 from ..closed_form import ENOUGH_HEADS, ClosedForm, HasValues, parameters_of, require, to_float
 from ..derivation import Derivation
+from ..equations import Equations
 from ..indexed import Definition, substitute, unroll
-from ..printing import Equations
 
 
 def perturbation(base: IndexedBase) -> IndexedBase:

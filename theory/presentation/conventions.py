@@ -22,10 +22,11 @@ from ..flows.system import ReducedSystem
 from ..indexed import Definition, difference_is_zero, factored, inline, replace_indexed, rule, substitute
 from ..indexed.naming import name_bounds
 from ..indexed.nodes import free_symbols, indexed_bases
-from ..model.loss import PARAMETERS, PopulationLoss
+from ..model.loss import PopulationLoss
 from ..optima.bounds import single_head, universal
 from ..optima.limits import loss_infinity
 from ..optima.marchenko_pastur import bayes_limit_symbol
+from ..parameters import PARAMETERS
 from ..result import built
 from ..scalars import plain_symbols
 

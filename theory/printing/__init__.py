@@ -5,7 +5,6 @@ from __future__ import annotations
 from .aligned import Equation, aligned_html, aligned_latex, aligned_text
 from .check import check_latex
 from .document import Section, latex_document
-from .equations import Equations
 from .latex import to_latex
 from .legend import sum_legend
 from .mathml import to_mathml
@@ -14,7 +13,6 @@ from .text import to_text
 
 __all__ = [
     "Equation",
-    "Equations",
     "Section",
     "aligned_html",
     "aligned_latex",

@@ -8,12 +8,12 @@ from sympy import E, Le, Lt
 
 from .. import notation as n
 from ..hypothesis import AS_MANY_HEADS, NOISE, ONE_HEAD, TWO_TASKS, Hypothesis, Numbers, tasks_in_words
-from ..model.loss import PARAMETERS
 from ..optima.bayes_bounds import trace_bounds
 from ..optima.bounds import factor_e, separation, single_head, single_head_optimum, universal, universal_lower_bound
 from ..optima.limits import loss_infinity, task_allocation_limit
 from ..optima.marchenko_pastur import bayes_limit, penalty, penalty_of_task
 from ..optima.optimum import eliminate_mu, infimum, multi_head_optimum
+from ..parameters import PARAMETERS
 from ..statement import BALANCED, DERIVED, LEADING, Statement
 from .flow import C24, lines_of
 

@@ -16,7 +16,8 @@ from ..hypothesis import ONE_HEAD_EACH, equal_tasks
 from ..indexed import Definition
 from ..model.attention import output_moments
 from ..model.decomposability import decomposability
-from ..model.loss import PARAMETERS, population_loss
+from ..model.loss import population_loss
+from ..parameters import PARAMETERS
 from ..phases.warm_up import warm_up_flow
 from ..statement import DERIVED, LEADING, Statement
 from .closures import LARGE_CONTEXT

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..errors import InputError
 from ..numerics.runtime.scratch import scratch_beside
 from ..theory.visible import visible
-
-SCHEMA = 1
-
-
-def json_object(problem: Mapping[str, Any] | None, closure: str | None, **content: Any) -> dict[str, Any]:
-    """``content`` with what every JSON object of the package starts with."""
-    return {
-        "schema": SCHEMA,
-        "version": __version__,
-        "problem": problem,
-        "closure": closure,
-        **content,
-    }
-
-
-def json_text(content: Mapping[str, Any]) -> str:
-    """``content`` as JSON; a number that JSON does not have is an error of the program."""
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
 
 # What replaces characters that a terminal of another encoding lacks.
 _PLAIN = str.maketrans(

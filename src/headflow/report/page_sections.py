@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING
 
 from ..numerics.problem.initial import RandomStart
 from ..numerics.problem.problem_file import ProblemFile
 from ..plot.plotting import inline_svg
 from ..theory.printing import html_prose, sum_legend
+from .contents import Contents, versions
 from .page import Section, facts, figure, page, table
 from .summary import number
-
-if TYPE_CHECKING:
-    from .report import Report
 
 _TITLES = {
     "single_head_optimum": "Optimum of a single head",
@@ -36,7 +33,7 @@ _KINDS = {
 }
 
 
-def report_page(report: Report) -> str:
+def report_page(report: Contents) -> str:
     """The whole page."""
     problem = report.given.problem
     lead = (
@@ -58,7 +55,7 @@ def report_page(report: Report) -> str:
     return page("Training dynamics of multi-head softmax attention", lead, sections, "Made by headflow.")
 
 
-def _answer(report: Report) -> str:
+def _answer(report: Contents) -> str:
     sentences = html_prose(" ".join(report.answer))
     stopped = (
         f'<p class="fails">The integration ended early: {escape(str(report.stopped))}</p>'
@@ -70,7 +67,7 @@ def _answer(report: Report) -> str:
     return f'{warning}<p class="answer">{sentences}</p>{stopped}{_losses(report)}'
 
 
-def _losses(report: Report) -> str:
+def _losses(report: Contents) -> str:
     rows = []
     for name, entry in report.comparison.losses.items():
         note = f'<br/><span class="note">{html_prose(entry.reason)}</span>' if entry.reason else ""
@@ -108,7 +105,7 @@ def _problem(given: ProblemFile) -> str:
     return table(head, rows, numeric=range(5)) + f"<p>{html_prose(legend)}</p>"
 
 
-def _figures(report: Report) -> str:
+def _figures(report: Contents) -> str:
     phases = report.trajectory.phases
     below = " Below: the gap to the limit." if phases.limit is not None else ""
     emergence = (
@@ -131,7 +128,7 @@ def _figures(report: Report) -> str:
     return "\n".join(figure(inline_svg(svg, name), html_prose(captions[name])) for name, svg in report.figures.items())
 
 
-def _predictions(report: Report) -> list[Section]:
+def _predictions(report: Contents) -> list[Section]:
     """The phases as predicted and as measured, where the theory predicts any."""
     rows = report.comparison.predictions
     if not rows:
@@ -150,7 +147,7 @@ def _predictions(report: Report) -> list[Section]:
     return [Section("phases", "Phases: predicted and measured", f"<p>{html_prose(lead)}</p>{body}")]
 
 
-def _dynamics(report: Report) -> str:
+def _dynamics(report: Contents) -> str:
     system = report.system
     legend = sum_legend((*system.equations, *system.definition_equations))
     symbols = (
@@ -168,7 +165,7 @@ def _dynamics(report: Report) -> str:
     )
 
 
-def _verdicts(report: Report) -> str:
+def _verdicts(report: Contents) -> str:
     from ..numerics.verification.verdict_words import grounds, in_order, place
 
     rows = []
@@ -199,9 +196,7 @@ def _notes(notes: Iterable[str]) -> str:
     return "".join(f'<br/><span class="note">{html_prose(note)}</span>' for note in notes if note)
 
 
-def _provenance(report: Report) -> str:
-    from .report import versions
-
+def _provenance(report: Contents) -> str:
     given = report.given
     start = given.initial.provenance
     drawn = (

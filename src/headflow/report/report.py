@@ -2,79 +2,24 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .. import __version__
-from ..cli.output import json_object, json_text
-from ..cli.runs import integrated_as_far_as_possible
-from ..errors import IntegrationError
+from ..numerics.runtime.json_object import json_text
 from ..numerics.runtime.progress import progress_bar
 from ..numerics.runtime.stop import Interrupted
+from .contents import Contents
 from .exposition import Exposition, exposition
-from .summary import answer
+from .runs import integrated_as_far_as_possible
 
 if TYPE_CHECKING:
-    from ..numerics.comparison.compare import Comparison
     from ..numerics.problem.problem_file import ProblemFile
     from ..numerics.trajectory.trajectory import Trajectory
-    from ..numerics.verification.verify import Verification
-    from ..theory.flows.system import ReducedSystem
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a report shows.
-
-    Attributes
-    ----------
-    given, source
-        The problem file, and what to call it.
-    exposition, system
-        All derivations and statements; the equations of the flow that was integrated.
-    trajectory, stopped
-        The flow, and the error that ended it early if one did.
-    comparison, verification
-        Its losses beside limit, optimum and bounds; the verdicts on all statements.
-    figures
-        SVG by name.
-    """
-
-    given: ProblemFile
-    source: str
-    exposition: Exposition
-    system: ReducedSystem
-    trajectory: Trajectory
-    stopped: IntegrationError | None
-    comparison: Comparison
-    verification: Verification
-    figures: dict[str, str]
-
-    @property
-    def answer(self) -> list[str]:
-        """The result in a few sentences."""
-        return answer(self.trajectory, self.comparison, self.verification)
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the formulas and figures."""
-        given = self.given
-        return json_object(
-            given.problem.to_dict(),
-            given.closure,
-            source=self.source,
-            parametrisation=given.parametrisation,
-            t_final=given.t_final,
-            initial=given.initial.to_dict(),
-            answer=self.answer,
-            integrate=_without_header(self.trajectory.to_json()),
-            compare=_without_header(self.comparison.to_json()),
-            verify=_without_header(self.verification.to_json()),
-            versions=versions(),
-        )
+class Report(Contents):
+    """A report with its files."""
 
     def write(self, folder: Path) -> None:
         """Put the report's files into a folder."""
@@ -83,7 +28,7 @@ class Report:
 
     def files(self) -> dict[str, str]:
         """The report's files by name."""
-        from ..plot.plotting import on_white
+        from ..plot.plotting import on_white  # here, as it loads Matplotlib
         from .page_sections import report_page
 
         return {
@@ -172,19 +117,3 @@ def build(
         if isinstance(interrupt.partial, Verification):
             interrupt.partial = Report(*parts, interrupt.partial, figures)
         raise
-
-
-def versions() -> dict[str, str]:
-    """What computed this."""
-    packages: Sequence[str] = ("sympy", "numpy", "scipy", "mpmath", "matplotlib", "xarray")
-    return {
-        "headflow": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
-
-
-def _without_header(content: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object without what the report says once for all."""
-    header = json_object(None, None)
-    return {name: value for name, value in content.items() if name not in header}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from ..output import emit, json_object, json_text
+from ...numerics.runtime.json_object import json_object, json_text
+from ..output import emit
 
 
 def run(arguments: Namespace) -> int:

@@ -6,7 +6,8 @@ from argparse import Namespace
 from typing import Any
 
 from ... import __version__
-from ..output import emit, json_object, json_text
+from ...numerics.runtime.json_object import json_object, json_text
+from ..output import emit
 
 # The same as in CITATION.cff, which is not installed; a test compares the two.
 SOFTWARE = {

@@ -6,11 +6,12 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
+from ...numerics.runtime.json_object import json_text
 from ...numerics.runtime.progress import progress_bar
+from ...report.runs import integrated_as_far_as_possible
 from ...report.summary import allocation_summary, caveats
-from ..output import emit, json_text
+from ..output import emit
 from ..problem_source import integer, problem_file
-from ..runs import integrated_as_far_as_possible
 
 if TYPE_CHECKING:
     from ...numerics.problem.problem_file import ProblemFile

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from ...numerics.runtime.json_object import json_object, json_text
 from ...numerics.runtime.progress import progress_bar
 from ...numerics.runtime.stop import Interrupted
 from ...report.exposition import Exposition, exposition
-from ..output import emit, json_object, json_text
+from ..output import emit
 
 
 def run(arguments: Namespace) -> int:

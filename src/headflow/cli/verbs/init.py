@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from ...numerics.runtime.json_object import json_object, json_text
 from ...shipped import default_problem
-from ..output import emit, json_object, json_text
+from ..output import emit
 
 
 def run(arguments: Namespace) -> int:

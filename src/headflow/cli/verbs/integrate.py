@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import IntegrationError
+from ...numerics.runtime.json_object import json_text
+from ...report.runs import integrated
 from ...report.summary import flow_summary
-from ..output import check_file, deliver, json_text
+from ..output import check_file, deliver
 from ..problem_source import numbers, problem_file
-from ..runs import integrated
 
 if TYPE_CHECKING:
     from ...numerics.trajectory.trajectory import Trajectory

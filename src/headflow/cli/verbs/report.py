@@ -6,8 +6,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...numerics.runtime.json_object import json_text
 from ..folders import check_folder, folder
-from ..output import deliver, json_text
+from ..output import deliver
 from ..problem_source import problem_file
 
 if TYPE_CHECKING:

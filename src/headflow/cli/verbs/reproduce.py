@@ -7,8 +7,9 @@ from argparse import Namespace
 from pathlib import Path
 
 from ...errors import ValidityWarning
+from ...numerics.runtime.json_object import json_text
 from ..folders import check_folder, folder
-from ..output import deliver, json_text
+from ..output import deliver
 
 
 def run(arguments: Namespace) -> int:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import InputError, NotWrittenError, TrainingError
+from ...numerics.runtime.json_object import json_object, json_text
 from ...report.summary import number as in_words
 from ..folders import check_folder, folder
-from ..output import deliver, emit, json_object, json_text
+from ..output import deliver, emit
 from ..problem_source import integer, number, problem_file
 
 if TYPE_CHECKING:

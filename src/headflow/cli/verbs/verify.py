@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ...errors import InputError, NotWrittenError
 from ...numerics.runtime.helpers import helpers
+from ...numerics.runtime.json_object import json_text
 from ...numerics.runtime.progress import progress_bar
-from ..output import check_file, emit, json_text
+from ..output import check_file, emit
 from ..problem_source import integer, problem_file
 
 
@@ -25,7 +26,7 @@ def run(arguments: Namespace) -> int:
     given, _ = problem_file(arguments, default=True)
     workers = _workers(arguments)
     # All statements: the helpers import while this process does.
-    with helpers(max(workers - 1, 0) if not arguments.claims else 0) as pool:
+    with helpers(max(workers - 1, 0) if not arguments.claims else 0, "headflow.numerics.verification.verify") as pool:
         with progress_bar(True, "load"):
             from ...numerics.runtime.stop import Interrupted
             from ...numerics.verification.verify import verify

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from ..result import Result
-from .aligned import Equation, aligned_html, aligned_latex, aligned_text
+from .printing import Equation, aligned_html, aligned_latex, aligned_text
+from .result import Result
 
 
 class Equations(Result):
