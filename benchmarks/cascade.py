@@ -14,7 +14,8 @@ import time
 import numpy as np
 
 import headflow as hf
-from headflow.numerics.predictions.cascade import cascade, emergence_times
+from headflow.numerics.predictions.cascade import cascade
+from headflow.numerics.trajectory.crossings import emergence_times
 
 CASES = {
     "reference": hf.Problem(dims=[10] * 3, signal_power=[1] * 3, noise_variance=0.1, context_length=100, n_heads=3),

@@ -42,18 +42,14 @@ if TYPE_CHECKING:
     from .optima.optimum import search_optimum as search_optimum
     from .optima.reference import realised_limit as realised_limit
     from .predictions.cascade import Cascade as Cascade
-    from .predictions.cascade import emergence_times as emergence_times
     from .predictions.convergence import late_constant as late_constant
     from .predictions.escape import predicted_sign_changes as predicted_sign_changes
-    from .predictions.escape import sign_changes as sign_changes
     from .predictions.merged_race import balance_threshold as balance_threshold
     from .predictions.staircase import StaircaseTable as StaircaseTable
     from .predictions.staircase import compare_staircase as compare_staircase
     from .predictions.staircase import loss_drops as loss_drops
     from .predictions.staircase import predicted_cascade as predicted_cascade
-    from .predictions.valley import MergedOutcome as MergedOutcome
     from .predictions.valley import ValleyReport as ValleyReport
-    from .predictions.valley import merged_outcome as merged_outcome
     from .predictions.valley import valley_report as valley_report
     from .problem.covariates import CovariateProblem as CovariateProblem
     from .problem.initial import InitialState as InitialState
@@ -65,6 +61,10 @@ if TYPE_CHECKING:
     from .runtime.stop import IntegrationInterrupted as IntegrationInterrupted
     from .runtime.stop import Interrupted as Interrupted
     from .runtime.stop import StopReason as StopReason
+    from .trajectory.crossings import emergence_times as emergence_times
+    from .trajectory.crossings import sign_changes as sign_changes
+    from .trajectory.merged_end import MergedOutcome as MergedOutcome
+    from .trajectory.merged_end import merged_outcome as merged_outcome
     from .trajectory.trajectory import Trajectory as Trajectory
     from .verification.verify import Verdict as Verdict
     from .verification.verify import Verification as Verification
@@ -82,7 +82,7 @@ _NAMES = {
     "InitialState": ".problem.initial",
     "IntegrationInterrupted": ".runtime.stop",
     "Interrupted": ".runtime.stop",
-    "MergedOutcome": ".predictions.valley",
+    "MergedOutcome": ".trajectory.merged_end",
     "OffDiagonalTest": ".attention",
     "OrbitFlow": ".flows.orbits",
     "PopulationGradient": ".attention",
@@ -111,12 +111,12 @@ _NAMES = {
     "certify_trajectory": ".certificates.trajectory",
     "compare_staircase": ".predictions.staircase",
     "compile_system": ".code",
-    "emergence_times": ".predictions.cascade",
+    "emergence_times": ".trajectory.crossings",
     "formula": ".code",
     "integrate_system": ".integration.system_run",
     "late_constant": ".predictions.convergence",
     "loss_drops": ".predictions.staircase",
-    "merged_outcome": ".predictions.valley",
+    "merged_outcome": ".trajectory.merged_end",
     "off_diagonal_test": ".attention",
     "orbit_flow": ".flows.orbits",
     "orbits_of": ".flows.orbits",
@@ -128,7 +128,7 @@ _NAMES = {
     "reproduce": ".reproductions",
     "sampled_risk": ".attention",
     "search_optimum": ".optima.optimum",
-    "sign_changes": ".predictions.escape",
+    "sign_changes": ".trajectory.crossings",
     "train": ".attention",
     "valley_report": ".predictions.valley",
 }

@@ -12,7 +12,8 @@ from sympy import Integer
 import headflow as hf
 from headflow.numerics.code import compile_system
 from headflow.numerics.predictions import cascade as module
-from headflow.numerics.predictions.cascade import cascade, emergence_times
+from headflow.numerics.predictions.cascade import cascade
+from headflow.numerics.trajectory.crossings import emergence_times
 from headflow.theory import notation as n
 from headflow.theory.errors import InputError, IntegrationError
 from headflow.theory.indexed import substitute, unroll

@@ -11,7 +11,7 @@ from headflow.numerics import compile_system
 from headflow.numerics.checks import Setting, dynamics, model, statics, valley
 from headflow.numerics.predictions.fit import power_law
 from headflow.numerics.trajectory.phases import before_emergence
-from headflow.numerics.trajectory.trajectory import State
+from headflow.numerics.trajectory.record import State
 from headflow.numerics.verification.verdict import outcome
 from headflow.numerics.verification.verify import judged
 from headflow.theory import gradient_flow

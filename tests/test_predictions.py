@@ -10,8 +10,8 @@ import pytest
 from cases import REFERENCE
 from headflow import InitialState, Problem, compare, integrate
 from headflow.cli.dispatch import main
-from headflow.numerics.predictions.cascade import emergence_times
 from headflow.numerics.predictions.predictions import Prediction, prediction_lines, predictions
+from headflow.numerics.trajectory.crossings import emergence_times
 
 SINGLE = Problem(dims=[10], signal_power=[1], noise_variance="0.1", context_length=100, n_heads=2)
 

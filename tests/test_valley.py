@@ -13,8 +13,9 @@ from headflow import InitialState, Problem, integrate
 from headflow.numerics.checks import valley as checks
 from headflow.numerics.checks.finding import Setting
 from headflow.numerics.predictions.merged_race import balance_threshold, race
-from headflow.numerics.predictions.valley import merged_outcome, valley_report
+from headflow.numerics.predictions.valley import valley_report
 from headflow.numerics.predictions.valley_start import on_axes, valley_start
+from headflow.numerics.trajectory.merged_end import merged_outcome
 from headflow.theory.context.two_heads import pair_omega
 from headflow.theory.errors import HypothesisError, InputError
 from headflow.theory.merged.merged_start import merged_start

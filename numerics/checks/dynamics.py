@@ -16,13 +16,14 @@ from ...theory.optima.limits import task_allocation_limit
 from ...theory.parameters import PARAMETERS
 from ...theory.phases.cascade import cascade_flow
 from ..code import functions
-from ..predictions.cascade import cascade, emergence_times, exact_power
+from ..predictions.cascade import cascade, exact_power
 from ..predictions.convergence import late_constant
 from ..predictions.fit import power_law
 from ..problem.initial import InitialState
 from ..problem.problem import Problem
+from ..trajectory.crossings import emergence_times
 from ..trajectory.phases import before_emergence
-from ..trajectory.trajectory import State
+from ..trajectory.record import State
 from .finding import NONE_FAILS, Finding, Setting, fitted, unmeasured
 
 _USUAL = 20  # d for which the scales of starts are small enough

@@ -15,10 +15,11 @@ from ...theory.phases.convergence import convergence_law
 from ..attention import AttentionWeights, population_gradient
 from ..code import compile_system
 from ..integration.integrate import integrate_reliably
-from ..predictions.cascade import cascade, emergence_times
+from ..predictions.cascade import cascade
 from ..predictions.valley import valley_report
 from ..problem.initial import Imbalance, InitialState
 from ..problem.problem import FloatArray, Problem
+from ..trajectory.crossings import emergence_times
 from ..trajectory.trajectory import Trajectory
 from .exploration import Case, Exploration
 from .flow import warm_up_left_out

@@ -27,7 +27,7 @@ from ..runtime.reliability import LARGEST_ERROR, TIGHTER, tightened
 from ..runtime.stop import DISAGREEMENT, IntegrationInterrupted, StopReason
 from ..solving.panels import nodes
 from ..solving.solvers import Method, Stepper, Stopped, choose_method, on_cells
-from ..trajectory.trajectory import Stats as Stats
+from ..trajectory.record import Stats as Stats
 from ..trajectory.trajectory import Trajectory as Trajectory
 from .recorder import Comparison, Recorder
 

@@ -12,7 +12,6 @@ from typing import Any, Final, Literal
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.linalg import norm  # BLAS: no square leaves the range of float64
-from scipy.optimize import brentq
 from sympy import Expr, Integer
 
 from ...theory.brief import Brief
@@ -20,18 +19,15 @@ from ...theory.errors import InputError, IntegrationError
 from ...theory.flows.coordinates import to_log
 from ...theory.indexed import substitute, unroll
 from ...theory.notation import h, over_heads
-from ...theory.optima.limits import task_allocation_limit
 from ...theory.optima.optimum import multi_head_optimum
 from ...theory.parameters import PARAMETERS
 from ...theory.phases.cascade import cascade_flow
 from ..code import CompiledSystem, compile_system, formula
-from ..flows.allocation import CLEAR, IDLE
+from ..flows.allocation import CLEAR
 from ..problem.initial import InitialState
-from ..problem.kinds import takes
 from ..problem.problem import FloatArray, Problem
 from ..runtime.progress import stage
 from ..solving.solvers import LARGE_STATE
-from ..trajectory.trajectory import Trajectory
 
 _RTOL: Final = 1e-10
 _NEAR: Final = 1e-9  # the flow has blown up when the time left is this share of the time passed
@@ -317,43 +313,3 @@ def _supported(problem: Problem, group: tuple[int, ...]) -> tuple[int, ...]:
         return group
     shares = multi_head_optimum().solve(problem.subset(group, n_heads=1)).shares
     return tuple(task for task, share in zip(group, shares, strict=True) if share > 0)
-
-
-def _taught(problem: Problem) -> FloatArray:
-    """Per task the output μ ω of a head that serves it alone, at its optimum in the leading closure."""
-    alone = [problem.subset([task], n_heads=1) for task in range(problem.n_tasks)]
-    limit = task_allocation_limit()
-    return np.array([float(limit.mu.at_tasks(one)[0] * limit.omega.at_tasks(one)[0]) for one in alone])
-
-
-@takes(trajectory="Trajectory")
-def emergence_times(trajectory: Trajectory, until: float | None = None) -> tuple[float | None, ...]:
-    """Per task the first t at which its output Σ_h μ_i^h ω_i^h passes half of its value at the end.
-
-    None for a task that does nothing at the end: it learns less than 1 % of what one head alone would teach it, which
-    is little itself where the noise is strong.  ``until`` takes an earlier time for the end, for a flow that has left
-    its allocation since.
-
-    Raises ``UnreliableError`` for a trajectory that is not reliable.
-    """
-    trajectory.ensure_reliable()
-
-    def outputs(t: float) -> FloatArray:
-        learnt: FloatArray = trajectory.weights_at(t).prod(axis=0).sum(axis=-1)
-        return learnt
-
-    rows = np.stack([outputs(float(t)) for t in trajectory.t])
-    taught = _taught(trajectory.problem)
-    found: list[float | None] = []
-    for task, last in enumerate(rows[-1] if until is None else outputs(until)):
-        if not last >= IDLE * taught[task]:  # NaN too
-            found.append(None)
-            continue
-        row = int(np.flatnonzero(rows[:, task] >= last / 2)[0])
-        left, right = float(trajectory.t[max(row - 1, 0)]), float(trajectory.t[row])
-
-        def missing(t: float, task: int = task, half: float = last / 2) -> float:
-            return float(outputs(t)[task] - half)
-
-        found.append(right if row == 0 or missing(left) >= 0 else brentq(missing, left, right, xtol=1e-12 * right))
-    return tuple(found)

@@ -16,7 +16,7 @@ from ..integration.integrate import integrate_reliably
 from ..problem.initial import InitialState
 from ..problem.kinds import takes
 from ..problem.problem import Problem
-from .valley import MergedOutcome, merged_outcome
+from ..trajectory.merged_end import MergedOutcome, merged_outcome
 
 _SCALE: Final = 1e-4
 _LEAST, _MOST = 1.0, 64.0  # of the sum mode over the zero-sum mode

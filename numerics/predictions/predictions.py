@@ -11,9 +11,10 @@ import numpy as np
 from ...theory.errors import HypothesisError, InputError, IntegrationError
 from ..problem.initial import InitialState
 from ..runtime.word_table import aligned
-from .cascade import Cascade, cascade, cascade_takes_long, emergence_times
+from ..trajectory.crossings import emergence_times, sign_changes
+from .cascade import Cascade, cascade, cascade_takes_long
 from .convergence import late_constant
-from .escape import predicted_sign_changes, sign_changes
+from .escape import predicted_sign_changes
 
 if TYPE_CHECKING:
     from ..trajectory.trajectory import Trajectory

@@ -1,79 +1,31 @@
-"""Owns the merged flow's end: which outcome a trajectory has, and its valley's powers of time, measured and predicted.
+"""Owns the powers of time of a merged flow's valley, measured on a trajectory and predicted.
 
 No flow in a valley ever converges: the loss has an infimum and no minimum, and what is reported is a rate.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
 from ...theory.brief import Brief
-from ...theory.errors import HypothesisError, InputError
+from ...theory.errors import HypothesisError
 from ...theory.flows.flow import gradient_flow
 from ...theory.merged.line_valley import line_valley
 from ...theory.merged.power_law import ValleyLaws
 from ...theory.merged.valley import pairs_valley, simplex_valley
-from ...theory.merged.valley_order import highest_order, merged_valley_order
-from ...theory.optima.optimum import multi_head_optimum
+from ...theory.merged.valley_order import merged_valley_order
 from ..code import compile_system
-from ..flows.allocation import IntArray
-from ..optima.reference import realised_limit
 from ..problem.kinds import takes
-from ..problem.problem import FloatArray, Problem
-from ..trajectory.trajectory import Trajectory
+from ..problem.problem import Problem
+from ..trajectory.merged_end import MergedOutcome, infimum_of, last_trusted, outcome_at, require_merged
+from ..trajectory.record import Record
 from .fit import Fit, power_law
-from .valley_shape import ShapeConstants, resting_line, shape_constants, stretched
+from .valley_shape import ShapeConstants, resting_line, shape_constants
 
-_ALIKE: Final = 0.02  # distance of two heads, relative to the largest head, below which they are one
-_OPPOSITE: Final = 0.2  # the same for −1 times a head, which a common part of all heads may displace for long
-_IDLE: Final = 1e-5  # share of the most that a head does, below which it does nothing
-_NEAR: Final = 0.3  # how far the order of a state may be from the integer that it tends to
-_CREEPS: Final = -0.1  # a gap that falls faster than this power of t is that of a valley
 _POINTS: Final = 21  # per fit
-_CLEARANCE: Final = 100.0  # how often the error of the loss fits into a gap that is trusted
-
-Kind = Literal["pairs", "unpaired valley", "identical heads", "undecided"]
-
-
-@dataclass(frozen=True)
-class MergedOutcome:
-    """Where a merged flow is at the end of its trajectory.
-
-    Attributes
-    ----------
-    kind
-        "pairs": heads in zero-sum pairs ±ω, creeping; "unpaired valley": creeping otherwise; "identical heads": one
-        task on heads that are all alike, a degenerate minimum; "undecided".
-    groups
-        Heads (from 0) that are alike, group by group, without those that do nothing.
-    order
-        The order of the valley, from the state at the end (see `headflow.theory.merged.valley_order`); None where
-        there is none.
-    reason
-        Why it is undecided, else "".
-    idle
-        Heads (from 0) that do nothing: they keep an ω away from 0, and their μ has died.
-    """
-
-    kind: Kind
-    groups: tuple[tuple[int, ...], ...]
-    order: int | None
-    reason: str = ""
-    idle: tuple[int, ...] = ()
-
-    def __str__(self) -> str:
-        heads = "; ".join(_counted(group) for group in self.groups)
-        kind = self.kind + (f" of order {self.order}" if self.order is not None else "")
-        idle = f"; idle: {_counted(self.idle)}" if self.idle else ""
-        return f"{kind} (heads that are alike: {heads}{idle})" + (f": {self.reason}" if self.reason else "")
-
-
-def _counted(heads: tuple[int, ...]) -> str:
-    return ", ".join(str(head + 1) for head in heads)
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,82 +80,7 @@ class ValleyReport(Brief):
 
 
 @takes(trajectory="Trajectory")
-def merged_outcome(trajectory: Trajectory) -> MergedOutcome:
-    """Which end a merged trajectory has come to.
-
-    Raises ``InputError`` for another parametrisation, and for the closure first_order: their ends are others;
-    ``UnreliableError`` for a trajectory that is not reliable.
-    """
-    _require(trajectory, "an outcome of the merged flow", ("leading", "finite_d"))
-    return _outcome_at(trajectory, float(trajectory.t[-1]))
-
-
-def merged_end(trajectory: Trajectory) -> tuple[float, bool] | str:
-    """The loss that a merged run tends to, and whether it is an infimum that it creeps towards; else why it is open."""
-    if trajectory.closure == "first_order":
-        return "in the closure first_order the merged flow has no end: its loss has no lower bound"
-    outcome = merged_outcome(trajectory)
-    if outcome.order is not None:
-        return _infimum(trajectory.problem, len(outcome.groups)), True
-    if outcome.kind == "identical heads":
-        return realised_limit(trajectory.problem, [[0]], trajectory.closure), False
-    return f"where this run ends is not decided: {outcome.reason}"
-
-
-def _require(trajectory: Trajectory, what: str, closures: tuple[str, ...]) -> None:
-    trajectory.ensure_reliable()
-    if trajectory.altered is not None:
-        raise InputError(f"{what} is known for the package's own flows, not for one that was changed")
-    if trajectory.parametrisation != "merged" or trajectory.closure not in closures:
-        raise InputError(
-            f"{what} needs parametrisation merged and closure {' or '.join(closures)}, got "
-            f"{trajectory.parametrisation} and {trajectory.closure}"
-        )
-
-
-def _outcome_at(trajectory: Trajectory, until: float) -> MergedOutcome:
-    problem, end = trajectory.problem, trajectory.at(until)
-    does = np.abs(end.mu * end.omega).max(axis=0)
-    busy = np.flatnonzero(does > _IDLE * does.max())
-    idle = tuple(int(head) for head in np.flatnonzero(does <= _IDLE * does.max()))
-    points = np.sqrt(np.array(problem.dims, float))[:, None] * end.omega
-    groups = _groups(points, busy)
-
-    def undecided(reason: str) -> MergedOutcome:
-        return MergedOutcome("undecided", groups, None, reason, idle)
-
-    if not groups:
-        return undecided("all weights are zero")
-    if len(groups) == 1:
-        if problem.n_tasks == 1 and problem.n_heads > 1:
-            return MergedOutcome("identical heads", groups, None, idle=idle)
-        return undecided("all heads are alike, which is no end for several tasks")
-    infimum = _infimum(problem, len(groups))
-    last = _last_trusted(trajectory, infimum, until)
-    if last is None:
-        return undecided("the gap to the infimum does not exceed its error")
-    slope = _slope(trajectory, infimum, last)
-    if not slope < _CREEPS:
-        return undecided(
-            f"the gap to the infimum does not fall like a power of t (slope {slope:.3g} at t = {last:.3g})"
-        )
-    end = trajectory.at(last)
-    own = stretched(problem, trajectory.closure, end.mu, end.omega) / (end.loss - infimum)
-    highest = highest_order(problem.n_tasks, len(groups))
-    order = min(range(1, highest + 1), key=lambda whole: abs(own - whole))
-    if not abs(own - order) <= _NEAR:
-        return undecided(
-            f"the shape of the heads has not come to rest: the order of its valley is {own:.3g} by now, where whole "
-            f"numbers up to {highest} are possible"
-        )
-    centres = np.stack([points[:, list(group)].mean(axis=1) for group in groups])
-    apart = np.linalg.norm(centres[:, None] + centres[None], axis=-1).min(axis=1)
-    paired = order > 1 and bool((apart <= _OPPOSITE * np.linalg.norm(centres, axis=1).max()).all())
-    return MergedOutcome("pairs" if paired else "unpaired valley", groups, order, idle=idle)
-
-
-@takes(trajectory="Trajectory")
-def valley_report(trajectory: Trajectory, until: float | None = None) -> ValleyReport:
+def valley_report(trajectory: Record, until: float | None = None) -> ValleyReport:
     """The powers of time of a valley over the last trusted factor of ten in t, with constants where theory has them.
 
     Where the shape at rest is not known in closed form, constants are those of the shape that the heads have there.
@@ -218,13 +95,13 @@ def valley_report(trajectory: Trajectory, until: float | None = None) -> ValleyR
     UnreliableError
         For one that is not reliable.
     """
-    _require(trajectory, "the laws of a valley", ("leading",))
+    require_merged(trajectory, "the laws of a valley", ("leading",))
     until = float(trajectory.t[-1]) if until is None else until
-    outcome = _outcome_at(trajectory, until)
+    outcome = outcome_at(trajectory, until)
     if outcome.order is None:
         raise HypothesisError("the laws of a valley", "a merged flow in a valley", str(outcome))
-    problem, infimum = trajectory.problem, _infimum(trajectory.problem, len(outcome.groups))
-    end = _last_trusted(trajectory, infimum, until)
+    problem, infimum = trajectory.problem, infimum_of(trajectory.problem, len(outcome.groups))
+    end = last_trusted(trajectory, infimum, until)
     assert end is not None
     times = np.geomspace(end / 10, end, _POINTS)
     jacobian = compile_system(gradient_flow("merged")).jacobian.bind(problem.float_values())
@@ -253,40 +130,7 @@ def valley_report(trajectory: Trajectory, until: float | None = None) -> ValleyR
 _NAMES: Final = ("gap", "omega", "mu", "fastest rate")
 
 
-def _groups(points: FloatArray, heads: IntArray) -> tuple[tuple[int, ...], ...]:
-    """Those of the heads together whose columns lie together."""
-    near = _ALIKE * float(np.linalg.norm(points[:, heads], axis=0).max(initial=0.0))
-    groups: list[list[int]] = []
-    for head in map(int, heads):
-        for group in groups:
-            if np.linalg.norm(points[:, head] - points[:, group[0]]) <= near:
-                group.append(head)
-                break
-        else:
-            groups.append([head])
-    return tuple(map(tuple, groups))
-
-
-def _infimum(problem: Problem, n_heads: int) -> float:
-    return multi_head_optimum().evaluate(problem, n_heads=n_heads)
-
-
-def _last_trusted(trajectory: Trajectory, infimum: float, until: float) -> float | None:
-    """The last time up to ``until`` at which the gap exceeds its error by the clearance; None if there is none."""
-    error = np.maximum.accumulate(trajectory.loss_error[::-1])[::-1] * trajectory.loss
-    trusted = np.flatnonzero((trajectory.loss - infimum > _CLEARANCE * error) & (trajectory.t > 0))
-    if not len(trusted):
-        return None
-    return min(until, float(trajectory.t[trusted[-1]]))
-
-
-def _slope(trajectory: Trajectory, infimum: float, last: float) -> float:
-    """d log gap/d log t over a factor of two up to that time; not a number where the gap is not positive."""
-    before, after = (trajectory.loss_at(t) - infimum for t in (last / 2, last))
-    return math.log(after / before) / math.log(2) if min(before, after) > 0 else math.nan
-
-
-def _quantities(trajectory: Trajectory, infimum: float, jacobian: Any, t: float) -> tuple[float, float, float, float]:
+def _quantities(trajectory: Record, infimum: float, jacobian: Any, t: float) -> tuple[float, float, float, float]:
     """Gap, |ω|, |μ|, and the fastest rate of the directions that move √d ω more than μ.
 
     Those are the valley's walls, and outgrow all others in the end; where the noise is large that takes long.
@@ -303,7 +147,7 @@ def _quantities(trajectory: Trajectory, infimum: float, jacobian: Any, t: float)
 
 
 def _constants(
-    problem: Problem, trajectory: Trajectory, outcome: MergedOutcome, shape: ShapeConstants
+    problem: Problem, trajectory: Record, outcome: MergedOutcome, shape: ShapeConstants
 ) -> tuple[float | None, ...]:
     """From the shape at rest where theory has it, else from the shape that the heads have."""
     laws = _laws(problem, trajectory, outcome)
@@ -313,7 +157,7 @@ def _constants(
     return tuple(form.constant.evaluate(problem) for form in forms)
 
 
-def _laws(problem: Problem, trajectory: Trajectory, outcome: MergedOutcome) -> ValleyLaws | None:
+def _laws(problem: Problem, trajectory: Record, outcome: MergedOutcome) -> ValleyLaws | None:
     """The laws with constants, where the theory has the shape at rest for this problem and outcome."""
     groups = [list(group) for group in outcome.groups]
     if problem.n_tasks == 1 and outcome.order == len(groups):

@@ -15,9 +15,7 @@ from ...theory.merged.line_shape import shape_number, spread_number
 from ...theory.merged.power_law import time
 from ...theory.merged.valley_order import coefficient, merged_valley_order
 from ...theory.merged.valley_order import order as order_symbol
-from ..code import compile_system
-from ..flows.derived import flow
-from ..problem.problem import FloatArray, Problem
+from ..problem.problem import FloatArray
 
 _PARTS: Final = 0.01  # relative difference of two extrapolations up to which a constant is told
 _STANDS: Final = 0.01  # power of t up to which |ω| |μ| is said to stand
@@ -35,14 +33,6 @@ class ShapeConstants:
     fastest: float | None
     # Whether all directions shrink alike, so that |ω| is a power of t with the exponent of the order.
     one_scale: bool
-
-
-def stretched(problem: Problem, closure: str, mu: FloatArray, omega: FloatArray) -> float:
-    """−½ d𝓛/dτ along μ → e^τ μ, ω → e^(−τ) ω: p times the gap in a valley of order p (`theory.merged.valley_order`)."""
-    velocity = compile_system(flow("merged", closure)).velocity.bind(problem.float_values())
-    mu_dot, omega_dot = velocity(np.concatenate([mu.ravel(), omega.ravel()])).reshape(2, *mu.shape)
-    dims = np.array(problem.dims, float)[:, None]
-    return float((mu * mu_dot).sum() - (dims * omega * omega_dot).sum()) / 2
 
 
 def shape_constants(order: int, times: FloatArray, values: FloatArray) -> ShapeConstants:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
-from ..predictions.cascade import emergence_times
-from ..predictions.escape import sign_changes
-
-if TYPE_CHECKING:
-    from .trajectory import Trajectory
+from .crossings import emergence_times, sign_changes
+from .phases import Phases
+from .record import Record
 
 _LEVEL: Final = 0.9  # of the last output half-way to the end: 0.71 where it grows exponentially, 0.75 linearly
 
@@ -25,7 +23,7 @@ class Event:
     t
         When, in learning rate × steps: a root of the condition on the interpolated trajectory, not one of its rows.
     name
-        "emergence", "convergence_onset" or "escape", of the loss, as `headflow.numerics.trajectory.phases.Phases` has
+        "emergence", "convergence_onset" or "escape", of the loss, as `headflow.numerics.phases.Phases` has
         them;
         "task_emergence": the output Σ_h μ_i^h ω_i^h of ``task`` passes half of its value at the end (before an
         escape: half-way to it), where it starts below and the loss emerges or, if that has no limit, the output levels
@@ -52,9 +50,8 @@ class Event:
         return f"{title} at t = {self.t:.6g}"
 
 
-def events_of(trajectory: Trajectory) -> tuple[Event, ...]:
-    """The events of a trajectory in the order of time."""
-    phases = trajectory.phases
+def events_of(trajectory: Record, phases: Phases) -> tuple[Event, ...]:
+    """The events of a trajectory with these phases, in the order of time."""
     names = ("emergence", "convergence_onset", "escape")
     found = [Event(time, name) for name in names if (time := getattr(phases, name)) is not None]
     station = None
@@ -62,7 +59,7 @@ def events_of(trajectory: Trajectory) -> tuple[Event, ...]:
         station = (phases.emergence + phases.escape) / 2
     heads = (trajectory.final if station is None else trajectory.at(station)).allocation.heads
     for task, (time, head) in enumerate(zip(emergence_times(trajectory, station), heads, strict=True)):
-        if time and _has_emerged(trajectory, task, time):  # at 0 it is beyond half already
+        if time and _has_emerged(trajectory, phases, task, time):  # at 0 it is beyond half already
             found.append(Event(time, "task_emergence", task, head))
     if trajectory.parametrisation != "balanced":  # which keeps every sign
         changes = sign_changes(trajectory).values
@@ -71,10 +68,10 @@ def events_of(trajectory: Trajectory) -> tuple[Event, ...]:
     return tuple(sorted(found, key=lambda event: (event.t, event.name)))
 
 
-def _has_emerged(trajectory: Trajectory, task: int, time: float) -> bool:
+def _has_emerged(trajectory: Record, phases: Phases, task: int, time: float) -> bool:
     """Whether a task that passes half of its last output at ``time`` is not on its way up still."""
-    if trajectory.phases.limit is not None:
-        return trajectory.phases.emergence is not None
+    if phases.limit is not None:
+        return phases.emergence is not None
     last = float(trajectory.t[-1])
     later, end = (trajectory.weights_at(t).prod(axis=0)[task].sum() for t in ((time + last) / 2, last))
     return bool(later >= _LEVEL * end)

@@ -1,35 +1,29 @@
-"""Owns a trajectory's forms outside Python objects: labelled dataset, JSON, NetCDF 3 file, summary."""
+"""Owns a trajectory's forms outside Python objects: a labelled dataset, a NetCDF 3 file."""
 
 from __future__ import annotations
 
-import html
 import io
 import json
-import math
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from platform import python_version
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import xarray
 
 from ..._version import __version__
 from ...theory.errors import InputError
-from ..flows.allocation import named
 from ..problem.initial import InitialState, RandomStart
 from ..problem.problem import Problem
 from ..runtime.read_file import read_bytes
 from ..runtime.scratch import write_whole
 from ..runtime.seal import BLANK, check_seal, sealed
 from ..runtime.stop import StopReason
-
-if TYPE_CHECKING:
-    from .trajectory import Trajectory
+from .record import Record, Stats
 
 _KIND: Final = "headflow trajectory"
-_SCHEMA: Final = 1  # of JSON
 _FILE_SCHEMA: Final = 2  # of files: since they have digests
 _BEGIN: Final = b"CDF\x02"  # of every file of this format
 _FACTORS: Final = {
@@ -40,7 +34,7 @@ _FACTORS: Final = {
 }
 
 
-def dataset(trajectory: Trajectory) -> xarray.Dataset:
+def dataset(trajectory: Record) -> xarray.Dataset:
     """`Trajectory.data`."""
     unit = {"units": "learning rate × steps"}
     per_weight = ("t", "task", "head")
@@ -64,7 +58,7 @@ def dataset(trajectory: Trajectory) -> xarray.Dataset:
     )
 
 
-def provenance(trajectory: Trajectory) -> dict[str, Any]:
+def provenance(trajectory: Record) -> dict[str, Any]:
     """Everything that made the trajectory: numbers, defaults, seed, solver, versions."""
     import scipy
     import sympy
@@ -103,50 +97,7 @@ def provenance(trajectory: Trajectory) -> dict[str, Any]:
     }
 
 
-def as_json(trajectory: Trajectory) -> dict[str, Any]:
-    """`Trajectory.to_json`."""
-    final = trajectory.final
-    reasons: dict[str, str] = {}
-    if not math.isfinite(trajectory.error_estimate):
-        reasons["error_estimate"] = "the second integration that it is taken from was not finished"
-    if trajectory.doubt is not None:
-        reasons |= dict.fromkeys(("allocation", "shared", "events"), trajectory.doubt)
-    for task in trajectory.final.allocation.undecided:
-        share, team = trajectory.allocation.shares[task], trajectory.allocation.tied[task]
-        why = f"; {named('head', team)} are tied and have it together" if team else ""
-        reasons[f"allocation[{task}]"] = f"the largest share of one head in the task's output is {share:.3g} < 0.9{why}"
-    result: dict[str, Any] = {
-        "schema": _SCHEMA,
-        "version": __version__,
-        "problem": trajectory.problem.to_dict(),
-        "closure": trajectory.closure,
-        "parametrisation": trajectory.parametrisation,
-        **({} if trajectory.altered is None else {"altered": trajectory.altered.in_brief}),
-        "initial": trajectory.initial.to_dict(),
-        "t_final": trajectory.t_final,
-        "rtol": trajectory.rtol,
-        "method": trajectory.method,
-        "method_reason": trajectory.method_reason,
-        "reduction": trajectory.reduction,
-        "status": trajectory.stop.value,
-        "status_detail": trajectory.stop_detail,
-        "reliable": trajectory.reliable,
-        **final.to_json(),
-        "allocation": trajectory.allocation.to_json(),
-        "shared": trajectory.allocation.shared if trajectory.reliable else None,
-        "phases": trajectory.phases.to_json(),
-        "events": [event.to_json() for event in trajectory.events] if trajectory.reliable else None,
-        "error_estimate": None if reasons.get("error_estimate") else trajectory.error_estimate,
-        "stats": trajectory.stats_json(),
-        "warnings": list(trajectory.caveats),
-        "reasons": reasons,
-    }
-    if trajectory.times:
-        result["states"] = [state.to_json() for state in trajectory.states]
-    return result
-
-
-def save(trajectory: Trajectory, path: str | PathLike[str], force: bool) -> None:
+def save(trajectory: Record, path: str | PathLike[str], force: bool) -> None:
     """`Trajectory.save`."""
     target = Path(path)
     if trajectory.altered is not None:
@@ -171,10 +122,8 @@ def save(trajectory: Trajectory, path: str | PathLike[str], force: bool) -> None
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error
 
 
-def load(path: str | PathLike[str]) -> Trajectory:
-    """`Trajectory.load`."""
-    from .trajectory import Stats, Trajectory
-
+def load(path: str | PathLike[str]) -> dict[str, Any]:
+    """The fields of the trajectory that `Trajectory.load` makes of a file."""
     source = Path(path)
     content = read_bytes(source, begins=_BEGIN)
     check_seal(content, source, "trajectory of headflow")
@@ -186,7 +135,7 @@ def load(path: str | PathLike[str]) -> Trajectory:
             raise KeyError("kind")
         start = made["initial"]
         draw: RandomStart | Literal["explicit"] = "explicit" if start["draw"] is None else RandomStart(**start["draw"])
-        return Trajectory(
+        return dict(
             problem=Problem(**made["problem"]),
             initial=InitialState(start["mu"], start["omega"], start["imbalance"], provenance=draw),
             parametrisation=made["parametrisation"],
@@ -212,29 +161,3 @@ def load(path: str | PathLike[str]) -> Trajectory:
 
 def _floats(stored: xarray.Dataset, name: str) -> Any:
     return np.array(stored[name].values, dtype=np.float64)
-
-
-def summary(trajectory: Trajectory) -> list[tuple[str, str]]:
-    """(name, value) pairs in words, as HTML text, heads and tasks from 1."""
-    stats = trajectory.stats
-    altered = "" if trajectory.altered is None else f", {trajectory.altered.in_brief}"
-    derived: list[tuple[str, str]] = []
-    if trajectory.reliable:
-        derived = [("allocation", str(trajectory.allocation))]
-        derived += [
-            (name, words) for name, _, words in (one.partition(": ") for one in str(trajectory.phases).split("\n"))
-        ]
-    pairs = [
-        *(("warning", caveat) for caveat in trajectory.caveats),
-        ("flow", f"{trajectory.parametrisation}, closure {trajectory.closure}{altered}"),
-        ("problem", repr(trajectory.problem)),
-        ("ended", f"{trajectory.stop.sentence} {trajectory.stop_detail}".strip()),
-        ("time", f"{trajectory.t[-1]:.6g} (learning rate × steps)"),
-        ("loss", f"{trajectory.loss[0]:.6g} → {trajectory.loss[-1]:.10g}"),
-        ("error estimate", f"{trajectory.error_estimate:.1e} (relative)"),
-        *([("symmetry", trajectory.reduction)] if trajectory.reduction else []),
-        *derived,
-        ("method", f"{trajectory.method} ({trajectory.method_reason})"),
-        ("cost", f"{stats.evaluations} evaluations, {stats.jacobians} Jacobians, {stats.seconds:.2g} s"),
-    ]
-    return [(html.escape(name), html.escape(value)) for name, value in pairs]

@@ -15,7 +15,7 @@ from ..problem.problem import FloatArray, Problem
 
 if TYPE_CHECKING:
     from ..flows.allocation import Allocation
-    from .trajectory import Trajectory
+    from .record import Record
 
 _HALF_WINDOW: Final = 0.1  # in log t, of the slope
 _PER_DECADE: Final = 40  # places where the slope is looked at
@@ -98,7 +98,7 @@ class Phases(Brief):
 QUANTITIES: Final = tuple(item.name for item in fields(Phases) if item.name not in ("groups", "reasons"))
 
 
-def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = None) -> Phases:
+def phases_of(trajectory: Record, limit_of: Callable[..., float] | None = None) -> Phases:
     """The phases of a trajectory.
 
     Parameters
@@ -143,7 +143,7 @@ def phases_of(trajectory: Trajectory, limit_of: Callable[..., float] | None = No
     return Phases(**found, groups=groups, reasons=reasons)
 
 
-def _of_added(trajectory: Trajectory) -> Phases:
+def _of_added(trajectory: Record) -> Phases:
     """The phases of a flow with an added loss, whose limit is not known: how it came to the loss at its end."""
     end = float(trajectory.loss[-1])
     found: dict[str, float] = {}
@@ -163,9 +163,9 @@ def ends_in_allocation(flow: _Flow, allocation: Allocation, n_heads: int) -> boo
     return n_heads == 1 and flow.closure != "first_order"  # its merged loss has no lower bound
 
 
-def _of_merged(trajectory: Trajectory) -> Phases:
+def _of_merged(trajectory: Record) -> Phases:
     """The phases of a merged run, whose end is an infimum that it creeps towards, or a minimum of identical heads."""
-    from ..predictions.valley import merged_end
+    from .merged_end import merged_end  # here, as it takes longer to import than most runs need
 
     end = merged_end(trajectory)
     if isinstance(end, str):
@@ -182,7 +182,7 @@ def _of_merged(trajectory: Trajectory) -> Phases:
     return Phases(**found, groups=None, reasons=reasons)
 
 
-def _station(trajectory: Trajectory, limit_of: Callable[..., float]) -> tuple[_Groups, float] | None:
+def _station(trajectory: Record, limit_of: Callable[..., float]) -> tuple[_Groups, float] | None:
     """The allocation at the end with its limit, else the last one to whose limit the loss came near."""
     groups = trajectory.final.allocation.limit_groups
     if groups is not None:
@@ -208,7 +208,7 @@ def before_emergence(problem: Problem, start: float) -> float:
     return min(start, float(sum(problem.signal_power)))
 
 
-def _emergence(trajectory: Trajectory, limit: float, found: dict[str, float], reasons: dict[str, str]) -> None:
+def _emergence(trajectory: Record, limit: float, found: dict[str, float], reasons: dict[str, str]) -> None:
     start = before_emergence(trajectory.problem, float(trajectory.loss[0]))
     names = ("t_25", "t_50", "t_75")
     if start <= limit:
@@ -232,7 +232,7 @@ def _emergence(trajectory: Trajectory, limit: float, found: dict[str, float], re
         reasons["width"] = reasons["t_75"]
 
 
-def first_below(trajectory: Trajectory, level: float, after: float = 0.0) -> float | None:
+def first_below(trajectory: Record, level: float, after: float = 0.0) -> float | None:
     """The first t ≥ ``after`` with loss < ``level``, by root finding between stored rows."""
     rows = np.flatnonzero((trajectory.loss < level) & (trajectory.t >= after))
     if not len(rows):
@@ -247,7 +247,7 @@ def first_below(trajectory: Trajectory, level: float, after: float = 0.0) -> flo
     return root
 
 
-def _convergence_onset(trajectory: Trajectory, limit: float, found: Mapping[str, float]) -> float | str:
+def _convergence_onset(trajectory: Record, limit: float, found: Mapping[str, float]) -> float | str:
     emergence = found.get("emergence")
     if emergence is None:
         return "there is no emergence before it"
@@ -282,7 +282,7 @@ def _convergence_onset(trajectory: Trajectory, limit: float, found: Mapping[str,
     return onset
 
 
-def _slope(trajectory: Trajectory, limit: float, t: float) -> float:
+def _slope(trajectory: Record, limit: float, t: float) -> float:
     """d log(𝓛 − limit)/d log t as a central difference; not a number where the gap is not positive."""
     stretch = math.exp(_HALF_WINDOW)
     before = trajectory.loss_at(t / stretch) - limit
@@ -290,7 +290,7 @@ def _slope(trajectory: Trajectory, limit: float, t: float) -> float:
     return math.log(after / before) / (2 * _HALF_WINDOW) if before > 0 and after > 0 else math.nan
 
 
-def _last_believable(trajectory: Trajectory, limit: float) -> float:
+def _last_believable(trajectory: Record, limit: float) -> float:
     """The last t up to which the gap exceeds the loss's error by the clearance."""
     # Errors made early die out as the flow converges: at a row the largest error from there on counts.
     error: FloatArray = np.maximum.accumulate(trajectory.loss_error[::-1])[::-1] * trajectory.loss
@@ -299,7 +299,7 @@ def _last_believable(trajectory: Trajectory, limit: float) -> float:
     return float(trajectory.t[-1] if not len(late) else trajectory.t[max(int(late[0]) - 1, 0)])
 
 
-def _escape(trajectory: Trajectory, limit: float, found: Mapping[str, float]) -> float | str:
+def _escape(trajectory: Record, limit: float, found: Mapping[str, float]) -> float | str:
     emergence = found.get("emergence")
     if emergence is None:
         return "there is no emergence before it"

@@ -10,7 +10,7 @@ from ..attention.spectral import affordable_prompts, quick_risk
 from ..runtime.word_table import with_error
 
 if TYPE_CHECKING:
-    from .trajectory import Trajectory
+    from .record import Record
 
 _STANDARD_ERRORS: Final = 4.0
 _APART: Final = 0.05  # relative, from where on a closure's number is warned of
@@ -89,7 +89,7 @@ class RealRisk(Brief):
         return {**asdict(self), "relative_difference": self.relative_difference}
 
 
-def real_risk(trajectory: Trajectory) -> RealRisk:
+def real_risk(trajectory: Record) -> RealRisk:
     """Sample the risk of the real attention with the last weights of a trajectory; it takes about a second."""
     problem, final = trajectory.problem, trajectory.final
     found = quick_risk(problem, final.mu, final.omega)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from sympy import Expr, Gt, Indexed, Mul, Rational, S, exp, log, sqrt
+from sympy import Expr, Gt, Indexed, Rational, S, exp, log, sqrt
 
 from .. import notation as n
 from ..derivation import Recorder
@@ -26,8 +26,8 @@ from ..indexed import (
     replace_indexed,
     rule,
 )
-from ..indexed.nodes import delta
 from ..result import builder
+from .descent import rests_at_zero
 from .factors import ABSOLUTE_IMBALANCES, ANGLES, FACTORS, GROWTH_OFFSETS, IMBALANCES, PRODUCTS
 from .system import ReducedSystem
 
@@ -85,16 +85,6 @@ def to_log(system: ReducedSystem) -> ReducedSystem:
 def _is_logarithmic(variable: Indexed, velocity: Expr, line: tuple[Expr, Expr]) -> bool:
     """Whether the velocity is the variable times what is claimed, and vanishes for an entry that is zero."""
     return difference_is_zero(line[1] * variable, velocity) and rests_at_zero(variable, velocity)
-
-
-def rests_at_zero(variable: Indexed, velocity: Expr) -> bool:
-    """Whether an entry of a variable that is zero has no velocity, so that no entry ever changes its sign."""
-
-    def without(*indices: Expr) -> Expr:
-        here = Mul(*(delta(*pair) for pair in zip(indices, variable.indices, strict=True)))
-        return variable.base[indices] * (1 - here)
-
-    return difference_is_zero(replace_indexed(velocity, {variable.base: without}), S.Zero)
 
 
 @builder

@@ -7,11 +7,9 @@ invariant set o = v, k = q, in the products μ, ω ([C24]).  ``gradient_flow`` a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial as partial_function
-from itertools import count
+from dataclasses import dataclass
 
-from sympy import Add, Expr, Gt, Indexed, IndexedBase, S, Symbol
+from sympy import Add, Expr, Gt, Indexed, S, Symbol
 from sympy.core.relational import Relational
 
 from .. import notation as n
@@ -22,8 +20,6 @@ from ..indexed import (
     Definition,
     check,
     difference_is_zero,
-    directional_derivative,
-    factored,
     fold,
     gradient,
     inline,
@@ -31,13 +27,12 @@ from ..indexed import (
     replace_indexed,
     rule,
 )
-from ..indexed.definitions import ranges_in
-from ..indexed.nodes import close_sum, free_indices, free_symbols, indexed_bases, indices_of, name_of
+from ..indexed.nodes import name_of
 from ..indexed.rewriting import plain_indices
 from ..model.loss import PopulationLoss, population_loss
 from ..parameters import PARAMETERS
 from ..result import Result, builder, built
-from .coordinates import rests_at_zero
+from .descent import check_state, checked_metric, recorded_gradients, recorded_velocity
 from .factors import FACTORS, IMBALANCES, PRODUCTS, balanced_metric, merged_metric, split_metric
 from .invariants import is_invariant, quadratic_invariants
 from .system import ReducedSystem
@@ -89,13 +84,13 @@ def _own_flow(
     metric: dict[Indexed | Symbol, Expr],
     definitions: tuple[Definition, ...],
 ) -> ReducedSystem:
-    _check_state(loss, state, definitions)
-    given = _checked_metric(metric, state)
+    check_state(loss, state, definitions)
+    given = checked_metric(metric, state)
     record = Recorder("Gradient flow of a given loss")
     record("loss", (n.loss, loss), "As given.", scope=DEFINITION)
     factors = tuple(given.get(variable, S.One) for variable in state)
-    partials = _recorded_gradients(record, loss, state, definitions)
-    velocity = _recorded_velocity(record, "own", state, factors, partials)
+    partials = recorded_gradients(record, loss, state, definitions)
+    velocity = recorded_velocity(record, "own", state, factors, partials)
     found = ReducedSystem(
         parametrisation="own",
         closure="own",
@@ -111,113 +106,6 @@ def _own_flow(
     if idle := [str(name_of(variable)) for variable, partial in zip(state, partials, strict=True) if partial == 0]:
         raise ValueError(f"the loss does not contain {', '.join(idle)}: the flow would not move it, so leave it out")
     return found
-
-
-@built
-def with_added_loss(system: ReducedSystem, added: Expr) -> ReducedSystem:
-    """The gradient flow of a system's loss plus ``added``, with its variables, metric, definitions and parameters.
-
-    Parameters
-    ----------
-    system
-        A flow of attention, of a family or of a loss of your own.
-    added
-        An index expression in the state and the definitions; other names in it are new parameters.  In the ``split``
-        flow μ and ω stand for the products.
-
-    Conditions, invariants and charts are those of the system as far as they hold with the added loss.
-
-    Raises ``ValueError`` for a system whose velocity is not minus metric times gradient (in some conventions),
-    ``NodeError`` for what is no index expression, and what `gradient_flow` raises for a loss.  Derived here.
-    """
-    extra = check(added)
-    _check_state(extra, system.state, system.definitions)
-    record = _recorder_for_another(system, "an added loss")
-    what = _fresh("added loss", system)
-    record(what, (n.loss, system.loss + extra), "As given, beside the loss before.", scope=DEFINITION)
-    own = _recorded_gradients(record, extra, system.state, system.definitions, of=f" of the {what}")
-    partials = tuple(normalise(first + second) for first, second in zip(system.gradient, own, strict=True))
-    with_it = replace(system, loss=system.loss + extra, gradient=partials, added=system.added + extra)
-    return _moved_anew(record, with_it, f"with the {what}")
-
-
-@built
-def with_another_metric(system: ReducedSystem, metric: Mapping[Indexed | Symbol, Expr]) -> ReducedSystem:
-    """The gradient flow of a system's loss in another (diagonal, inverse) metric: other learning rates, say.
-
-    Parameters
-    ----------
-    system
-        As in `with_added_loss`.
-    metric
-        State variable → factor, ``dx/dt = −metric[x] ∂loss/∂x``, an expression with the variable's indices; a
-        variable that is not there keeps the one it has.
-
-    Raises ``ValueError`` as `with_added_loss`, and for what is no state variable.  Derived here.
-    """
-    record = _recorder_for_another(system, "another metric")
-    chosen = _checked_metric({plain_indices(variable): factor for variable, factor in metric.items()}, system.state)
-    factors = tuple(chosen.get(variable, own) for variable, own in zip(system.state, system.metric, strict=True))
-    return _moved_anew(record, replace(system, metric=factors), f"in the {_fresh('metric given', system)}")
-
-
-def _fresh(words: str, system: ReducedSystem) -> str:
-    """The words, numbered where earlier changes of the system have them in the labels of their steps."""
-    told = " ".join(step.label for step in system.derivation.steps)
-    return next(name for place in count(1) if (name := f"{words} ({place})" if place > 1 else words) not in told)
-
-
-def _checked_metric(
-    metric: Mapping[Indexed | Symbol, Expr], state: Sequence[Indexed | Symbol]
-) -> dict[Indexed | Symbol, Expr]:
-    if unknown := set(metric) - set(state):
-        raise ValueError(f"metric names {sorted(map(str, unknown))}, which are not state variables")
-    found = {variable: check(factor) for variable, factor in metric.items()}
-    for variable, factor in found.items():
-        if loose := free_indices(factor) - set(indices_of(variable)):
-            raise ValueError(f"the metric of {variable} has the free index {min(map(str, loose))}")
-    return found
-
-
-def _recorder_for_another(system: ReducedSystem, what: str) -> Recorder:
-    """For a flow made of this one, with its steps; ``ValueError`` where the velocity is not minus metric × gradient."""
-    moves = zip(system.metric, system.gradient, system.velocity, strict=True)
-    if any(not difference_is_zero(rhs + metric * partial, S.Zero) for metric, partial, rhs in moves):
-        raise ValueError("the velocity of this flow is not minus its metric times its gradient: change it first")
-    record = Recorder(f"{system.derivation.title}, {what}")
-    record.include(system.derivation)
-    return record
-
-
-def _moved_anew(record: Recorder, system: ReducedSystem, what: str) -> ReducedSystem:
-    """The system with the velocity of its gradient and metric, and what this one keeps of invariants and signs."""
-    name = f"{system.parametrisation}, {what}:"
-    velocity = _recorded_velocity(record, name, system.state, system.metric, system.gradient)
-    moves = zip(system.state, velocity, strict=True)
-    crossed = {Gt(variable, 0) for variable, rhs in moves if not rests_at_zero(variable, rhs)}
-    domain = tuple(relation for relation in system.domain if relation not in crossed)
-    found = replace(system, velocity=velocity, domain=domain, derivation=record.freeze())
-    return replace(found, invariants=tuple(one for one in system.invariants if is_invariant(found, one)))
-
-
-def _check_state(loss: Expr, state: tuple[Indexed | Symbol, ...], definitions: tuple[Definition, ...]) -> None:
-    for variable in state:
-        if not isinstance(variable, Indexed | Symbol):
-            raise TypeError(f"a state variable is a symbol or an indexed one such as mu[i, h], got {variable!r}")
-        if len({x for x in indices_of(variable) if isinstance(x, Symbol)}) < len(indices_of(variable)):
-            raise ValueError(f"the indices of the state variable {variable} must be distinct symbols")
-    known: dict[str, IndexedBase | Symbol] = {}
-    for variable in state:
-        base = name_of(variable)
-        if str(base) in known or base in {item.base for item in definitions}:
-            raise ValueError(f"{base} is given twice, as a state variable or a definition")
-        known[str(base)] = base
-    for expression in (loss, *(item.body for item in definitions)):
-        for base in indexed_bases(expression) | (free_symbols(expression) - free_indices(expression)):
-            if known.get(str(base), base) != base:
-                raise ValueError(
-                    f"two different symbols are called {base}, one in state=[...] and one in the loss: make it once"
-                )
 
 
 @dataclass(frozen=True, repr=False)
@@ -239,7 +127,7 @@ def attention_gradient(closure: str = "leading") -> AttentionGradient:
     state = (n.mu[i, h], n.omega[i, h])
     record = Recorder("Gradient of the population loss")
     record.include(loss.derivation, given=True)
-    by_mu, by_omega = _recorded_gradients(record, loss.expression, state, loss.definitions)
+    by_mu, by_omega = recorded_gradients(record, loss.expression, state, loss.definitions)
     weight = n.signal_power[j] * n.noise_factor[j] / n.context_length
     head_power = Definition(n.head_power[h, k], n.over_tasks(weight * n.mu[j, h] * n.mu[j, k], j))
     record(
@@ -266,7 +154,7 @@ def _attention_flow(parametrisation: str, closure: str) -> ReducedSystem:
     record = Recorder(f"{parametrisation.capitalize()} gradient flow")
     record.include(base.derivation)
     factors = _METRICS[parametrisation](record)
-    velocity = _recorded_velocity(record, parametrisation, base.state, factors, base.partials)
+    velocity = recorded_velocity(record, parametrisation, base.state, factors, base.partials)
     return ReducedSystem(
         parametrisation=parametrisation,
         closure=closure,
@@ -299,7 +187,7 @@ def split_flow(closure: str = "leading") -> ReducedSystem:
     metric = split_metric(record)
     partials = tuple(_through_products(record, base, factor) for factor in FACTORS)
     factors = tuple(metric[factor] for factor in FACTORS)
-    velocity = _recorded_velocity(record, "split", FACTORS, factors, partials)
+    velocity = recorded_velocity(record, "split", FACTORS, factors, partials)
     system = ReducedSystem(
         parametrisation="split",
         closure=closure,
@@ -343,62 +231,6 @@ def _through_products(record: Recorder, base: AttentionGradient, factor: Indexed
         ),
     )
     return partial
-
-
-def _recorded_gradients(
-    record: Recorder,
-    loss: Expr,
-    state: Sequence[Indexed | Symbol],
-    definitions: Sequence[Definition],
-    of: str = "",
-) -> tuple[Expr, ...]:
-    partials = tuple(gradient(loss, variable, definitions) for variable in state)
-    for variable, partial in zip(state, partials, strict=True):
-        record(
-            f"gradient{of} in {name_of(variable)}",
-            (n.partial_derivative(variable), partial),
-            "Chain rule through the definitions; ∂x_a/∂x_b = δ_ab, deltas collapsed.",
-            check=partial_function(_is_partial, loss, variable, definitions),
-        )
-    return partials
-
-
-def _is_partial(
-    loss: Expr, variable: Indexed | Symbol, definitions: Sequence[Definition], line: tuple[Expr, Expr]
-) -> bool:
-    """Whether the loss changes in any direction ξ of one variable by Σ ξ times the partial derivative."""
-    ranges = ranges_in(variable, loss, definitions)
-    bounds = tuple(zip(indices_of(variable), ranges, strict=True))
-    name = "xi_of_any_size"
-
-    def direction(*indices: Expr) -> Expr:
-        return IndexedBase(name, real=True)[indices] if indices else Symbol(name, real=True)
-
-    along = directional_derivative(loss, {name_of(variable): direction}, definitions)
-    return difference_is_zero(along, close_sum(direction(*indices_of(variable)) * line[1], bounds))
-
-
-def _recorded_velocity(
-    record: Recorder,
-    name: str,
-    state: Sequence[Indexed | Symbol],
-    metric: Sequence[Expr],
-    partials: Sequence[Expr],
-) -> tuple[Expr, ...]:
-    velocity = tuple(factored(-m * g) for m, g in zip(metric, partials, strict=True))
-    for variable, rhs, factor, own in zip(state, velocity, metric, partials, strict=True):
-        record(
-            f"{name} flow of {name_of(variable)}",
-            (n.time_derivative(variable), rhs),
-            "Gradient flow with unit learning rate: minus the metric times the gradient.",
-            check=partial_function(_is_descent, factor, own),
-        )
-    return velocity
-
-
-def _is_descent(metric: Expr, partial: Expr, line: tuple[Expr, Expr]) -> bool:
-    """Whether a velocity over its metric is minus the gradient."""
-    return difference_is_zero(line[1] / metric + partial, S.Zero)
 
 
 _METRICS: Mapping[str, Callable[[Recorder], tuple[Expr, Expr]]] = {

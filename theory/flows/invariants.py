@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sympy import Add, Expr, Indexed, Matrix, Mul, Pow, S
 
@@ -13,8 +13,15 @@ from ..indexed import Definition, check, difference_is_zero, gradient, normalise
 from ..indexed.nodes import indexed_bases
 from ..indexed.normal import terms
 
-if TYPE_CHECKING:
-    from .system import ReducedSystem
+
+class Moving(Protocol):
+    """What moves expressions: a `ReducedSystem`."""
+
+    def derivative_along(self, expression: Expr) -> Expr:
+        """``d expression / dt`` along the flow."""
+
+    def opened(self, expression: Expr) -> Expr:
+        """The expression in state and parameters alone."""
 
 
 def quadratic_invariants(products: Sequence[Definition], metric: Mapping[Indexed, Expr]) -> tuple[Expr, ...]:
@@ -64,7 +71,7 @@ def _form(coefficients: Sequence[Expr], forms: Sequence[Expr]) -> Expr:
     return normalise(Add(*(number / leading * form for number, form in zip(coefficients, forms, strict=True))))
 
 
-def is_invariant(system: ReducedSystem, expression: Expr) -> bool:
+def is_invariant(system: Moving, expression: Expr) -> bool:
     """Whether ``expression`` is constant along the flow: its derivative is zero, by the normal form.
 
     True is a proof; False means that the derivative, definitions opened, was not seen to vanish.

@@ -7,15 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
-from sympy import Add, Eq, Expr, Indexed, IndexedBase, S, Sum, Symbol
+from sympy import Add, Eq, Expr, Gt, Indexed, IndexedBase, S, Sum, Symbol
 from sympy.core.relational import Relational
 
 from .. import notation as n
-from ..derivation import Derivation
+from ..derivation import Derivation, Recorder
 from ..equations import Equations
-from ..indexed import Definition, directional_derivative, free_symbols, gradient, inline, normalise, rule
+from ..grounds import DEFINITION
+from ..indexed import (
+    Definition,
+    check,
+    difference_is_zero,
+    directional_derivative,
+    free_symbols,
+    gradient,
+    inline,
+    normalise,
+    rule,
+)
 from ..indexed.nodes import free_indices, indexed_bases, indices_of, name_of
+from ..indexed.rewriting import plain_indices
+from ..result import built
+from .descent import check_state, checked_metric, recorded_gradients, recorded_velocity, rests_at_zero
+from .invariants import is_invariant
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,17 +162,64 @@ class ReducedSystem(Equations):
             raise ValueError("the energy identity is written for state variables with indices i and h")
         return self.derivative_along(self.loss), normalise(-speed)
 
+    @built
     def with_loss(self, added: Expr) -> ReducedSystem:
-        """The flow of this loss plus another: weight decay, say; see `headflow.theory.flows.flow.with_added_loss`."""
-        from .flow import with_added_loss  # which makes systems
+        """The gradient flow of this loss plus ``added``, with the same variables, metric, definitions and parameters.
 
-        return with_added_loss(self, added)
+        ``added`` is an index expression in the state and the definitions; other names in it are new parameters.  In the
+        ``split`` flow μ and ω stand for the products.  Conditions, invariants and charts are those of this system as
+        far as they hold with the added loss.
 
+        Raises ``ValueError`` for a system whose velocity is not minus metric times gradient (in some conventions),
+        ``NodeError`` for what is no index expression, and what `gradient_flow` raises for a loss.  Derived here.
+        """
+        extra = check(added)
+        check_state(extra, self.state, self.definitions)
+        record = self._recorder_for_another("an added loss")
+        what = self._fresh("added loss")
+        record(what, (n.loss, self.loss + extra), "As given, beside the loss before.", scope=DEFINITION)
+        own = recorded_gradients(record, extra, self.state, self.definitions, of=f" of the {what}")
+        partials = tuple(normalise(first + second) for first, second in zip(self.gradient, own, strict=True))
+        with_it = replace(self, loss=self.loss + extra, gradient=partials, added=self.added + extra)
+        return with_it._moved_anew(record, f"with the {what}")
+
+    @built
     def with_metric(self, metric: Mapping[Indexed | Symbol, Expr]) -> ReducedSystem:
-        """The flow in another metric, variable → factor; see `headflow.theory.flows.flow.with_another_metric`."""
-        from .flow import with_another_metric
+        """The gradient flow of the same loss in another (diagonal, inverse) metric: other learning rates, say.
 
-        return with_another_metric(self, metric)
+        ``metric`` is state variable → factor, ``dx/dt = −metric[x] ∂loss/∂x``, an expression with the variable's
+        indices; a variable that is not there keeps the one it has.
+
+        Raises ``ValueError`` as `with_loss`, and for what is no state variable.  Derived here.
+        """
+        record = self._recorder_for_another("another metric")
+        chosen = checked_metric({plain_indices(variable): factor for variable, factor in metric.items()}, self.state)
+        factors = tuple(chosen.get(variable, own) for variable, own in zip(self.state, self.metric, strict=True))
+        return replace(self, metric=factors)._moved_anew(record, f"in the {self._fresh('metric given')}")
+
+    def _fresh(self, words: str) -> str:
+        """The words, numbered where earlier changes of the system have them in the labels of their steps."""
+        told = " ".join(step.label for step in self.derivation.steps)
+        return next(name for place in count(1) if (name := f"{words} ({place})" if place > 1 else words) not in told)
+
+    def _recorder_for_another(self, what: str) -> Recorder:
+        """For a flow made of this one, with its steps; ``ValueError`` unless the velocity is −metric × gradient."""
+        moves = zip(self.metric, self.gradient, self.velocity, strict=True)
+        if any(not difference_is_zero(rhs + metric * partial, S.Zero) for metric, partial, rhs in moves):
+            raise ValueError("the velocity of this flow is not minus its metric times its gradient: change it first")
+        record = Recorder(f"{self.derivation.title}, {what}")
+        record.include(self.derivation)
+        return record
+
+    def _moved_anew(self, record: Recorder, what: str) -> ReducedSystem:
+        """The system with the velocity of its gradient and metric, and what this one keeps of invariants and signs."""
+        name = f"{self.parametrisation}, {what}:"
+        velocity = recorded_velocity(record, name, self.state, self.metric, self.gradient)
+        moves = zip(self.state, velocity, strict=True)
+        crossed = {Gt(variable, 0) for variable, rhs in moves if not rests_at_zero(variable, rhs)}
+        domain = tuple(relation for relation in self.domain if relation not in crossed)
+        found = replace(self, velocity=velocity, domain=domain, derivation=record.freeze())
+        return replace(found, invariants=tuple(one for one in self.invariants if is_invariant(found, one)))
 
     def with_derivation(self, derivation: Derivation) -> ReducedSystem:
         return replace(self, derivation=derivation)
