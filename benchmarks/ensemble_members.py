@@ -1,4 +1,4 @@
-"""Owns the members that `ensemble` integrates, and each of them by SciPy: a module of its own, so that other processes
+"""The members that `ensemble` integrates, and each of them by SciPy: a module of its own, so that other processes
 find it."""
 
 from __future__ import annotations

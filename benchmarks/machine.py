@@ -1,4 +1,4 @@
-"""Owns the first lines of every benchmark: one BLAS thread, the machine and the versions."""
+"""The first lines of every benchmark: one BLAS thread, the machine and the versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the peers of the benchmarks: the flow written by hand in NumPy, and other packages where they are installed.
+"""The peers of the benchmarks: the flow written by hand in NumPy, and other packages where they are installed.
 
 JiTCODE, pyodesys and diffrax get the balanced flow in logarithms written out for I = H = 3, as scalar SymPy expressions
 with common ones shared; scikit-sundae gets headflow's generated NumPy code.

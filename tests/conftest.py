@@ -1,4 +1,4 @@
-"""Owns how tests run: one BLAS thread per worker, and the same hypothesis examples in every run without a limit."""
+"""How tests run: one BLAS thread per worker, and the same hypothesis examples in every run without a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the one line that shows a result, and the text in full."""
+"""The one line that shows a result, and the text in full."""
 
 from __future__ import annotations
 

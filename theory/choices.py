@@ -1,4 +1,4 @@
-"""Owns the lists of what a user may choose by name, and the one sentence for a name that is not on them."""
+"""The lists of what a user may choose by name, and the one sentence for a name that is not on them."""
 
 from __future__ import annotations
 

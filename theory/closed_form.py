@@ -1,4 +1,4 @@
-"""Owns closed forms: results of theory with their hypotheses and derivation, ready for numbers.
+"""Closed forms: results of theory with their hypotheses and derivation, ready for numbers.
 
 A closed form meets a problem's numbers through the symbols' names only, exactly (``exact``) and as a float
 (``evaluate``); asked for what a hypothesis excludes, it raises ``HypothesisError``.

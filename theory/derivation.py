@@ -1,4 +1,4 @@
-"""Owns derivations: ordered, justified, where possible checked steps, recorded while the code computes."""
+"""Derivations: ordered, justified, where possible checked steps, recorded while the code computes."""
 
 from __future__ import annotations
 

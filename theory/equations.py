@@ -1,4 +1,4 @@
-"""Owns results that print as a block of equations: in LaTeX, HTML, plain text and Jupyter."""
+"""Results that print as a block of equations: in LaTeX, HTML, plain text and Jupyter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the error tree: every error headflow raises on purpose, each also the fitting builtin.
+"""The error tree: every error headflow raises on purpose, each also the fitting builtin.
 
 A leaf: it imports nothing, so every other module may import it.
 """

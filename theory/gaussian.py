@@ -1,4 +1,4 @@
-"""Owns the Gaussian tilt calculus: moments of tokens under softmax scores, from generating functions.
+"""The Gaussian tilt calculus: moments of tokens under softmax scores, from generating functions.
 
 A context token is ``(x, y)`` with ``x ~ N(0, Id)``, ``y = ⟨β, x⟩ + ε``, ``ε ~ N(0, σ²)``; a head scores it by
 ``⟨a, x⟩``.  Everything the theory needs about a head's output is a derivative of one moment generating

@@ -1,4 +1,4 @@
-"""Owns what a derivation rests on: which steps a computation checked and how far, and which rest on words."""
+"""What a derivation rests on: which steps a computation checked and how far, and which rest on words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns hypotheses: conditions of claims, and which of them a problem's numbers violate."""
+"""Hypotheses: conditions of claims, and which of them a problem's numbers violate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the symbols: every name is made once, here, with its assumptions and its LaTeX form.
+"""The symbols: every name is made once, here, with its assumptions and its LaTeX form.
 
 Index conventions.  Tasks are numbered ``1..I`` (index names i, j, ...), heads ``1..H`` (h, k, ...).
 On paper sums start at 1; only the code generator crosses to 0-based arrays.

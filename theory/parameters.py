@@ -1,4 +1,4 @@
-"""Owns the parameters that are derived from a problem's numbers: φ_i, c_i and d_e."""
+"""The parameters that are derived from a problem's numbers: φ_i, c_i and d_e."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns mpmath's precision, which is one for all threads of a process: beyond floats one of them works at a time."""
+"""mpmath's precision, which is one for all threads of a process: beyond floats one of them works at a time."""
 
 from __future__ import annotations
 

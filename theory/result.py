@@ -1,4 +1,4 @@
-"""Owns how results travel between processes.
+"""How results travel between processes.
 
 A result keeps the call of the package that made it, and travels as that call, made again where it arrives: the checks
 of its steps, which are functions within functions, come into being there.  What was made otherwise travels field by

@@ -1,4 +1,4 @@
-"""Owns the way to SymPy's scalar algebra and back: expressions of one task whose indexed atoms act as symbols.
+"""The way to SymPy's scalar algebra and back: expressions of one task whose indexed atoms act as symbols.
 
 Solving, factoring and differentiating are SymPy's own; they see every indexed atom (and every closed sum) as one
 plain symbol, so they cannot disturb an index.

@@ -1,4 +1,4 @@
-"""Owns Taylor series to all orders: coefficients from the differential equation that a function solves."""
+"""Taylor series to all orders: coefficients from the differential equation that a function solves."""
 
 from __future__ import annotations
 

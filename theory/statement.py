@@ -1,4 +1,4 @@
-"""Owns Statement: one claim with hypotheses, source and derivation, what it rests on, and how it is written down."""
+"""Statement: one claim with hypotheses, source and derivation, what it rests on, and how it is written down."""
 
 from __future__ import annotations
 

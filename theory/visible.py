@@ -1,4 +1,4 @@
-"""Owns which characters can be shown: those that terminals obey, or that no text file or page holds, as escapes."""
+"""Which characters can be shown: those that terminals obey, or that no text file or page holds, as escapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns whole numbers: what counts as one, whoever wrote it."""
+"""Whole numbers: what counts as one, whoever wrote it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns where the model runs: NumPy on threads, or JAX where it is installed, behind one small interface."""
+"""Where the model runs: NumPy on threads, or JAX where it is installed, behind one small interface."""
 
 from __future__ import annotations
 

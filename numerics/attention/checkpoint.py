@@ -1,4 +1,4 @@
-"""Owns the checkpoint file of a training: whole or not there at all, and never of another training."""
+"""The checkpoint file of a training: whole or not there at all, and never of another training."""
 
 from __future__ import annotations
 

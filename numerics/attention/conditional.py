@@ -1,4 +1,4 @@
-"""Owns the loss of a prompt given its scores, averaged exactly over all that the scores leave open (derived here).
+"""The loss of a prompt given its scores, averaged exactly over all that the scores leave open (derived here).
 
 A score reads a token only through its components along the H probes ``W^{(h)} z_q``.  In coordinates in which tokens
 are standard normal, these are r = min(H, width) normal numbers along an orthonormal frame of the probes, and what is

@@ -1,4 +1,4 @@
-"""Owns Monte-Carlo estimates of the population gradient, with standard errors: is the reduced gradient the real one?"""
+"""Monte-Carlo estimates of the population gradient, with standard errors: is the reduced gradient the real one?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the forward pass of softmax attention, written once for NumPy and JAX, and its backward pass in NumPy.
+"""The forward pass of softmax attention, written once for NumPy and JAX, and its backward pass in NumPy.
 
 ``read`` is W on the query's covariates and ``write`` the label rows of U (see `AttentionWeights.acting`).  Sampled:
 tokens hold labels, ``read`` is (H, d_e, d), ``write`` (H, I, d_e).  Averaged: regressors and noise are averaged

@@ -1,4 +1,4 @@
-"""Owns the test that the population gradient keeps weights decomposable: zero in every entry that is zero in them.
+"""The test that the population gradient keeps weights decomposable: zero in every entry that is zero in them.
 
 A few of thousands of entries lie beyond four standard errors by chance: errors estimated from the spread of groups
 make t statistics, whose tails are longer than a normal number's.  So an entry beyond the bound is a candidate, and is

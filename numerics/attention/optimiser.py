@@ -1,4 +1,4 @@
-"""Owns one step of SGD, momentum and Adam: from weights, gradient and memory to the next weights and memory."""
+"""One step of SGD, momentum and Adam: from weights, gradient and memory to the next weights and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the data: prompts as functions of (seed, stream, step, block), in NumPy and in JAX.
+"""The data: prompts as functions of (seed, stream, step, block), in NumPy and in JAX.
 
 A batch is made of blocks, and each block has a generator of its own: what is drawn does not depend on how many
 threads draw it, nor on what was drawn before.

@@ -1,4 +1,4 @@
-"""Owns the risk of softmax attention by quadrature: no sampling and no expansion in 1/L (derived here).
+"""The risk of softmax attention by quadrature: no sampling and no expansion in 1/L (derived here).
 
 With ``Z_h = Σ_l e^{s_l^h}``, ``1/(Z_h Z_k) = ∫∫ e^{−t Z_h − t' Z_k} dt dt'`` turns every average of softmax weights
 into integrals of averages over one token, as tokens are independent: with ``y = t e^s``, ``y' = t' e^{s'}`` and

@@ -1,4 +1,4 @@
-"""Owns the Monte-Carlo risk of softmax attention, with its standard error."""
+"""The Monte-Carlo risk of softmax attention, with its standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns `Training`: how a model is trained, validated, and as a JSON object that tells two trainings apart."""
+"""`Training`: how a model is trained, validated, and as a JSON object that tells two trainings apart."""
 
 from __future__ import annotations
 

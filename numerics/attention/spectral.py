@@ -1,4 +1,4 @@
-"""Owns the risk of softmax attention at decomposable weights, also where full matrices do not fit or take too long.
+"""The risk of softmax attention at decomposable weights, also where full matrices do not fit or take too long.
 
 With ``W_X = Φ diag(ω) Φᵀ`` a score reads a token through its components along the query's parts, one for each task, of
 which the query's lengths |x_q^(i)| are all that matters.  So a prompt is I lengths (χ variables) and L min(H, I) normal

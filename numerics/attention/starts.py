@@ -1,4 +1,4 @@
-"""Owns initial weights of published experiments on softmax attention, by name.
+"""Initial weights of published experiments on softmax attention, by name.
 
 [C24] is Chen, Sheen, Wang and Yang, arXiv 2402.19442; [H25] is He, Pan, Chen and Yang, arXiv 2503.12734.
 """

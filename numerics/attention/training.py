@@ -1,4 +1,4 @@
-"""Owns the training loop: fresh prompts, gradient, optimiser, records along the way, and resuming where it stopped."""
+"""The training loop: fresh prompts, gradient, optimiser, records along the way, and resuming where it stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns `AttentionWeights`: the full matrices of every head, made from spectral variables or given, and read out."""
+"""`AttentionWeights`: the full matrices of every head, made from spectral variables or given, and read out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the proof that a flow ends at its allocation: the bound on the trajectory until it is in a trapping region."""
+"""The proof that a flow ends at its allocation: the bound on the trajectory until it is in a trapping region."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns inequalities over boxes of parameters: the supremum of an expression enclosed by adaptive bisection.
+"""Inequalities over boxes of parameters: the supremum of an expression enclosed by adaptive bisection.
 
 A cell in whose whole extent a derivative keeps its sign is reduced to the face where the supremum lies, so that
 monotone expressions need no bisection.

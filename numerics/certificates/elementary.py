@@ -1,4 +1,4 @@
-"""Owns enclosures of e^x and log x in whole numbers alone: sums of positive terms, each rounded down or up."""
+"""Enclosures of e^x and log x in whole numbers alone: sums of positive terms, each rounded down or up."""
 
 from __future__ import annotations
 

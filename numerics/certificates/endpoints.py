@@ -1,4 +1,4 @@
-"""Owns the arithmetic of endpoints: python-flint's balls (arb), or mpmath's intervals where flint is not installed.
+"""The arithmetic of endpoints: python-flint's balls (arb), or mpmath's intervals where flint is not installed.
 
 A *point* is a ball of radius zero.  What an operation on points gives is a ball that holds the exact result, and
 ``down`` and ``up`` round it to points.

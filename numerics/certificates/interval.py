@@ -1,4 +1,4 @@
-"""Owns intervals: pairs of points between which an exact value lies, every operation rounded outwards."""
+"""Intervals: pairs of points between which an exact value lies, every operation rounded outwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns jets: value, first and half the second derivative in time, as intervals, under the operations of a tape."""
+"""Jets: value, first and half the second derivative in time, as intervals, under the operations of a tape."""
 
 from __future__ import annotations
 

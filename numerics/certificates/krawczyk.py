@@ -1,4 +1,4 @@
-"""Owns existence and uniqueness of a solution in a box: the Krawczyk test, its derivatives from SymPy."""
+"""Existence and uniqueness of a solution in a box: the Krawczyk test, its derivatives from SymPy."""
 
 from __future__ import annotations
 

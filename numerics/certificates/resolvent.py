@@ -1,4 +1,4 @@
-"""Owns the mean trace T = E tr (W + s)⁻¹ of a Wishart matrix, enclosed: a trapezoid rule whose error is proved.
+"""The mean trace T = E tr (W + s)⁻¹ of a Wishart matrix, enclosed: a trapezoid rule whose error is proved.
 
 `headflow.theory.optima.bayes` writes T by integrals over r, τ > 0 of positive functions f.  In x = log r, y = log τ:
 

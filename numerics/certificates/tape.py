@@ -1,4 +1,4 @@
-"""Owns the evaluation of an expression of theory over intervals: a tape of operations, shared parts once."""
+"""The evaluation of an expression of theory over intervals: a tape of operations, shared parts once."""
 
 from __future__ import annotations
 

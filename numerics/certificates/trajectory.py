@@ -1,4 +1,4 @@
-"""Owns the a posteriori bound on a trajectory: how far the exact balanced flow can be from computed points.
+"""The a posteriori bound on a trajectory: how far the exact balanced flow can be from computed points.
 
 Between computed points z_k the cubic p through them, with the flow's slopes, has a small defect p′ − f(p).  Its second
 derivative is enclosed over a step, so the defect is bounded there.  The distance of the exact solution to p then obeys

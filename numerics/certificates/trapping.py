@@ -1,4 +1,4 @@
-"""Owns the trapping region of an allocation: a box that no balanced flow leaves and in which all flows converge to it.
+"""The trapping region of an allocation: a box that no balanced flow leaves and in which all flows converge to it.
 
 Task i is on a head of its own and H = I (derived here).  The box takes the share s = μ ω and ω of each task on its
 head within weighted distances, in logarithms, of the allocation limit, and off task ``0 ≤ μ ≤ a``, ``0 ≤ ω ≤ b``.

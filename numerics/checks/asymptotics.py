@@ -1,4 +1,4 @@
-"""Owns laws fitted over a range as further evidence: κ → e, drop times of linear attention."""
+"""Laws fitted over a range as further evidence: κ → e, drop times of linear attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the proof that flows end at their allocation: a trapping region, and a flow bounded until it is there."""
+"""The proof that flows end at their allocation: a trapping region, and a flow bounded until it is there."""
 
 from __future__ import annotations
 

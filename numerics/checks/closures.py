@@ -1,4 +1,4 @@
-"""Owns checks of how the closures hang together, and of the limits of finite_d and first_order."""
+"""Checks of how the closures hang together, and of the limits of finite_d and first_order."""
 
 from __future__ import annotations
 

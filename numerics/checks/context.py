@@ -1,4 +1,4 @@
-"""Owns checks of context results: linear attention, the zero-sum pair, context length, Hermite targets, regimes."""
+"""Checks of context results: linear attention, the zero-sum pair, context length, Hermite targets, regimes."""
 
 from __future__ import annotations
 

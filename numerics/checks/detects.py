@@ -1,4 +1,4 @@
-"""Owns the smallest planted error that each statement's checks refute, as measured with planted wrong constants."""
+"""The smallest planted error that each statement's checks refute, as measured with planted wrong constants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns checks of the phases of the balanced flow: cascade, who wins, emergence times, late law."""
+"""Checks of the phases of the balanced flow: cascade, who wins, emergence times, late law."""
 
 from __future__ import annotations
 

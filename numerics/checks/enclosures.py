@@ -1,4 +1,4 @@
-"""Owns enclosures: what statements claim, proved over boxes of parameters from the derived formulas.
+"""Enclosures: what statements claim, proved over boxes of parameters from the derived formulas.
 
 Boxes are wide and hold the problem's own parameters; a real number stands for a dimension or a length.
 """

@@ -1,4 +1,4 @@
-"""Owns what becomes of a claim where a hypothesis does not hold: a case on either side of it, and what is measured."""
+"""What becomes of a claim where a hypothesis does not hold: a case on either side of it, and what is measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns limits by extrapolation: the value at h → 0 of what has a power series in h, and how well it is known."""
+"""Limits by extrapolation: the value at h → 0 of what has a power series in h, and how well it is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns checks of the families: linear and softmax attention on coordinates of any variances.
+"""Checks of the families: linear and softmax attention on coordinates of any variances.
 
 A problem of several tasks is read as one task: its coordinates get variances of their own (seeded), the noise and
 the context length are the problem's.

@@ -1,4 +1,4 @@
-"""Owns what a check is given and what it finds: a measured number, the bound it must stay below, and its error."""
+"""What a check is given and what it finds: a measured number, the bound it must stay below, and its error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns checks of the dynamics: gradient, flows, coordinates, energy, symmetry, warm-up, convergence."""
+"""Checks of the dynamics: gradient, flows, coordinates, energy, symmetry, warm-up, convergence."""
 
 from __future__ import annotations
 

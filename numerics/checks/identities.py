@@ -1,4 +1,4 @@
-"""Owns symbolic checks: what statements claim, shown by the index calculus for every number of tasks and heads.
+"""Symbolic checks: what statements claim, shown by the index calculus for every number of tasks and heads.
 
 Each takes the equations that theory states and shows them again from the loss and from what is trained, by another way
 than they were derived.

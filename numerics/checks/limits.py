@@ -1,4 +1,4 @@
-"""Owns checks of the flows linearised at their limits: each against the Jacobian of the generated code."""
+"""Checks of the flows linearised at their limits: each against the Jacobian of the generated code."""
 
 from __future__ import annotations
 

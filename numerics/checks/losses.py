@@ -1,4 +1,4 @@
-"""Owns checks of softmax moments and of the closures' losses: what they leave of the exact attention falls as claimed.
+"""Checks of softmax moments and of the closures' losses: what they leave of the exact attention falls as claimed.
 
 An expansion claims an order, not a size at a given L.  So the attention is evaluated by quadrature at growing sizes,
 and what the formula leaves, times the power that it keeps, must vanish as they go to infinity.  Coefficient by

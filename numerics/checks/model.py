@@ -1,4 +1,4 @@
-"""Owns checks of the Bayes risk: against sampled contexts, and of its proportional limit against growing sizes."""
+"""Checks of the Bayes risk: against sampled contexts, and of its proportional limit against growing sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the exact risk of attention without softmax: its tokens act one by one, so averages over one token are all.
+"""The exact risk of attention without softmax: its tokens act one by one, so averages over one token are all.
 
 Loss and weights are polynomials in Gaussian variables, which few quadrature nodes integrate exactly.
 """

@@ -1,4 +1,4 @@
-"""Owns checks of the optimum's corollaries and of shared, split and idle heads on a problem."""
+"""Checks of the optimum's corollaries and of shared, split and idle heads on a problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns checks of the split flow: factors, invariants, energy, its coordinates; and of the symmetric reduction."""
+"""Checks of the split flow: factors, invariants, energy, its coordinates; and of the symmetric reduction."""
 
 from __future__ import annotations
 

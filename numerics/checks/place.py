@@ -1,4 +1,4 @@
-"""Owns what a check was measured on, and how that is said to whoever asked about a problem."""
+"""What a check was measured on, and how that is said to whoever asked about a problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns which checks and explorations belong to which statement, and the statements that a user registers."""
+"""Which checks and explorations belong to which statement, and the statements that a user registers."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from . import (
     stationary_point,
     valley,
 )
+from .counterexamples_dynamics import DYNAMICS
+from .counterexamples_statics import STATICS
 from .exploration import Exploration
 from .families import FAMILY_CHECKS
 from .finding import Check
-from .outside_dynamics import DYNAMICS
-from .outside_statics import STATICS
 
 CHECKS: Mapping[str, Check] = {
     "softmax-moments": losses.softmax_moments,

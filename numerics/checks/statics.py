@@ -1,4 +1,4 @@
-"""Owns checks of optimum, limits and bounds on a problem."""
+"""Checks of optimum, limits and bounds on a problem."""
 
 from __future__ import annotations
 

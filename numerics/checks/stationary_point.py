@@ -1,4 +1,4 @@
-"""Owns the stationary point in a box: existence and uniqueness over ranges of parameters, by the Krawczyk test."""
+"""The stationary point in a box: existence and uniqueness over ranges of parameters, by the Krawczyk test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns checks of the merged flow's valleys and of its start: laws against integrated trajectories."""
+"""Checks of the merged flow's valleys and of its start: laws against integrated trajectories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the other back ends: a flow's functions on NumPy, JAX or mpmath arrays, without memory of their own.
+"""The other back ends: a flow's functions on NumPy, JAX or mpmath arrays, without memory of their own.
 
 The array graph is the one that the buffered kernels are planned from; here each of its nodes is one line of a pure
 function, through SymPy's lambdify with a table of the back end's functions.  JAX can trace such a function (jit, vmap,

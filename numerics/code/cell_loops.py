@@ -1,4 +1,4 @@
-"""Owns the loops of a flow on cells: scalar formulas written as one text in the language of loops."""
+"""The loops of a flow on cells: scalar formulas written as one text in the language of loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the compiled system: velocity, loss, Jacobian and its products of a ReducedSystem as generated functions."""
+"""The compiled system: velocity, loss, Jacobian and its products of a ReducedSystem as generated functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns products with summed indices: the order of pairwise contractions, and how each pair is computed.
+"""Products with summed indices: the order of pairwise contractions, and how each pair is computed.
 
 The order minimises the total cost over all orders (dynamic programming over subsets): a greedy choice can be
 hundreds of times slower.  Vectors are absorbed into matrices before a matrix product rather than after, so that

@@ -1,4 +1,4 @@
-"""Owns closed forms as functions: an index expression of parameters alone, lambdified like everything else."""
+"""Closed forms as functions: an index expression of parameters alone, lambdified like everything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the array graph: operations on whole arrays, each value computed once.
+"""The array graph: operations on whole arrays, each value computed once.
 
 A node is an array-valued operation; an operand is a node seen through a view (transposed, with new axes, or
 along a diagonal).  Nodes that need only parameters belong to the ``bind`` stage, all others to ``run``.

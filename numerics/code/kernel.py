@@ -1,4 +1,4 @@
-"""Owns kernels: generated functions with their documentation, and the same bound to one problem's numbers."""
+"""Kernels: generated functions with their documentation, and the same bound to one problem's numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns what loops need to know of a graph: the nodes they compute, over which indices, and those written inline."""
+"""What loops need to know of a graph: the nodes they compute, over which indices, and those written inline."""
 
 from __future__ import annotations
 

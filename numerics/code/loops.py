@@ -1,4 +1,4 @@
-"""Owns loops: a graph of array operations written as one Python text of plain ``for`` loops over scalars.
+"""Loops: a graph of array operations written as one Python text of plain ``for`` loops over scalars.
 
 The text needs nothing but NumPy's exp, log and sqrt, so that it runs as it is (slowly); it is in the language that
 `headflow.numerics.compiler` makes fast.  Sizes are names that whoever runs it gives: ``I`` and ``H`` in

@@ -1,4 +1,4 @@
-"""Owns lowering: index expressions become operations on whole arrays, definitions and shared parts once."""
+"""Lowering: index expressions become operations on whole arrays, definitions and shared parts once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the names in generated code: valid Python, each used once."""
+"""The names in generated code: valid Python, each used once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the loops of one system for given ranges of its indices, and their parameters as one array."""
+"""The loops of one system for given ranges of its indices, and their parameters as one array."""
 
 from __future__ import annotations
 

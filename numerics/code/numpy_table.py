@@ -1,4 +1,4 @@
-"""Owns the module table: what the names in generated code stand for."""
+"""The module table: what the names in generated code stand for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the bind stage: what depends on parameters alone, written as ordinary formulas of vectors and scalars."""
+"""The bind stage: what depends on parameters alone, written as ordinary formulas of vectors and scalars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the Python text of generated functions: SymPy's lambdify with a printer for array calls."""
+"""The Python text of generated functions: SymPy's lambdify with a printer for array calls."""
 
 from __future__ import annotations
 

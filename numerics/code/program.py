@@ -1,4 +1,4 @@
-"""Owns programs: a schedule of array operations with their memory, ready to be printed.
+"""Programs: a schedule of array operations with their memory, ready to be printed.
 
 Memory is planned once: elementwise results go in place where their operand dies, freed arrays are used again
 (temporaries, not arithmetic, are what costs in NumPy), and every view is made when the program is bound.

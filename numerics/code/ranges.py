@@ -1,4 +1,4 @@
-"""Owns shapes: which range each axis of each indexed name runs over, read off the sums it occurs in."""
+"""Shapes: which range each axis of each indexed name runs over, read off the sums it occurs in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns loops unrolled: for a few variables Python's arithmetic on names is faster than NumPy's on small arrays.
+"""Loops unrolled: for a few variables Python's arithmetic on names is faster than NumPy's on small arrays.
 
 A function of the language of loops, with its sizes known, becomes a list of assignments without a loop or an index:
 ``work[C + h * H + k]`` is the name ``work_31``.

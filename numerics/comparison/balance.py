@@ -1,4 +1,4 @@
-"""Owns what exact balance of the weights, o = v and k = q, has to do with results: the limits that it keeps."""
+"""What exact balance of the weights, o = v and k = q, has to do with results: the limits that it keeps."""
 
 from __future__ import annotations
 

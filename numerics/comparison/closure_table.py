@@ -1,4 +1,4 @@
-"""Owns the comparison of the closures with the real attention: per-task losses of given weights side by side."""
+"""The comparison of the closures with the real attention: per-task losses of given weights side by side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from sympy import IndexedBase
 
-from ..._version import __version__
 from ...theory import notation as n
 from ...theory.brief import Brief
 from ...theory.choices import CLOSURES
@@ -23,6 +22,7 @@ from ..flows.domain import NOTABLE, next_term, next_term_note, violation
 from ..problem.initial import InitialState
 from ..problem.kinds import takes
 from ..problem.problem import FloatArray, Problem
+from ..runtime.json_object import json_object
 from ..runtime.word_table import WordTable, aligned, with_error
 
 _TASK_LOSS = IndexedBase("task_loss", real=True)[n.i]
@@ -56,9 +56,7 @@ class ClosureTable(WordTable, Brief):
     def to_json(self) -> dict[str, Any]:
         """The table as a JSON object."""
         return {
-            "schema": 1,
-            "version": __version__,
-            "problem": self.problem.to_dict(),
+            **json_object(self.problem.to_dict(), None),
             "weights": {"mu": self.weights.mu.tolist(), "omega": self.weights.omega.tolist()},
             "closures": {
                 name: {

@@ -1,4 +1,4 @@
-"""Owns the comparison: limit, optimum, bounds, Bayes risk and a trajectory side by side for one problem."""
+"""The comparison: limit, optimum, bounds, Bayes risk and a trajectory side by side for one problem."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..._version import __version__
 from ...theory.brief import Brief
 from ...theory.choices import checked_closure
 from ...theory.errors import HypothesisError, InputError
@@ -20,6 +19,7 @@ from ..optima.single_head import single_head_loss
 from ..predictions.predictions import Prediction, prediction_lines, predictions
 from ..problem.kinds import takes
 from ..problem.problem import Problem
+from ..runtime.json_object import json_object
 from ..runtime.word_table import aligned, with_error
 from ..trajectory.real_risk import RealRisk
 from .balance import balance_caveat
@@ -114,10 +114,7 @@ class Comparison(Brief):
     def to_json(self) -> dict[str, Any]:
         """The comparison as the JSON object of the command line."""
         return {
-            "schema": 1,
-            "version": __version__,
-            "problem": self.problem.to_dict(),
-            "closure": self.closure,
+            **json_object(self.problem.to_dict(), self.closure),
             "losses": {name: asdict(entry) for name, entry in self.losses.items()},
             "ratios": self.ratios,
             "allocation": None if self.allocation is None else list(self.allocation),

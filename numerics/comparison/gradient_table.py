@@ -1,4 +1,4 @@
-"""Owns the comparison of the reduced gradient with that of the real attention, entry by entry with errors."""
+"""The comparison of the reduced gradient with that of the real attention, entry by entry with errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..._version import __version__
 from ...theory.brief import Brief
 from ...theory.choices import CLOSURES
 from ...theory.flows.flow import gradient_flow
@@ -18,6 +17,7 @@ from ..flows.domain import violation
 from ..problem.initial import InitialState
 from ..problem.kinds import takes
 from ..problem.problem import FloatArray, Problem
+from ..runtime.json_object import json_object
 from ..runtime.word_table import WordTable, aligned
 
 
@@ -67,10 +67,7 @@ class GradientTable(WordTable, Brief):
         """The table and the test as a JSON object."""
         names = ("mu", "omega", "mu_error", "omega_error")
         return {
-            "schema": 1,
-            "version": __version__,
-            "problem": self.problem.to_dict(),
-            "closure": None,
+            **json_object(self.problem.to_dict(), None),
             "initial": self.weights.to_dict(),
             "closures": {
                 name: None if values is None else {"mu": values[0].tolist(), "omega": values[1].tolist()}

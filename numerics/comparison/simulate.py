@@ -1,4 +1,4 @@
-"""Owns the verb ``simulate``: the real softmax attention, sampled, or trained beside the reduced flow."""
+"""The verb ``simulate``: the real softmax attention, sampled, or trained beside the reduced flow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 
-from ..._version import __version__
 from ...theory.brief import Brief
 from ...theory.choices import checked_parametrisation
 from ...theory.errors import InputError, IntegrationError, NotWrittenError, TrainingError
@@ -29,6 +28,7 @@ from ..integration.integrate import integrate_silently
 from ..problem.initial import InitialState
 from ..problem.kinds import takes
 from ..problem.problem import FloatArray, Problem
+from ..runtime.json_object import json_object
 from ..runtime.stop import IntegrationInterrupted
 from ..runtime.word_table import WordTable, aligned, with_error
 from ..trajectory.trajectory import Trajectory
@@ -172,10 +172,7 @@ class Simulation(WordTable, Brief):
         loss, mu, omega = self.predicted
         flow = self.flow
         return {
-            "schema": 1,
-            "version": __version__,
-            "problem": flow.problem.to_dict(),
-            "closure": flow.closure,
+            **json_object(flow.problem.to_dict(), flow.closure),
             "parametrisation": flow.parametrisation,
             "initial": self.initial.to_dict(),
             **self.run.to_json(),

@@ -1,4 +1,4 @@
-"""Owns LLVM: its language optimised for this processor, as an object file, and loaded."""
+"""LLVM: its language optimised for this processor, as an object file, and loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns programs: texts in the language of loops with their constants, run as Python or as machine code."""
+"""Programs: texts in the language of loops with their constants, run as Python or as machine code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the signatures of functions in the language of loops: which kinds of numbers and arrays they take and give."""
+"""The signatures of functions in the language of loops: which kinds of numbers and arrays they take and give."""
 
 from __future__ import annotations
 

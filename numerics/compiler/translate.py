@@ -1,4 +1,4 @@
-"""Owns the translation of loops into LLVM's language (see the package's docstring for what they may contain)."""
+"""The translation of loops into LLVM's language (see the package's docstring for what they may contain)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the allocation of tasks to heads: which head, if any, does nearly all of a task's work."""
+"""The allocation of tasks to heads: which head, if any, does nearly all of a task's work."""
 
 from __future__ import annotations
 

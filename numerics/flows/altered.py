@@ -1,4 +1,4 @@
-"""Owns flows of attention that the user has changed: a loss added to the model's, another metric; and their numbers."""
+"""Flows of attention that the user has changed: a loss added to the model's, another metric; and their numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns flows as numbers need them: in solvers' coordinates, without their derivation, kept on disk."""
+"""Flows as numbers need them: in solvers' coordinates, without their derivation, kept on disk."""
 
 from __future__ import annotations
 

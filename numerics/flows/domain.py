@@ -1,4 +1,4 @@
-"""Owns the conditions of a closure on numbers: where the weights leave its domain, or the range where it is valid."""
+"""The conditions of a closure on numbers: where the weights leave its domain, or the range where it is valid."""
 
 from __future__ import annotations
 

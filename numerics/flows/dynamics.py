@@ -1,4 +1,4 @@
-"""Owns a flow ready for solvers: its generated kernels bound to one problem, in logarithmic time.
+"""A flow ready for solvers: its generated kernels bound to one problem, in logarithmic time.
 
 Solvers see ``s = log(1 + t/t_unit)`` and ``dy/ds = (t_unit + t) dy/dt``.  After emergence the flow creeps
 algebraically (the gap closes like t⁻²), so a solver's step grows in proportion to t: in s it is constant.

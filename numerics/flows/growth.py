@@ -1,4 +1,4 @@
-"""Owns split starts in numbers: from μ, ω and their imbalances to log growth, and from it to the factors.
+"""Split starts in numbers: from μ, ω and their imbalances to log growth, and from it to the factors.
 
 ``u`` is the flat state of `headflow.theory.flows.coordinates.to_growth`: (o + v)²/4 = exp(ξ + u) and
 (o − v)²/4 = exp(η − u).  Its offset is chosen so that the larger of the two has offset 0: where the factors are

@@ -1,4 +1,4 @@
-"""Owns starts that are nearly tied: what rounding errors can make of them has to be seen in the error estimate.
+"""Starts that are nearly tied: what rounding errors can make of them has to be seen in the error estimate.
 
 The difference of two heads that start almost alike grows by many orders of magnitude before it decides which of them
 takes a task.  Where it starts so small that rounding errors matter, two integrations can be wrong in the same way.  So

@@ -1,4 +1,4 @@
-"""Owns flows that solvers see reduced to orbits: one number per cell in the place of one per task and head."""
+"""Flows that solvers see reduced to orbits: one number per cell in the place of one per task and head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the orbit reduction in numbers: one problem's flow from one start, on the cells that these leave alike."""
+"""The orbit reduction in numbers: one problem's flow from one start, on the cells that these leave alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns ties: entries of μ and ω that start equal or opposite and that the flow keeps so, integrated as one number each.
+"""Ties: entries of μ and ω that start equal or opposite and that the flow keeps so, integrated as one number each.
 
 A tie is exact, but mostly unstable: rounding errors that differ between tied entries grow until the computed flow
 leaves the manifold that the exact flow stays on, for another limit.  So no solver is given the chance: each entry has

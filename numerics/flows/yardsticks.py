@@ -1,4 +1,4 @@
-"""Owns the yardsticks of a system's own variables: how large each of them is where its velocity takes it, and how soon.
+"""The yardsticks of a system's own variables: how large each of them is where its velocity takes it, and how soon.
 
 A solver's absolute tolerance says what is small.  The size of the start cannot tell it where a variable starts at zero,
 so that the velocity is asked: how far does it carry each variable before it has changed by half of itself?  Nothing of

@@ -1,4 +1,4 @@
-"""Owns members of an ensemble stepped together by JAX: Rodas5P with the generated Jacobian, on whatever device JAX has.
+"""Members of an ensemble stepped together by JAX: Rodas5P with the generated Jacobian, on whatever device JAX has.
 
 What `loops` does for one member after the other happens here for all at once, which suits a GPU: every step is taken by
 all members that are not at the end yet, so the slowest one decides how many there are.
@@ -86,8 +86,8 @@ def _compiled(
             rate = pace(s + node * h) * made.velocity(trial, values) if stages else first
             coupled = sum(weight / h * stage for weight, stage in zip(into, stages, strict=True))
             stages.append(tied(codes, lu_solve(factors, rate + h * slope * first + coupled)))
-        bends = jnp.array(tableau.DENSE) @ jnp.stack(stages)
-        return trial + stages[-1], stages[-1], bends
+        dense_coefficients = jnp.array(tableau.DENSE) @ jnp.stack(stages)
+        return trial + stages[-1], stages[-1], dense_coefficients
 
     def member(
         values: Mapping[str, Array],
@@ -116,7 +116,7 @@ def _compiled(
             s, y = now["s"], now["y"]
             last = (s + now["h"] >= end) | (end - (s + now["h"]) < 1e-3 * now["h"])
             h = jnp.where(last, end - s, jnp.where(s + 2 * now["h"] > end, (end - s) / 2, now["h"]))
-            trial, missed, bends = step(values, codes, pace, s, h, y)
+            trial, missed, dense_coefficients = step(values, codes, pace, s, h, y)
             scale = atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(trial))
             error = jnp.sqrt(jnp.mean((missed / scale) ** 2))
             sound = jnp.isfinite(error)
@@ -143,12 +143,18 @@ def _compiled(
                 "status": status,
             }
             inside = accepted & (asked > s) & (asked <= reached)
-            within = jax.vmap(lambda part: interpolated(part, y, trial, bends))((asked - s) / h)
+            within = jax.vmap(lambda part: interpolated(part, y, trial, dense_coefficients))((asked - s) / h)
             found["curve"] = jnp.where(inside[:, None], within, now["curve"])
             if watching:
                 after = made.loss(trial, values)
                 crosses = accepted & ~now["crossed"] & (after <= level) & (level < now["loss"])
-                bracket = {"from": s, "length": h, "before": y, "after": trial, "bends": bends}
+                bracket = {
+                    "from": s,
+                    "length": h,
+                    "before": y,
+                    "after": trial,
+                    "dense_coefficients": dense_coefficients,
+                }
                 found |= {name: jnp.where(crosses, value, now[name]) for name, value in bracket.items()}
                 found |= {"crossed": now["crossed"] | crosses, "loss": jnp.where(accepted, after, now["loss"])}
             return found
@@ -166,7 +172,7 @@ def _compiled(
         }
         if watching:
             begin |= {"from": jnp.zeros(()), "length": jnp.zeros(()), "before": start, "after": start}
-            begin |= {"bends": jnp.zeros((3, made.size)), "crossed": jnp.zeros((), bool), "loss": loss}
+            begin |= {"dense_coefficients": jnp.zeros((3, made.size)), "crossed": jnp.zeros((), bool), "loss": loss}
         done = jax.lax.while_loop(lambda now: now["status"] == _RUNNING, body, begin)
         t = jnp.where(done["status"] == loops.REACHED, t_final, unit * jnp.expm1(done["s"]))
         crossing = jnp.full((), jnp.nan)
@@ -183,9 +189,9 @@ def _compiled(
         report = (done["status"], t, made.loss(ends, values), loss, crossing, made.loss(near, values))
         return weights(ends), weights(near), curve, losses, *report
 
-    def interpolated(part: Array, before: Array, after: Array, bends: Array) -> Array:
+    def interpolated(part: Array, before: Array, after: Array, dense_coefficients: Array) -> Array:
         """See `loops.interpolated`."""
-        bend = bends[0] + part * (bends[1] + part * bends[2])
+        bend = dense_coefficients[0] + part * (dense_coefficients[1] + part * dense_coefficients[2])
         return (1 - part) * before + part * (after + (1 - part) * bend)
 
     def crossed_at(values: Mapping[str, Array], done: dict[str, Array], level: Array) -> Array:
@@ -194,7 +200,7 @@ def _compiled(
         def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = ends
             part = (low + high) / 2
-            y = interpolated(part, done["before"], done["after"], done["bends"])
+            y = interpolated(part, done["before"], done["after"], done["dense_coefficients"])
             above = made.loss(y, values) > level
             return jnp.where(above, part, low), jnp.where(above, high, part)
 

@@ -1,4 +1,4 @@
-"""Owns the verb ``ensemble``: many problems or initial states in one call, one labelled dataset."""
+"""The verb ``ensemble``: many problems or initial states in one call, one labelled dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the verb ``integrate``: from a problem and an initial state to a checked Trajectory."""
+"""The verb ``integrate``: from a problem and an initial state to a checked Trajectory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the members of an ensemble: integrated twice, compared, and described, whatever happens to them."""
+"""The members of an ensemble: integrated twice, compared, and described, whatever happens to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns what is kept of an integration while it runs: rows at the panels' points and at the times asked for.
+"""What is kept of an integration while it runs: rows at the panels' points and at the times asked for.
 
 Steps are forgotten as soon as the panel they lie in is complete, so memory does not grow with their number.
 """

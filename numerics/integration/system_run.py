@@ -1,4 +1,4 @@
-"""Owns the integration of any ReducedSystem, a loss of the user's own among them, and the run that comes out."""
+"""The integration of any ReducedSystem, a loss of the user's own among them, and the run that comes out."""
 
 from __future__ import annotations
 

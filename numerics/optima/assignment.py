@@ -1,4 +1,4 @@
-"""Owns assignments of tasks to heads: the limit loss of one, and the best one where heads must be shared (H < I)."""
+"""Assignments of tasks to heads: the limit loss of one, and the best one where heads must be shared (H < I)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the Bayes risk of a problem at its own dimensions and context length, as an interval that holds it."""
+"""The Bayes risk of a problem at its own dimensions and context length, as an interval that holds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the global numerical search for the least loss over all weights, as a check on the optimum theorem.
+"""The global numerical search for the least loss over all weights, as a check on the optimum theorem.
 
 μ is eliminated by linear algebra, the search runs over signed ω.  Loss, μ and gradient are generated from the
 derivation: the profile loss and the best μ from ``theory.optima.optimum.eliminate_mu``, the gradient of the profile
@@ -25,7 +25,6 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from sympy import Expr, IndexedBase, Integer, N, S, log
 
-from ..._version import __version__
 from ...theory import notation as n
 from ...theory.brief import Brief
 from ...theory.choices import checked_closure
@@ -42,6 +41,7 @@ from ..code import compile_system
 from ..problem.exact import positive_integer, whole_number
 from ..problem.kinds import takes
 from ..problem.problem import FloatArray, Problem
+from ..runtime.json_object import json_object
 from .single_head import single_head_loss
 
 # At radius s the best directions are those of the limit s → 0 but for O(s²), and rounding disturbs the scaled C by
@@ -110,10 +110,7 @@ class SearchResult(Brief):
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object."""
         return {
-            "schema": 1,
-            "version": __version__,
-            "problem": self.problem.to_dict(),
-            "closure": self.closure,
+            **json_object(self.problem.to_dict(), self.closure),
             "loss": self.loss,
             "infimum": self.infimum,
             "excess": self.excess,

@@ -1,4 +1,4 @@
-"""Owns reference losses of a realised allocation: which closed form a trajectory is to be compared with."""
+"""Reference losses of a realised allocation: which closed form a trajectory is to be compared with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the best loss of one head in any closure: a closed form where there is one, else a checked minimisation."""
+"""The best loss of one head in any closure: a closed form where there is one, else a checked minimisation."""
 
 from __future__ import annotations
 

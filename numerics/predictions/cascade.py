@@ -1,4 +1,4 @@
-"""Owns the cascade's numbers: all emergence times and winners from an initial state, without the full flow."""
+"""The cascade's numbers: all emergence times and winners from an initial state, without the full flow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the constant of the late law at a realised limit: K of 𝓛(t) − 𝓛_∞ ~ K/t² from the weights themselves."""
+"""The constant of the late law at a realised limit: K of 𝓛(t) − 𝓛_∞ ~ K/t² from the weights themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the sign changes of μ in a split flow as predicted from a state near the limit."""
+"""The sign changes of μ in a split flow as predicted from a state near the limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns power laws fitted to numbers: exponent and constant with their intervals, beside what theory predicts."""
+"""Power laws fitted to numbers: exponent and constant with their intervals, beside what theory predicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the race of the merged flow's modes: from which balance of a small start on two heads end as one (measured)."""
+"""The race of the merged flow's modes: from which balance of a small start on two heads end as one (measured)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the phases of a trajectory beside what the theory predicts for them: times, winners, constants."""
+"""The phases of a trajectory beside what the theory predicts for them: times, winners, constants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the loss drops of linear attention in numbers: found on a run, predicted, and both side by side."""
+"""The loss drops of linear attention in numbers: found on a run, predicted, and both side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
-from ..._version import __version__
 from ...theory.brief import Brief
 from ...theory.choices import unknown
 from ...theory.closed_form import require, to_float
@@ -26,6 +25,7 @@ from ..problem.covariates import CovariateProblem
 from ..problem.exact import as_float
 from ..problem.kinds import takes
 from ..problem.problem import FloatArray
+from ..runtime.json_object import json_object
 from ..runtime.word_table import WordTable, aligned
 
 _STANDS_OUT = 1.0  # a drop is ten times faster than the slow stretches on both sides (decimal logarithm)
@@ -231,10 +231,7 @@ class StaircaseTable(WordTable, Brief):
     def to_json(self) -> dict[str, Any]:
         """The table as a JSON object."""
         return {
-            "schema": 1,
-            "version": __version__,
-            "problem": self.problem.to_dict(),
-            "closure": "exact",
+            **json_object(self.problem.to_dict(), "exact"),
             "flow": self.flow,
             "scale": self.scale,
             "seed": self.seed,

@@ -1,4 +1,4 @@
-"""Owns the powers of time of a merged flow's valley, measured on a trajectory and predicted.
+"""The powers of time of a merged flow's valley, measured on a trajectory and predicted.
 
 No flow in a valley ever converges: the loss has an infimum and no minimum, and what is reported is a rate.
 """

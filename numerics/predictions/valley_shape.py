@@ -1,4 +1,4 @@
-"""Owns the shape of heads in a valley, as numbers: the order of a state, and the constants that a shape has."""
+"""The shape of heads in a valley, as numbers: the order of a state, and the constants that a shape has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns weights in a valley of the merged flow: of a chosen shape, at a chosen distance from the infimum."""
+"""Weights in a valley of the merged flow: of a chosen shape, at a chosen distance from the infimum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns `CovariateProblem`: the numbers of one in-context regression task with coordinates of any variances."""
+"""`CovariateProblem`: the numbers of one in-context regression task with coordinates of any variances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the way into numbers: what a user wrote becomes an exact, checked value and is written back as it was.
+"""The way into numbers: what a user wrote becomes an exact, checked value and is written back as it was.
 
 A decimal is kept as it was written: the float 0.1 is 1/10, not the binary fraction nearest to it.
 """

@@ -1,4 +1,4 @@
-"""Owns `InitialState`: where a flow starts, as spectral eigenvalues of shape (I, H)."""
+"""`InitialState`: where a flow starts, as spectral eigenvalues of shape (I, H)."""
 
 from __future__ import annotations
 

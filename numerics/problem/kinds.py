@@ -1,4 +1,4 @@
-"""Owns the kinds of arguments: one sentence where something else stands in the place of a problem, a start or a run."""
+"""The kinds of arguments: one sentence where something else stands in the place of a problem, a start or a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns arrays with labels (xarray's and pandas' own): read by their labels, or refused, never by position alone."""
+"""Arrays with labels (xarray's and pandas' own): read by their labels, or refused, never by position alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns `Problem`: the numbers of one in-context regression problem, validated, frozen and exact."""
+"""`Problem`: the numbers of one in-context regression problem, validated, frozen and exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the problem file: a `Problem` with the choices that make it a run, read from TOML and back."""
+"""The problem file: a `Problem` with the choices that make it a run, read from TOML and back."""
 
 from __future__ import annotations
 

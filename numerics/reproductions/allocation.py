@@ -1,4 +1,4 @@
-"""Owns [C24]'s trainings of full softmax attention: task allocation with H ≥ I, and one task with many heads.
+"""[C24]'s trainings of full softmax attention: task allocation with H ≥ I, and one task with many heads.
 
 [C24] is Chen, Sheen, Wang and Yang, arXiv 2402.19442.  The starts have the form of its published experiments (each head
 favours a task; per-head Gaussian factors on one task) at a larger scale, for from L^(−3/4) the first emergence takes a

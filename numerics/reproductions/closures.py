@@ -1,4 +1,4 @@
-"""Owns the closure study: how far each closure is from the real attention, over d, L and |ω|, and how that scales.
+"""The closure study: how far each closure is from the real attention, over d, L and |ω|, and how that scales.
 
 One task, heads ±ω with μ = ±1/(2ω), so that the regressor is expressed fully and what is left is of order 1/L.
 """

@@ -1,4 +1,4 @@
-"""Owns context-length generalisation: weights that are right at L = 40, used at other lengths ([H25]).
+"""Context-length generalisation: weights that are right at L = 40, used at other lengths ([H25]).
 
 [H25] is He, Pan, Chen and Yang, arXiv 2503.12734.
 """

@@ -1,4 +1,4 @@
-"""Owns [H25]'s comparison of estimators over L: one head, two heads, a gradient step, a debiased step, ridge.
+"""[H25]'s comparison of estimators over L: one head, two heads, a gradient step, a debiased step, ridge.
 
 [H25] is He, Pan, Chen and Yang, arXiv 2503.12734.  The three estimators without softmax are sampled here, averaged
 exactly over the query, the regressor and the noise.

@@ -1,4 +1,4 @@
-"""Owns what a reproduction gives back: a table of predicted and measured numbers, and the arrays of its figure."""
+"""What a reproduction gives back: a table of predicted and measured numbers, and the arrays of its figure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..._version import __version__
 from ..problem.problem import FloatArray
+from ..runtime.json_object import json_object
 from ..runtime.word_table import WordTable, aligned
 
 
@@ -103,10 +103,7 @@ class Reproduction(WordTable):
     def to_json(self) -> dict[str, Any]:
         """The table and the arrays as a JSON object; numbers that JSON does not have are null."""
         return {
-            "schema": 1,
-            "version": __version__,
-            "problem": dict(self.problem),
-            "closure": None,
+            **json_object(dict(self.problem), None),
             "reproduction": self.name,
             "title": self.title,
             "settings": self.settings,

@@ -1,4 +1,4 @@
-"""Owns [Z25]'s staircase: linear attention from small weights learns one coordinate after the other.
+"""[Z25]'s staircase: linear attention from small weights learns one coordinate after the other.
 
 [Z25] is Zhang, Singh, Latham and Saxe, arXiv 2501.16265.  The flow of the exact loss is integrated; nothing is sampled.
 """

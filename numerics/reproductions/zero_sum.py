@@ -1,4 +1,4 @@
-"""Owns the two-head zero-sum pair of [H25]: d = 5, L = 40, σ² = .1, where ω = ±.13 and μ = ±3.45 are reported learned.
+"""The two-head zero-sum pair of [H25]: d = 5, L = 40, σ² = .1, where ω = ±.13 and μ = ±3.45 are reported learned.
 
 [H25] is He, Pan, Chen and Yang, arXiv 2503.12734.  There is no minimiser: the loss falls along a valley as ω → 0, so
 what a training learns depends on how long it is; the table says at which time the flow passes the published values.

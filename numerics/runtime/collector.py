@@ -1,4 +1,4 @@
-"""Owns how often Python looks for cycles of objects, in processes that are headflow's own."""
+"""How often Python looks for cycles of objects, in processes that are headflow's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns how many processor cores this process may use."""
+"""How many processor cores this process may use."""
 
 from __future__ import annotations
 

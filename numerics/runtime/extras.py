@@ -1,4 +1,4 @@
-"""Owns extras that are installed but do not work on a platform: one warning, and what needs none takes their place."""
+"""Extras that are installed but do not work on a platform: one warning, and what needs none takes their place."""
 
 from __future__ import annotations
 

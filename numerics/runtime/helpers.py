@@ -1,4 +1,4 @@
-"""Owns helping processes, which can be started before the imports of whoever needs them, and end with that process.
+"""Helping processes, which can be started before the imports of whoever needs them, and end with that process.
 
 They are new interpreters that are asked and answer through pipes: the program that needs them is not run again in them
 (as `multiprocessing` does it), and the pipe tells them when it has gone, whatever ended it.

@@ -1,4 +1,4 @@
-"""Owns what every JSON object of the package starts with, and that JSON holds no number that it does not have."""
+"""What every JSON object of the package starts with, and that JSON holds no number that it does not have."""
 
 from __future__ import annotations
 

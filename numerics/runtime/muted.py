@@ -1,4 +1,4 @@
-"""Owns silence: what a library prints in one thread is dropped, and what other threads print meanwhile is not."""
+"""Silence: what a library prints in one thread is dropped, and what other threads print meanwhile is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns progress on standard error: a bar that names what is being done, on a terminal or in a notebook.
+"""Progress on standard error: a bar that names what is being done, on a terminal or in a notebook.
 
 It is shown from the second second on and drawn by a thread of its own, so that it moves while one long step is made;
 whoever reports a step only counts.

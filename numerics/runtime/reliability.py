@@ -1,4 +1,4 @@
-"""Owns when a result's own error estimate is too large for the result to be relied on, and the words that say so.
+"""When a result's own error estimate is too large for the result to be relied on, and the words that say so.
 
 One threshold, `LARGEST_ERROR`, serves all results of integrations; see "Reliability" in docs/conventions.md.
 """

@@ -1,4 +1,4 @@
-"""Owns how generated code travels: as what it was generated from, and is generated again where it arrives."""
+"""How generated code travels: as what it was generated from, and is generated again where it arrives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns how files come into place: whole or not at all, from a scratch file beside them that does not stay."""
+"""How files come into place: whole or not at all, from a scratch file beside them that does not stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns seals: a digest in a file over all of its bytes, so that damage is seen before anything is read from it."""
+"""Seals: a digest in a file over all of its bytes, so that damage is seen before anything is read from it."""
 
 from __future__ import annotations
 

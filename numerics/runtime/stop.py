@@ -1,4 +1,4 @@
-"""Owns why an integration ended: the reasons, each with a remedy, and the interruption by the user."""
+"""Why an integration ended: the reasons, each with a remedy, and the interruption by the user."""
 
 from __future__ import annotations
 

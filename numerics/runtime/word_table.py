@@ -1,4 +1,4 @@
-"""Owns results that are tables of words: rows under a heading, as aligned text and as HTML."""
+"""Results that are tables of words: rows under a heading, as aligned text and as HTML."""
 
 from __future__ import annotations
 

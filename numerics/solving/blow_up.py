@@ -1,4 +1,4 @@
-"""Owns how a path that grows beyond all bounds in finite time is told from one that is only hard to follow."""
+"""How a path that grows beyond all bounds in finite time is told from one that is only hard to follow."""
 
 from __future__ import annotations
 

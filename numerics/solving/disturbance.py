@@ -1,4 +1,4 @@
-"""Owns the disturbance of the second of two integrations: what rounding errors might do, at the least.
+"""The disturbance of the second of two integrations: what rounding errors might do, at the least.
 
 Two heads that start almost alike can come so near to each other that float64 does not tell them apart any more.  Then
 both integrations follow them as one, and agree on where the flow never goes.  So the second one is pushed on its way,

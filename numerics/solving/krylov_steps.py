@@ -1,4 +1,4 @@
-"""Owns the steps of CVODE: backward differentiation with Krylov solves, for states too large for a matrix.
+"""The steps of CVODE: backward differentiation with Krylov solves, for states too large for a matrix.
 
 A. C. Hindmarsh et al., SUNDIALS, ACM Trans. Math. Softw. 31, 2005, through scikit-sundae (extra ``fast``).  GMRES
 needs the Jacobian only as a map of directions, which is generated code.  It is not preconditioned: of the 2IH modes of

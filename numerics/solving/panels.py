@@ -1,4 +1,4 @@
-"""Owns how a trajectory is stored between its steps: panels of log time with Chebyshev–Lobatto points.
+"""How a trajectory is stored between its steps: panels of log time with Chebyshev–Lobatto points.
 
 A panel holds the state at 8 points (neighbours share one), and interpolates by the polynomial of degree 7
 through them (Berrut and Trefethen, Barycentric Lagrange interpolation, SIAM Rev. 46, 2004).  Panels are halved

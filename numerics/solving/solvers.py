@@ -1,4 +1,4 @@
-"""Owns stepping: SciPy's own solver classes, driven one step at a time, with every way to end named."""
+"""Stepping: SciPy's own solver classes, driven one step at a time, with every way to end named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the compiled integrator as a stream of steps, each with its dense output."""
+"""The compiled integrator as a stream of steps, each with its dense output."""
 
 from __future__ import annotations
 

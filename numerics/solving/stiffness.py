@@ -1,4 +1,4 @@
-"""Owns how a run of explicit steps is found to be held back by stability: then implicit ones go farther.
+"""How a run of explicit steps is found to be held back by stability: then implicit ones go farther.
 
 E. Hairer and G. Wanner, Solving Ordinary Differential Equations II, section IV.2: the last two stages of DOP853 are at
 the same time, so that the difference of their velocities over that of their states shows the largest rate of the flow.

@@ -1,4 +1,4 @@
-"""Owns the coefficients of Tsit5: an explicit Runge–Kutta method of order 5 with an embedded one of order 4.
+"""The coefficients of Tsit5: an explicit Runge–Kutta method of order 5 with an embedded one of order 4.
 
 Ch. Tsitouras, Runge–Kutta pairs of order 5(4) satisfying only the first column simplifying assumption, Computers &
 Mathematics with Applications 62, 770 (2011).  Its seventh stage is the slope at the end, the first of the next step.

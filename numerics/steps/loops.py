@@ -1,4 +1,4 @@
-"""Owns the compiled integrator as loops: plain Python over arrays, which `headflow.numerics.compiler` makes fast.
+"""The compiled integrator as loops: plain Python over arrays, which `headflow.numerics.compiler` makes fast.
 
 Steps are explicit (Tsit5) while the flow is not stiff and implicit (Rodas5P) where it is: an explicit step takes 6
 velocities and nothing else, about a third of an implicit step's time.  What decides is step · ‖J‖, an upper bound of
@@ -266,7 +266,7 @@ def implicit_step(
     return math.sqrt(error / N)
 
 
-def bends(implicit: bool, step: float, stages: Matrix, out: Matrix) -> None:
+def dense_coefficients(implicit: bool, step: float, stages: Matrix, out: Matrix) -> None:
     """The three vectors of a step's dense output."""
     for row in range(3):
         for entry in range(N):
@@ -438,7 +438,7 @@ def advance(
         factor = min(growth, max(SHRINK, SAFETY * factor))
         reached = end if last else s + step
         if watching or len(ends) > 0:
-            bends(implicit, step, stages, dense)
+            dense_coefficients(implicit, step, stages, dense)
         if watching:
             loss(values, trial, work, found)
             if found[0] <= level < position[3]:

@@ -1,4 +1,4 @@
-"""Owns the compiled integrator: the loops of `loops` with their tableaus, made for one flow and size."""
+"""The compiled integrator: the loops of `loops` with their tableaus, made for one flow and size."""
 
 from __future__ import annotations
 

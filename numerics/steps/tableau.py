@@ -1,4 +1,4 @@
-"""Owns the coefficients of Rodas5P: an L-stable Rosenbrock method of order 5 with an embedded one of order 4.
+"""The coefficients of Rodas5P: an L-stable Rosenbrock method of order 5 with an embedded one of order 4.
 
 G. Steinebach, Construction of Rosenbrock–Wanner method Rodas5P and numerical benchmarks within the Julia Differential
 Equations package, BIT Numer. Math. 63, 27 (2023); in the transformed form that needs no product with the Jacobian

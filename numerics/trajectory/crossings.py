@@ -1,4 +1,4 @@
-"""Owns when a trajectory passes marks: a task's output half of its last value, and an entry of μ zero."""
+"""When a trajectory passes marks: a task's output half of its last value, and an entry of μ zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns events: the moments of a trajectory, each with its name, time, task and head."""
+"""Events: the moments of a trajectory, each with its name, time, task and head."""
 
 from __future__ import annotations
 

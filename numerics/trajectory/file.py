@@ -1,4 +1,4 @@
-"""Owns a trajectory's forms outside Python objects: a labelled dataset, a NetCDF 3 file."""
+"""A trajectory's forms outside Python objects: a labelled dataset, a NetCDF 3 file."""
 
 from __future__ import annotations
 

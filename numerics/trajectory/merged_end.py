@@ -1,4 +1,4 @@
-"""Owns where a merged run ends: in a valley whose order its heads' shape tells, with identical heads, or undecided."""
+"""Where a merged run ends: in a valley whose order its heads' shape tells, with identical heads, or undecided."""
 
 from __future__ import annotations
 

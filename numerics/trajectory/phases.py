@@ -1,4 +1,4 @@
-"""Owns the phases of training, read off a trajectory: emergence, its width, convergence, escape."""
+"""The phases of training, read off a trajectory: emergence, its width, convergence, escape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the risk of the real softmax attention with the weights of a flow's end, beside what the flow's closure says."""
+"""The risk of the real softmax attention with the weights of a flow's end, beside what the flow's closure says."""
 
 from __future__ import annotations
 

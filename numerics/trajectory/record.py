@@ -1,4 +1,4 @@
-"""Owns the rows of an integration, and the state at any time between them: what phases and events are read off."""
+"""The rows of an integration, and the state at any time between them: what phases and events are read off."""
 
 from __future__ import annotations
 

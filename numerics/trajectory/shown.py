@@ -1,4 +1,4 @@
-"""Owns how a trajectory is shown: as JSON, and as a table of words."""
+"""How a trajectory is shown: as JSON, and as a table of words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the result of an integration: its rows, and what is read off them: phases, events, tables and files."""
+"""The result of an integration: its rows, and what is read off them: phases, events, tables and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns what differs between a certificate and the same question asked again: every entry that was written."""
+"""What differs between a certificate and the same question asked again: every entry that was written."""
 
 from __future__ import annotations
 

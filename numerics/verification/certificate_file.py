@@ -1,4 +1,4 @@
-"""Owns the certificate of a verification: a JSON file with everything that is needed to check it again."""
+"""The certificate of a verification: a JSON file with everything that is needed to check it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the second check of a certificate: the same question asked again, and what changed."""
+"""The second check of a certificate: the same question asked again, and what changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the verdict on a statement: what its checks found, the strongest evidence first, and its row in JSON."""
+"""The verdict on a statement: what its checks found, the strongest evidence first, and its row in JSON."""
 
 from __future__ import annotations
 

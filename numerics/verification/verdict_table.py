@@ -1,4 +1,4 @@
-"""Owns tables of verdicts: text, Markdown, LaTeX (booktabs) and HTML."""
+"""Tables of verdicts: text, Markdown, LaTeX (booktabs) and HTML."""
 
 from __future__ import annotations
 

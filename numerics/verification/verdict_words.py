@@ -1,4 +1,4 @@
-"""Owns how verdicts are put into words: their order, where each was reached, and all of them in a sentence."""
+"""How verdicts are put into words: their order, where each was reached, and all of them in a sentence."""
 
 from __future__ import annotations
 

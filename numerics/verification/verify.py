@@ -1,4 +1,4 @@
-"""Owns verification: every registered statement checked on a problem, with a verdict that carries its error."""
+"""Verification: every registered statement checked on a problem, with a verdict that carries its error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from ..._version import __version__
 from ...theory.brief import Brief
 from ...theory.errors import InputError, NotWrittenError
 from ..checks import Setting
@@ -24,6 +23,7 @@ from ..problem.initial import checked_seed
 from ..problem.kinds import takes
 from ..problem.problem import Problem
 from ..runtime.helpers import helpers
+from ..runtime.json_object import json_object
 from ..runtime.progress import progress_bar
 from ..runtime.stop import Interrupted
 from . import certificate_file
@@ -67,10 +67,7 @@ class Verification(Brief):
     def to_json(self) -> dict[str, Any]:
         """The verdicts as the JSON object of the command line; a number that is not finite is null."""
         return {
-            "schema": 1,
-            "version": __version__,
-            "problem": self.problem.to_dict(),
-            "closure": self.closure,
+            **json_object(self.problem.to_dict(), self.closure),
             "verdicts": [verdict.to_row() for verdict in self.verdicts],
             "explorations": [found.to_row() for found in self.explored],
             "not_reached": list(self.not_reached),

@@ -1,4 +1,4 @@
-"""Owns lazy package attributes (PEP 562): a package lists its public names, importing it loads none of them.
+"""Lazy package attributes (PEP 562): a package lists its public names, importing it loads none of them.
 
 ``theory`` and ``numerics`` import this from ``..``.  That is also their guard: should the repository root
 be on the path, ``import theory`` fails at once instead of giving a second copy of the package.

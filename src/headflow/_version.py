@@ -1,3 +1,3 @@
-"""Owns the version, a leaf that every part may read."""
+"""The version, a leaf that every part may read."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Owns the public name of the error tree; the classes live in ``headflow.theory.errors``."""
+"""The public name of the error tree; the classes live in ``headflow.theory.errors``."""
 
 from __future__ import annotations
 

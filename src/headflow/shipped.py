@@ -1,4 +1,4 @@
-"""Owns the files that come with the package."""
+"""The files that come with the package."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Owns what attention does with its context: linear attention, pairs of heads, lengths, targets and regimes."""
+"""What attention does with its context: linear attention, pairs of heads, lengths, targets and regimes."""

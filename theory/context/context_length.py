@@ -1,4 +1,4 @@
-"""Owns the context-length shift: weights of the task-allocation limit at L, used at L′ (derived here)."""
+"""The context-length shift: weights of the task-allocation limit at L, used at L′ (derived here)."""
 
 from __future__ import annotations
 

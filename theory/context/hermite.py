@@ -1,4 +1,4 @@
-"""Owns Hermite targets: what heads trained on linear regression can do for labels ``He_k(⟨β, x⟩)`` (derived here).
+"""Hermite targets: what heads trained on linear regression can do for labels ``He_k(⟨β, x⟩)`` (derived here).
 
 |β| = 1, L → ∞ and no label noise.  A head averages labels under ``N(a_h, Id)``, a_h = ω_h x_q, which turns
 He_k(⟨β, x⟩) into the bare power ⟨β, a_h⟩^k: the best multiple of t^k in place of He_k(t), t = ⟨β, x_q⟩.

@@ -1,4 +1,4 @@
-"""Owns linear attention: scores without softmax, divided by L; its exact loss (derived here).
+"""Linear attention: scores without softmax, divided by L; its exact loss (derived here).
 
 Head h gives task i the output ``(1/L) Σ_l s_l^h y_{l,i}``, so the output sees the weights only through
 ``A_ij = Σ_h μ_i^h ω_j^h``, of rank at most H.  The loss is exact at finite d and L, for every I and H.

@@ -1,4 +1,4 @@
-"""Owns the optimum of linear attention over all weights with H heads, exact at finite d and L (derived here).
+"""The optimum of linear attention over all weights with H heads, exact at finite d and L (derived here).
 
 Eliminating μ leaves a sum over shares x_i, the diagonal of a projector of rank min(H, I): water-filling, attained.
 """

@@ -1,4 +1,4 @@
-"""Owns the regimes of softmax weights: exponents of ``Σ_l p_l²`` when |a|² grows with log L (derived here).
+"""The regimes of softmax weights: exponents of ``Σ_l p_l²`` when |a|² grows with log L (derived here).
 
 Scores s_l ~ N(0, |a|²) independent, |a|² = r log L, L → ∞: the random-energy model.  All quantities are powers of L up
 to logarithms, and exponents follow from a maximisation over the score level x, s = x log L.

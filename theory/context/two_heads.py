@@ -1,4 +1,4 @@
-"""Owns the zero-sum pair of heads of a single task ([H25]): its profile, and the predictor it tends to as ω → 0.
+"""The zero-sum pair of heads of a single task ([H25]): its profile, and the predictor it tends to as ω → 0.
 
 Two heads at ω and −ω, leading closure.  Eliminating μ leaves a function of ω whose infimum lies at ω → 0, where the
 difference of the two softmaxes becomes one step of gradient descent on centred tokens.

@@ -1,4 +1,4 @@
-"""Owns the data of the families: one task whose D coordinates have any variances, and averages over it.
+"""The data of the families: one task whose D coordinates have any variances, and averages over it.
 
 ``x ~ N(0, diag(Λ_a))``, ``y = Σ_a β_a x_a + ε``, ``β_a ~ N(0, τ_a)``, ``ε ~ N(0, σ²)``; the target is noise-free.
 A full covariance is the same problem in its eigenbasis.

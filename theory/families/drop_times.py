@@ -1,4 +1,4 @@
-"""Owns the times of the loss drops of linear attention: the flows of its split and merged weights, solved.
+"""The times of the loss drops of linear attention: the flows of its split and merged weights, solved.
 
 Derived here; [Z25] reduces the split flow to scalar equations and solves the merged one for white covariates.
 """

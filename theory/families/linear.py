@@ -1,4 +1,4 @@
-"""Owns linear attention on coordinates of any variances: its exact loss and the flows of its weights ([Z25]).
+"""Linear attention on coordinates of any variances: its exact loss and the flows of its weights ([Z25]).
 
 ``ŷ = (1/L) Σ_l Σ_h v_h (x_lᵀ U_h x_q) y_l``.  ``merged`` trains v_h and U_h; ``split`` trains v_h, k_h, q_h with
 ``U_h = k_h q_hᵀ``; ``aligned`` is ``split`` on the invariant set where head a serves coordinate a alone.

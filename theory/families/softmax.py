@@ -1,4 +1,4 @@
-"""Owns softmax attention on coordinates of any variances: population loss in closures and its flow (derived here).
+"""Softmax attention on coordinates of any variances: population loss in closures and its flow (derived here).
 
 One task, weights ``W_h = diag(ω_a^h)`` in the eigenbasis of the covariance, output values μ_h.  The score ⟨a_h, x⟩
 tilts N(0, Λ) to N(Λ a_h, Λ): the moments of `attention` hold with the inner products ⟨u, w⟩ = Σ_a Λ_a u_a w_a.

@@ -1,4 +1,4 @@
-"""Owns the loss drops of linear attention: plateaus, their order, and the object that evaluates them ([Z25]).
+"""The loss drops of linear attention: plateaus, their order, and the object that evaluates them ([Z25]).
 
 From small weights the split flow learns one coordinate after the other, each after a time proportional to 1/ε
 (three factors); the merged flow leaves zero once, after a time proportional to ln(1/ε) (two factors).

@@ -1,4 +1,4 @@
-"""Owns the statements about the families: linear and softmax attention on coordinates of any variances."""
+"""The statements about the families: linear and softmax attention on coordinates of any variances."""
 
 from __future__ import annotations
 

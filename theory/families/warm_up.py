@@ -1,4 +1,4 @@
-"""Owns the split flow of linear attention at small weights, with the coordinates that are still to be learned."""
+"""The split flow of linear attention at small weights, with the coordinates that are still to be learned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns putting a state into the equations of a flow: the task allocation, or any other ansatz for its variables."""
+"""Putting a state into the equations of a flow: the task allocation, or any other ansatz for its variables."""
 
 from __future__ import annotations
 

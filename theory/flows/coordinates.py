@@ -1,4 +1,4 @@
-"""Owns changes of coordinates of a ReducedSystem: logarithms, log growth and hyperbolic angles.
+"""Changes of coordinates of a ReducedSystem: logarithms, log growth and hyperbolic angles.
 
 The balanced flow lives in ``u = log μ``, ``w = log ω``: in plain coordinates a solver steps across zero, which
 the exact flow never does, and then converges to a different limit without noticing.  The split flow has two

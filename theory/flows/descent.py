@@ -1,4 +1,4 @@
-"""Owns the steps that every gradient flow takes: its gradient, its metric and its velocity, each with its check."""
+"""The steps that every gradient flow takes: its gradient, its metric and its velocity, each with its check."""
 
 from __future__ import annotations
 

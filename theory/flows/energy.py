@@ -1,4 +1,4 @@
-"""Owns the energy identity: along a gradient flow the loss falls by the squared speed (derived here)."""
+"""The energy identity: along a gradient flow the loss falls by the squared speed (derived here)."""
 
 from __future__ import annotations
 

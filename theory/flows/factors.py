@@ -1,4 +1,4 @@
-"""Owns how the weights move when their factors are trained: μ = o v and ω = k q/√d_e, and the metrics that follow.
+"""How the weights move when their factors are trained: μ = o v and ω = k q/√d_e, and the metrics that follow.
 
 ``merged`` trains μ and ω themselves, ``split`` the four factors; ``balanced`` is ``split`` on its invariant set
 o = v, k = q, written in the products ([C24]).

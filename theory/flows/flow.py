@@ -1,4 +1,4 @@
-"""Owns the gradient flows: parametrisations of the weights, each giving a ReducedSystem.
+"""The gradient flows: parametrisations of the weights, each giving a ReducedSystem.
 
 ``merged`` trains U and W themselves; ``split`` trains the factors Q, K, V, O; ``balanced`` is ``split`` on its
 invariant set o = v, k = q, in the products μ, ω ([C24]).  ``gradient_flow`` also takes a loss of the user's own.

@@ -1,4 +1,4 @@
-"""Owns conserved quantities: finding the quadratic ones of a product parametrisation, and testing any proposed one."""
+"""Conserved quantities: finding the quadratic ones of a product parametrisation, and testing any proposed one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the partition of entries that a problem and its start leave alike: a coherent configuration.
+"""The partition of entries that a problem and its start leave alike: a coherent configuration.
 
 Tasks and heads are vertices; a task's colour is what the flow knows of it (d_i, λ_i), the colour of a task and a head
 is what the flow starts from there (μ_i^h, ω_i^h).  A partition of the ordered pairs of vertices is *coherent* if it

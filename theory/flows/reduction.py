@@ -1,4 +1,4 @@
-"""Owns the orbit reduction: a flow on the cells of a coherent partition, one number for all entries of a cell.
+"""The orbit reduction: a flow on the cells of a coherent partition, one number for all entries of a cell.
 
 Every sum over tasks or heads becomes a sum over groups of equal terms with integer multiplicities.  That is exact
 where each sum can be done one index at a time, an index meeting at most two others when its turn comes: then each

@@ -1,4 +1,4 @@
-"""Owns the symmetric reduction: equal tasks, as many heads, head h favouring task h: four variables for 2 I H.
+"""The symmetric reduction: equal tasks, as many heads, head h favouring task h: four variables for 2 I H.
 
 The flow stays on the set ``μ_i^h = m δ_ih + n (1 − δ_ih)``, ``ω_i^h = p δ_ih + q (1 − δ_ih)``, whatever the number of
 tasks.

@@ -1,4 +1,4 @@
-"""Owns ReducedSystem: the one frozen bridge from symbols to numbers.
+"""ReducedSystem: the one frozen bridge from symbols to numbers.
 
 Everything numeric (velocity, loss, Jacobian) is generated from a ReducedSystem; nothing else carries formulas.
 """

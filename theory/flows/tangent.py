@@ -1,4 +1,4 @@
-"""Owns the tangent of a flow: how its velocity changes along a direction, names kept closed.
+"""The tangent of a flow: how its velocity changes along a direction, names kept closed.
 
 The derivative of the velocity along a direction is the Jacobian times that direction.  Every definition gets a
 tangent of its own (`C` the definition `C_tangent`, with ``C_tangent = C · …`` where C is an exponential), so that

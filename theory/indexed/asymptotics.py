@@ -1,4 +1,4 @@
-"""Owns leading-order truncation: which terms of an index expression survive a scaling limit.
+"""Leading-order truncation: which terms of an index expression survive a scaling limit.
 
 Every name is given a weight w, meaning that it grows like N^w as N → ∞; of a sum only the terms of the
 highest weight are kept.  Finite sums over indices commute with the limit (the ranges stay fixed).

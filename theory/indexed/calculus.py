@@ -1,4 +1,4 @@
-"""Owns differentiation: one capture-free directional derivative serves gradient, Jacobian and Jv."""
+"""Differentiation: one capture-free directional derivative serves gradient, Jacobian and Jv."""
 
 from __future__ import annotations
 

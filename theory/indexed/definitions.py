@@ -1,4 +1,4 @@
-"""Owns definitions: named sub-expressions such as ``C[h, k]`` that stay closed until asked to open.
+"""Definitions: named sub-expressions such as ``C[h, k]`` that stay closed until asked to open.
 
 A definition keeps formulas readable and hands the code generator its shared sub-expressions.  Its
 derivative follows from its body; where the body is an exponential, ``D C = C D(log C)`` keeps the name.

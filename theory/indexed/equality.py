@@ -1,4 +1,4 @@
-"""Owns the test for equality: the normal form, and fractions brought to one denominator."""
+"""The test for equality: the normal form, and fractions brought to one denominator."""
 
 from __future__ import annotations
 

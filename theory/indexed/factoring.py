@@ -1,4 +1,4 @@
-"""Owns taking out what all terms of a sum share."""
+"""Taking out what all terms of a sum share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns recognition: a definition's body, or a matrix times its inverse, found inside an expression."""
+"""Recognition: a definition's body, or a matrix times its inverse, found inside an expression."""
 
 from __future__ import annotations
 

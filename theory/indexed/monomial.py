@@ -1,4 +1,4 @@
-"""Owns the monomial, the unit of the normal form, and how it is written as a SymPy expression."""
+"""The monomial, the unit of the normal form, and how it is written as a SymPy expression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the display names of bound indices."""
+"""The display names of bound indices."""
 
 from __future__ import annotations
 

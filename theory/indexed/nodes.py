@@ -1,4 +1,4 @@
-"""Owns what an index expression is: the closed node set, and substitution that never captures.
+"""What an index expression is: the closed node set, and substitution that never captures.
 
 SymPy's own ``subs``, ``xreplace``, ``doit``, ``simplify`` and ``expand`` are not safe on sums over
 indices (they capture bound names, or rewrite an exponential of a sum as a Piecewise), so nothing

@@ -1,4 +1,4 @@
-"""Owns the normal form: a sum of monomials, each with its bound indices, deltas collapsed, names canonical.
+"""The normal form: a sum of monomials, each with its bound indices, deltas collapsed, names canonical.
 
 Two index expressions that differ by renaming bound indices, reordering, distributing or collapsing
 deltas have the same normal form.  (Fractions with sums in the denominator are atoms; equality of those

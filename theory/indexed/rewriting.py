@@ -1,4 +1,4 @@
-"""Owns what users write and the node set lacks: exact rewrites into it, and the nearest ones for what has none."""
+"""What users write and the node set lacks: exact rewrites into it, and the nearest ones for what has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns unrolling: an index expression written out for concrete sizes and exact values."""
+"""Unrolling: an index expression written out for concrete sizes and exact values."""
 
 from __future__ import annotations
 

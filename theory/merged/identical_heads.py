@@ -1,4 +1,4 @@
-"""Owns the merged degenerate minimum: a single task on identical heads, its second variation (derived here)."""
+"""The merged degenerate minimum: a single task on identical heads, its second variation (derived here)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns heads along one direction: how many moments they can make vanish, and which of them rest (derived here).
+"""Heads along one direction: how many moments they can make vanish, and which of them rest (derived here).
 
 Head h is at ``y_h = √d ω^h`` on the line.  With ``z_h = 1/y_h`` sums over heads are divided differences of powers of z,
 and everything follows from them.

@@ -1,4 +1,4 @@
-"""Owns valleys of one task: laws of every order, whose constants are functions of the heads' shape (derived here).
+"""Valleys of one task: laws of every order, whose constants are functions of the heads' shape (derived here).
 
 The shape enters by two numbers that depend on it alone (`headflow.theory.merged.line_shape`): g for the gap, w for ω.
 """

@@ -1,4 +1,4 @@
-"""Owns emergence from small weights in the merged flow: amplitudes of its modes, T_0, who wins (derived here)."""
+"""Emergence from small weights in the merged flow: amplitudes of its modes, T_0, who wins (derived here)."""
 
 from __future__ import annotations
 

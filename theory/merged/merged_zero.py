@@ -1,4 +1,4 @@
-"""Owns the merged flow linearised at zero: zero-sum modes and the sum mode of each task (derived here)."""
+"""The merged flow linearised at zero: zero-sum modes and the sum mode of each task (derived here)."""
 
 from __future__ import annotations
 

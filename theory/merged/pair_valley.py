@@ -1,4 +1,4 @@
-"""Owns the valley of a pair ±ω of one task: invariant manifold, its length, transversal rates (derived here).
+"""The valley of a pair ±ω of one task: invariant manifold, its length, transversal rates (derived here).
 
 Exact where `theory.merged.valley` is self-similar: the profile of `theory.context.two_heads` and the metric of the
 flow give the slow flow of ω for every ω.  With more than two heads, several may merge on either side of the pair.

@@ -1,4 +1,4 @@
-"""Owns power laws of time: a closed form for the constant, an exact exponent, and the laws of one valley."""
+"""Power laws of time: a closed form for the constant, an exact exponent, and the laws of one valley."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the valleys of equal tasks with their constants: heads as a regular simplex, or as pairs ±ω (derived here).
+"""The valleys of equal tasks with their constants: heads as a regular simplex, or as pairs ±ω (derived here).
 
 Both are self-similar: the shape of the heads rests while ρ = |μ| grows (`theory.merged.valley_order`).  By symmetry
 each shape is a critical point of the gap at fixed ρ; that flows end there is measured, not proved.

@@ -1,4 +1,4 @@
-"""Owns the merged flow's valley in general: the loss order by order as ω → 0, its order p, and the powers of time.
+"""The merged flow's valley in general: the loss order by order as ω → 0, its order p, and the powers of time.
 
 With H ≥ 2 heads the infimum lies at ω → 0 and μ → ∞ (`headflow.theory.optima.optimum`).  There the loss is a sum of
 squared moments ``Σ_h μ_i^h (√d ω^h)^{⊗n}``; the first one above n = 1 that the heads do not make vanish sets the speed.

@@ -1,4 +1,4 @@
-"""Owns softmax attention: from the model's weights to the mean and covariance of its heads' outputs.
+"""Softmax attention: from the model's weights to the mean and covariance of its heads' outputs.
 
 Head h gives task i the output ``f_i^h = Σ_l p_l^h y_{l,i}`` with ``p^h`` the softmax of ``⟨a_h, x_l⟩`` over L tokens.
 Given the query and β it is a ratio of two averages over independent tokens, so its mean and covariance to

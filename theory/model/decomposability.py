@@ -1,4 +1,4 @@
-"""Owns decomposability: why the population gradient leaves W_X, U_Y diagonal and the other blocks zero (derived here).
+"""Decomposability: why the population gradient leaves W_X, U_Y diagonal and the other blocks zero (derived here).
 
 Written in the basis of Φ, for one head and one token: a sum over heads or tokens inherits what holds for each.
 """

@@ -1,4 +1,4 @@
-"""Owns the inner products of the model written out in coordinates, for checks that look through their names."""
+"""The inner products of the model written out in coordinates, for checks that look through their names."""
 
 from __future__ import annotations
 

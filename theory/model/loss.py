@@ -1,4 +1,4 @@
-"""Owns the population loss: the model's in-context risk averaged over regressors and queries, in closures.
+"""The population loss: the model's in-context risk averaged over regressors and queries, in closures.
 
 ``𝓛 = E Σ_i (ŷ_i − ⟨β_i, x_q⟩)²`` with the noise-free query target and no factor ½, at decomposable weights.
 Closures: ``first_order`` keeps every term of order 1/L, ``leading`` is its limit d_i → ∞ at fixed d_i ω² and

@@ -1,4 +1,4 @@
-"""Owns what `first_order` leaves out first: the term of order 1/L² of softmax overlaps, and its size over the query.
+"""What `first_order` leaves out first: the term of order 1/L² of softmax overlaps, and its size over the query.
 
 The overlap E Σ_l p_l^h p_l^k of two heads is the derivative of cov(log Z_h, log Z_k) in ⟨a_h, a_k⟩, where
 Z = Σ_l e^{⟨a, x_l⟩} (derived here).  Its expansion is one in e^{|a|²}/L: where its second term is not small against its

@@ -1,4 +1,4 @@
-"""Owns shift covariance: the interaction of heads knows their differences only, but for a scale of each head.
+"""Shift covariance: the interaction of heads knows their differences only, but for a scale of each head.
 
 Derived here, in the leading closure: ω_j^h → ω_j^h + s_j for all heads at once rescales C by one factor per head, which
 μ can take up.

@@ -1,4 +1,4 @@
-"""Owns weights that approach the optimum: an explicit family whose loss tends to the infimum (derived here).
+"""Weights that approach the optimum: an explicit family whose loss tends to the infimum (derived here).
 
 For H ≥ 2 the infimum is not attained.  With shares x from water-filling, ``ω = ε D^{−1/2} V B`` (V has orthonormal
 columns and rows of squared length x_i, B orthonormal zero-sum rows) has ``x_i(ω) → x_i`` as ε → 0.

@@ -1,4 +1,4 @@
-"""Owns the Bayes risk at any dimension and context length: a mean over two numbers of a function that is elementary.
+"""The Bayes risk at any dimension and context length: a mean over two numbers of a function that is elementary.
 
 The posterior risk of a task is σ² E tr (XᵀX + s)⁻¹ over a real Wishart matrix.  One determinant in the denominator is a
 Gaussian integral over a complex vector, of which only the Gram matrix of its real and imaginary part matters: a 2 × 2

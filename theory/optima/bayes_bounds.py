@@ -1,4 +1,4 @@
-"""Owns bounds of what the Bayes risk is made of that need no integral: of T = E tr (W + s)⁻¹, and of ratios of D.
+"""Bounds of what the Bayes risk is made of that need no integral: of T = E tr (W + s)⁻¹, and of ratios of D.
 
 Derived here.  Up to the size of fluctuations they are the equation of the proportional limit.
 """

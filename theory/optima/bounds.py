@@ -1,4 +1,4 @@
-"""Owns the bounds around the limit: universal lower bound, single-head optimum, factor e and separation.
+"""The bounds around the limit: universal lower bound, single-head optimum, factor e and separation.
 
 All follow from the optimum theorem and the task-allocation limit; derived here ([C24] has the separation up to
 constants).

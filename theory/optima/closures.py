@@ -1,4 +1,4 @@
-"""Owns how the closures hang together: their limits, and what of ``leading`` carries over to ``finite_d``.
+"""How the closures hang together: their limits, and what of ``leading`` carries over to ``finite_d``.
 
 Derived here.
 """

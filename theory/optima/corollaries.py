@@ -1,4 +1,4 @@
-"""Owns corollaries of the optimum theorem: when the universal bound is reached, equal tasks, one head in general.
+"""Corollaries of the optimum theorem: when the universal bound is reached, equal tasks, one head in general.
 
 All follow from ``theory.optima.optimum`` and its water-filling solution; derived here.
 """

@@ -1,4 +1,4 @@
-"""Owns the limit of the balanced flow: task allocation solved from the stationarity equations ([C24], derived here).
+"""The limit of the balanced flow: task allocation solved from the stationarity equations ([C24], derived here).
 
 In ``leading`` and ``finite_d`` the limit is a closed form.  In ``first_order`` the stationarity equations leave one
 transcendental equation per task, whose root is found at high precision.

@@ -1,4 +1,4 @@
-"""Owns the proportional limit of the Bayes risk, in which d_i and L grow together: a closed form.
+"""The proportional limit of the Bayes risk, in which d_i and L grow together: a closed form.
 
 Derived here from the Marchenko–Pastur equation for the sample covariance of Gaussian covariates, d_i/L = γ_i fixed.
 """

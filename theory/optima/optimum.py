@@ -1,4 +1,4 @@
-"""Owns the optimum over all weights with H heads: μ eliminated, and the exact infimum (derived here).
+"""The optimum over all weights with H heads: μ eliminated, and the exact infimum (derived here).
 
 Eliminating μ leaves ``𝓛 = Σ_i λ_i c_i/(c_i + x_i)`` with ``x_i = d_i ω_iᵀ C⁻¹ ω_i``.  The theorem: for every problem
 the infimum is the minimum of that sum over ``0 ≤ x_i ≤ 1``, ``Σ_i x_i ≤ R_H`` with ``R_1 = 1/e`` and ``R_H = H − 1``

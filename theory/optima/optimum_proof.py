@@ -1,4 +1,4 @@
-"""Owns the proof of the optimum theorem: each step an object, and checked wherever computation can check it.
+"""The proof of the optimum theorem: each step an object, and checked wherever computation can check it.
 
 Claim: over all weights of H heads the attainable ``x_i = d_i ω_iᵀ C⁻¹ ω_i`` fill, up to closure from below, the set
 ``0 ≤ x_i ≤ 1``, ``Σ_i x_i ≤ R_H`` with ``R_1 = 1/e`` (attained) and ``R_H = H − 1`` for H ≥ 2 (approached as ω → 0).

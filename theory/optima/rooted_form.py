@@ -1,4 +1,4 @@
-"""Owns rooted forms: results that hold the root of one equation per task, found at high precision."""
+"""Rooted forms: results that hold the root of one equation per task, found at high precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns limits in which heads and tasks are not one to one: shared heads, split tasks, idle heads (derived here).
+"""Limits in which heads and tasks are not one to one: shared heads, split tasks, idle heads (derived here).
 
 All are stationary points of the balanced flow.  The weights of other tasks on the heads at hand vanish, and so do
 those of other heads on the tasks at hand: the rest of the problem drops out, each part is solved by itself.

@@ -1,4 +1,4 @@
-"""Owns water-filling: ``min Σ a_i c_i/(c_i + x_i)`` over ``0 ≤ x_i ≤ 1``, ``Σ x_i ≤ R``, solved exactly.
+"""Water-filling: ``min Σ a_i c_i/(c_i + x_i)`` over ``0 ≤ x_i ≤ 1``, ``Σ x_i ≤ R``, solved exactly.
 
 Lagrange's condition ``a_i c_i/(c_i + x_i)² = ν`` gives ``x_i = clip(√(a_i c_i/ν) − c_i, 0, 1)``.  In ``s = 1/√ν``
 every x_i is piecewise linear and increasing: task i enters at ``s = √(c_i/a_i)`` and is full at

@@ -1,4 +1,4 @@
-"""Owns the moments of a real Wishart matrix W = XᵀX (p × p, n degrees of freedom), as polynomials in p and n.
+"""The moments of a real Wishart matrix W = XᵀX (p × p, n degrees of freedom), as polynomials in p and n.
 
 By pairing the entries of X (Isserlis, Wick); and the power series in 1/s of what is compared with them.
 """

@@ -1,1 +1,1 @@
-"""Owns the phases of training: warm-up, cascade, convergence, escape, and the valleys of merged flows."""
+"""The phases of training: warm-up, cascade, convergence, escape, and the valleys of merged flows."""

@@ -1,4 +1,4 @@
-"""Owns the derivative of a velocity at a task allocation, cut into its blocks on task and off task (derived here)."""
+"""The derivative of a velocity at a task allocation, cut into its blocks on task and off task (derived here)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the cascade: the small-weight flow of the tasks that still wait while some heads are occupied (derived here).
+"""The cascade: the small-weight flow of the tasks that still wait while some heads are occupied (derived here).
 
 ``warm_up`` is the case without occupied heads.  A head that hosts tasks stands at the optimum of one head for them;
 its own interaction and its power are all that the waiting tasks see of it.

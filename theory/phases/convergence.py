@@ -1,4 +1,4 @@
-"""Owns the late law of the balanced flow: off-task ω dies like 1/t, the gap of the loss like K/t² (derived here)."""
+"""The late law of the balanced flow: off-task ω dies like 1/t, the gap of the loss like K/t² (derived here)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the escape of the split flow from the task-allocation limit, in hyperbolic angles (derived here).
+"""The escape of the split flow from the task-allocation limit, in hyperbolic angles (derived here).
 
 At the limit the loss pulls every off-task μ towards zero at a constant rate.  Its angle falls linearly through zero,
 so μ changes sign, which the balanced flow cannot do, and grows exponentially: the limit is a saddle for every Δ ≠ 0,

@@ -1,4 +1,4 @@
-"""Owns the linearised flow at the task-allocation limit: stable in balanced, a saddle in split (derived here)."""
+"""The linearised flow at the task-allocation limit: stable in balanced, a saddle in split (derived here)."""
 
 from __future__ import annotations
 

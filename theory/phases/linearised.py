@@ -1,4 +1,4 @@
-"""Owns what a linearisation at the task-allocation limit is: blocks, eigenvalues, and their values for a problem."""
+"""What a linearisation at the task-allocation limit is: blocks, eigenvalues, and their values for a problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the warm-up: the balanced flow at small weights, truncated by scaling (derived here)."""
+"""The warm-up: the balanced flow at small weights, truncated by scaling (derived here)."""
 
 from __future__ import annotations
 

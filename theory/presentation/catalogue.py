@@ -1,4 +1,4 @@
-"""Owns the catalogue: which derivations each topic of ``headflow derive`` shows."""
+"""The catalogue: which derivations each topic of ``headflow derive`` shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the switches of convention: the factor ½, the noise of the query target, the covariance of the regressors.
+"""The switches of convention: the factor ½, the noise of the query target, the covariance of the regressors.
 
 The package writes the loss without ½, a noise-free query target and β_i ~ N(0, (λ_i/d_i) Id).  `in_convention`
 rewrites a finished result in another convention; nothing is derived twice.

@@ -1,4 +1,4 @@
-"""Owns the proofs of statements that are read one after the other: each step stands where it is first needed."""
+"""The proofs of statements that are read one after the other: each step stands where it is first needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the printing room: one layout tree of formulas, printed as LaTeX, MathML or Unicode text."""
+"""The printing room: one layout tree of formulas, printed as LaTeX, MathML or Unicode text."""
 
 from __future__ import annotations
 

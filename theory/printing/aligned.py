@@ -1,4 +1,4 @@
-"""Owns blocks of equations whose relation signs line up, broken so that nothing runs off the page."""
+"""Blocks of equations whose relation signs line up, broken so that nothing runs off the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns line breaking: long formulas split at + and −, inside brackets only where that is needed."""
+"""Line breaking: long formulas split at + and −, inside brackets only where that is needed."""
 
 from __future__ import annotations
 

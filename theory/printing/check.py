@@ -1,4 +1,4 @@
-"""Owns the structural check of LaTeX, for machines without TeX: what would not compile, or lost an index."""
+"""The structural check of LaTeX, for machines without TeX: what would not compile, or lost an index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the LaTeX document around formulas: an article that needs nothing beyond texlive-latex-recommended."""
+"""The LaTeX document around formulas: an article that needs nothing beyond texlive-latex-recommended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns functions: how the named ones are written, and which names stand for a notation of their own."""
+"""Functions: how the named ones are written, and which names stand for a notation of their own."""
 
 from __future__ import annotations
 

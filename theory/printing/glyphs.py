@@ -1,4 +1,4 @@
-"""Owns the table of characters: which LaTeX command stands for which Unicode mathematics character."""
+"""The table of characters: which LaTeX command stands for which Unicode mathematics character."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the letters of bound indices: which are free to use, and which ranges a letter tells by itself."""
+"""The letters of bound indices: which are free to use, and which ranges a letter tells by itself."""
 
 from __future__ import annotations
 

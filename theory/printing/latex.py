@@ -1,4 +1,4 @@
-"""Owns the LaTeX back end (amsmath, amssymb)."""
+"""The LaTeX back end (amsmath, amssymb)."""
 
 from __future__ import annotations
 

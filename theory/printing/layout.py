@@ -1,4 +1,4 @@
-"""Owns the step from SymPy to the layout tree; an expression outside the node set is a ``TypeError``."""
+"""The step from SymPy to the layout tree; an expression outside the node set is a ``TypeError``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the sentence that says over what the compactly written sums run."""
+"""The sentence that says over what the compactly written sums run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the MathML back end (MathML Core, as browsers implement it)."""
+"""The MathML back end (MathML Core, as browsers implement it)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the estimate of widths, in em of the display font, that line breaking goes by."""
+"""The estimate of widths, in em of the display font, that line breaking goes by."""
 
 from __future__ import annotations
 

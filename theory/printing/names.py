@@ -1,4 +1,4 @@
-"""Owns names: from the label of a symbol to its letter, accents, subscripts and superscripts."""
+"""Names: from the label of a symbol to its letter, accents, subscripts and superscripts."""
 
 from __future__ import annotations
 

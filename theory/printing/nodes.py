@@ -1,4 +1,4 @@
-"""Owns the layout tree: what a formula looks like, in few node kinds that every back end prints.
+"""The layout tree: what a formula looks like, in few node kinds that every back end prints.
 
 Brackets that the *meaning* needs are nodes of the tree (``Fenced``), so no back end decides about precedence;
 a linear back end only adds the brackets that a fraction bar or a raised exponent would have replaced.

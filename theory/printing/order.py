@@ -1,4 +1,4 @@
-"""Owns the order in which a theorist writes: factors in a product, terms in a sum, signs in front."""
+"""The order in which a theorist writes: factors in a product, terms in a sum, signs in front."""
 
 from __future__ import annotations
 

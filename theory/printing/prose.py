@@ -1,4 +1,4 @@
-"""Owns sentences: words among which Unicode mathematics stands, for LaTeX and HTML."""
+"""Sentences: words among which Unicode mathematics stands, for LaTeX and HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the plain-text back end: one line of readable Unicode."""
+"""The plain-text back end: one line of readable Unicode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the claims of the theory: the registry, and the statements by subject.
+"""The claims of the theory: the registry, and the statements by subject.
 
 The package is also the function that lists them: ``theory.statements()``.  (A function of that name beside the package
 would be hidden by it as soon as any of its modules was imported.)

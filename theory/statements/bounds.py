@@ -1,4 +1,4 @@
-"""Owns the statements about optimum, bounds and the task-allocation limit, and how they compare; the Bayes risk."""
+"""The statements about optimum, bounds and the task-allocation limit, and how they compare; the Bayes risk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the statements about the closures ``finite_d`` and ``first_order``, and how they hang together."""
+"""The statements about the closures ``finite_d`` and ``first_order``, and how they hang together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the statements about context: linear attention, the zero-sum pair, context length, Hermite targets, regimes."""
+"""The statements about context: linear attention, the zero-sum pair, context length, Hermite targets, regimes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the statements from the model to its flows: moments, loss, gradient, flows in all coordinates, warm-up."""
+"""The statements from the model to its flows: moments, loss, gradient, flows in all coordinates, warm-up."""
 
 from __future__ import annotations
 

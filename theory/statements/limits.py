@@ -1,4 +1,4 @@
-"""Owns the statements about flows linearised at their limits."""
+"""The statements about flows linearised at their limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the statements about the optimum's corollaries and about limits with shared, split and idle heads."""
+"""The statements about the optimum's corollaries and about limits with shared, split and idle heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the statements about the dynamics: the cascade, who wins, when tasks emerge, the late law."""
+"""The statements about the dynamics: the cascade, who wins, when tasks emerge, the late law."""
 
 from __future__ import annotations
 

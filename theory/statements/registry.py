@@ -1,4 +1,4 @@
-"""Owns the registry of statements: every claim with its hypotheses, source, status and proof.
+"""The registry of statements: every claim with its hypotheses, source, status and proof.
 
 A statement is what ``headflow verify`` checks and ``headflow derive statements`` lists.  Claims are taken from the
 derivations, never typed a second time.

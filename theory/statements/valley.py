@@ -1,4 +1,4 @@
-"""Owns the statements about the merged flow's valleys and its start."""
+"""The statements about the merged flow's valleys and its start."""
 
 from __future__ import annotations
 

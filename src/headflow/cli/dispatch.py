@@ -1,4 +1,4 @@
-"""Owns the command ``headflow``: from words to a verb, and from what went wrong to an exit code."""
+"""The command ``headflow``: from words to a verb, and from what went wrong to an exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns folders of results: built beside their place and put there as a whole."""
+"""Folders of results: built beside their place and put there as a whole."""
 
 from __future__ import annotations
 

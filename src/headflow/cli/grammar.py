@@ -1,4 +1,4 @@
-"""Owns the grammar of the command line: verbs, their options, and one sentence for what does not fit."""
+"""The grammar of the command line: verbs, their options, and one sentence for what does not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns what leaves the program: standard output, JSON, and files that are whole or not there at all."""
+"""What leaves the program: standard output, JSON, and files that are whole or not there at all."""
 
 from __future__ import annotations
 

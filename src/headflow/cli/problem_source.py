@@ -1,4 +1,4 @@
-"""Owns the way from the command line to a `ProblemFile`: a file, standard input or numbers, and overrides."""
+"""The way from the command line to a `ProblemFile`: a file, standard input or numbers, and overrides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the signals that end the program: they interrupt it as Ctrl-C does, so that what was done is kept."""
+"""The signals that end the program: they interrupt it as Ctrl-C does, so that what was done is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the heat maps: one spectral variable, tasks by heads, at a few times on one colour scale."""
+"""The heat maps: one spectral variable, tasks by heads, at a few times on one colour scale."""
 
 from __future__ import annotations
 

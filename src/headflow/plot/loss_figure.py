@@ -1,4 +1,4 @@
-"""Owns the figure of the loss over time: log axes, the levels it can be compared with, and its phases."""
+"""The figure of the loss over time: log axes, the levels it can be compared with, and its phases."""
 
 from __future__ import annotations
 

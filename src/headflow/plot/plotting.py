@@ -1,4 +1,4 @@
-"""Owns how figures look and how they become SVG; matplotlib is imported on first use only."""
+"""How figures look and how they become SVG; matplotlib is imported on first use only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the figures of the reproductions: predicted and measured side by side, one function for each."""
+"""The figures of the reproductions: predicted and measured side by side, one function for each."""
 
 from __future__ import annotations
 

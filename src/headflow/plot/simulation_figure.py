@@ -1,4 +1,4 @@
-"""Owns the figure of a simulation: measured and predicted loss, μ and ω over time."""
+"""The figure of a simulation: measured and predicted loss, μ and ω over time."""
 
 from __future__ import annotations
 

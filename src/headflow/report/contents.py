@@ -1,4 +1,4 @@
-"""Owns what a report shows: one problem derived, integrated, compared and verified."""
+"""What a report shows: one problem derived, integrated, compared and verified."""
 
 from __future__ import annotations
 

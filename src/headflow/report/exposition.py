@@ -1,4 +1,4 @@
-"""Owns derivations and statements as one document, in each of the formats that ``derive`` knows."""
+"""Derivations and statements as one document, in each of the formats that ``derive`` knows."""
 
 from __future__ import annotations
 

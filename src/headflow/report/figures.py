@@ -1,4 +1,4 @@
-"""Owns the figures of a report, drawn from a trajectory and a comparison."""
+"""The figures of a report, drawn from a trajectory and a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns web pages: one self-contained file with its style and font, without network or scripts."""
+"""Web pages: one self-contained file with its style and font, without network or scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the report's web page: what it says, in which order."""
+"""The report's web page: what it says, in which order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the report: one problem derived, integrated, compared and verified, and the files that show it."""
+"""The report: one problem derived, integrated, compared and verified, and the files that show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns running the flow that a problem file describes, also when it cannot be finished."""
+"""Running the flow that a problem file describes, also when it cannot be finished."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns how results are put into words: numbers, the flow in a few lines, the answer in a few sentences."""
+"""How results are put into words: numbers, the flow in a few lines, the answer in a few sentences."""
 
 from __future__ import annotations
 

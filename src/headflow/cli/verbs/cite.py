@@ -1,4 +1,4 @@
-"""Owns ``headflow cite``: how to cite headflow and the papers whose results it derives."""
+"""``headflow cite``: how to cite headflow and the papers whose results it derives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns ``headflow compare``: the flow's loss beside limit, optimum and bounds."""
+"""``headflow compare``: the flow's loss beside limit, optimum and bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns ``headflow derive``: formulas and statements, with every step, in the format asked for."""
+"""``headflow derive``: formulas and statements, with every step, in the format asked for."""
 
 from __future__ import annotations
 

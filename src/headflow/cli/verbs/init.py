@@ -1,4 +1,4 @@
-"""Owns ``headflow init``: a commented problem file to start from."""
+"""``headflow init``: a commented problem file to start from."""
 
 from __future__ import annotations
 

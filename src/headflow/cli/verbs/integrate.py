@@ -1,4 +1,4 @@
-"""Owns ``headflow integrate``: the gradient flow of a problem, printed and saved."""
+"""``headflow integrate``: the gradient flow of a problem, printed and saved."""
 
 from __future__ import annotations
 

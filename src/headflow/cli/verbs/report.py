@@ -1,4 +1,4 @@
-"""Owns ``headflow report``: the main job, its files and what it says at the end."""
+"""``headflow report``: the main job, its files and what it says at the end."""
 
 from __future__ import annotations
 

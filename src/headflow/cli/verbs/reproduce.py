@@ -1,4 +1,4 @@
-"""Owns ``headflow reproduce``: a published experiment done again; its table, figures and numbers."""
+"""``headflow reproduce``: a published experiment done again; its table, figures and numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns ``headflow simulate``: risk, gradient or training of the real softmax attention; its table, figure, records."""
+"""``headflow simulate``: risk, gradient or training of the real softmax attention; its table, figure, records."""
 
 from __future__ import annotations
 

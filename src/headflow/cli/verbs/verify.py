@@ -1,4 +1,4 @@
-"""Owns ``headflow verify``: every registered statement, or those asked for, checked on a problem."""
+"""``headflow verify``: every registered statement, or those asked for, checked on a problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns explorations of flows, phases and valleys outside their hypotheses."""
+"""Explorations of flows, phases and valleys outside their hypotheses."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ..problem.initial import Imbalance, InitialState
 from ..problem.problem import FloatArray, Problem
 from ..trajectory.crossings import emergence_times
 from ..trajectory.trajectory import Trajectory
+from .counterexamples_statics import ONE, SAME, TWO
 from .exploration import Case, Exploration
 from .flow import warm_up_left_out
 from .limits import spectrum_at_limit
-from .outside_statics import ONE, SAME, TWO
 
 NEAR = TWO.replace(context_length=100)
 SMALL = 0.03

@@ -1,4 +1,4 @@
-"""Owns explorations of limits, optimum, bounds and closures outside their hypotheses."""
+"""Explorations of limits, optimum, bounds and closures outside their hypotheses."""
 
 from __future__ import annotations
 
