@@ -142,7 +142,7 @@ def test_steps_that_are_not_asked_cost_no_dense_output() -> None:
 
 def test_memory_of_rows_and_steps_grows_like_the_root_of_the_steps() -> None:
     size, total, most = 60_000, 3_000, 0
-    nothing = SimpleNamespace(size=size, distances=lambda *_: (0.0, 0.0), loss=lambda _: 1.0)
+    nothing = SimpleNamespace(size=size, distances=lambda *_: (np.zeros(1), np.zeros(1)), loss=lambda _: 1.0)
     kept = recorder.Recorder(nothing, np.zeros(size), 1.0, [], 1e-8)
     for step in range(total):
         kept.add(solvers.Segment(step / total, (step + 1) / total, lambda _: np.zeros(size)))

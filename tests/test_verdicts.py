@@ -353,7 +353,7 @@ class TestUndone:
             return judged(statement(id), found(), problem=REFERENCE)
 
         @contextmanager
-        def threads(count):
+        def threads(count, module):
             with ThreadPoolExecutor(count) as pool:
                 yield pool
 
@@ -376,7 +376,7 @@ def killed(setting):
 
 
 @contextmanager
-def forked(count):
+def forked(count, module=""):
     """Processes that know what this one has patched."""
     with ProcessPoolExecutor(count, get_context("fork")) as pool:
         yield pool
@@ -403,7 +403,7 @@ class TestLostProcesses:
 
     def test_where_no_process_can_be_started_this_one_checks(self, monkeypatch):
         @contextmanager
-        def broken(count):
+        def broken(count, module):
             with forked(count) as pool:
                 pool.submit(killed, None).exception()
                 yield pool

@@ -185,6 +185,10 @@ class BoundKernel:
         self._spare.append(memory)
         return found
 
+    def rows(self, states: Floats) -> Floats:
+        """The results for states (N, n), one below the other."""
+        return np.stack([self.evaluate(state) for state in states])
+
     def __call__(self, state: ArrayLike) -> Floats:
         """The result for a flat state, as a new array."""
         array = np.asarray(state, dtype=np.float64)

@@ -24,6 +24,7 @@ from .native import Floats, NativeSystem
 
 _ARRAYS: Final = ("values", "y", "work", "out")
 _NUMBER: Final = ""  # instead of an array: what is known
+_FEWEST_ROWS: Final = 12  # below, Python's arithmetic one by one is faster than NumPy's on all of them
 _MOST: Final = 24  # variables: beyond, NumPy is as fast
 
 
@@ -46,7 +47,7 @@ class UnrolledKernel(Remade):
     """
 
     def __init__(self, own: NativeSystem, name: str, values: Mapping[str, ArrayLike]) -> None:
-        self._function, used = _unrolled(own, name)
+        self._function, self._of_columns, used = _unrolled(own, name)
         self._values = tuple(own.bound(values)[list(used)].tolist())
         shapes = {"velocity": (own.n_state,), "jacobian": (own.n_state, own.n_state), "loss": ()}
         self._shape: tuple[int, ...] = shapes[name]
@@ -61,6 +62,18 @@ class UnrolledKernel(Remade):
 
     __call__ = evaluate
 
+    def rows(self, states: Floats) -> Floats:
+        """The results for states (N, n), one below the other: all at once, to within rounding of `evaluate`."""
+        if len(states) < _FEWEST_ROWS:
+            return np.stack([self.evaluate(state) for state in states])
+        columns = [np.ascontiguousarray(column) for column in states.T]
+        with np.errstate(all="ignore"):
+            parts = [np.broadcast_to(part, len(states)) for part in self._of_columns(columns, self._values)]
+        found: Floats = np.stack(parts, axis=-1).reshape(len(states), *self._shape)
+        for row in np.flatnonzero(~np.isfinite(found.reshape(len(states), -1)).all(axis=1)):
+            found[row] = self.evaluate(states[row])
+        return found
+
 
 Kernel: TypeAlias = BoundKernel | UnrolledKernel
 
@@ -68,8 +81,8 @@ Kernel: TypeAlias = BoundKernel | UnrolledKernel
 @cache
 def _unrolled(
     own: NativeSystem, name: str
-) -> tuple[Callable[[Sequence[float], Sequence[float]], list[float]], tuple[int, ...]]:
-    """The function of state and values, and the places of the values that it takes."""
+) -> tuple[Callable[..., list[float]], Callable[..., list[Any]], tuple[int, ...]]:
+    """The function of state and values, the same for arrays of states, and the places of the values that it takes."""
     tree = parsed(own.loops.source)
     (node,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     unroller = _Unroller(own.program.constants)
@@ -83,9 +96,13 @@ def _unrolled(
         *(f"    {line}" for line in _joined(lines)),
         f"    return [{', '.join(f'out_{place}' for place in results)}]",
     ]
-    names: dict[str, Any] = {"exp": math.exp, "log": math.log, "sqrt": math.sqrt}
-    exec(compile("\n".join(text), f"<unrolled {name}>", "exec"), names)
-    return names[name], tuple(used)
+    code = compile("\n".join(text), f"<unrolled {name}>", "exec")
+    made = []
+    for library in (math, np):
+        names: dict[str, Any] = {function: getattr(library, function) for function in ("exp", "log", "sqrt")}
+        exec(code, names)
+        made.append(names[name])
+    return made[0], made[1], tuple(used)
 
 
 def _joined(lines: Sequence[str]) -> Iterator[str]:

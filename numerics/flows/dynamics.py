@@ -247,15 +247,19 @@ class Dynamics:
             f"mostly from task{'s' if len(tasks) > 1 else ''} {shown}"
         )
 
-    def distances(self, y: FloatArray, reference: FloatArray) -> tuple[float, float]:
-        """How far ``y`` is from ``reference``: (error of the loss, error of loss and weights).
+    def distances(self, y: FloatArray, reference: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """How far flat states ``y`` are from ``reference``, both (…, 2IH): (error of the loss, of loss and weights).
 
         The loss counts relative to itself, μ and ω relative to their largest entry; the largest is second.  (So it
         has a meaning too where a split weight changes sign; there its factors are right relative to themselves.)
         """
-        found = np.array(self.loss(y)), self.weights(y), np.array(self.loss(reference)), self.weights(reference)
-        by_loss, largest = apart(*found)
-        return float(by_loss), float(largest)
+        return apart(*self._loss_and_weights(y), *self._loss_and_weights(reference))
+
+    def _loss_and_weights(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        rows = y.reshape(-1, self.size)
+        weights = np.stack([self.weights(row) for row in rows])
+        losses = self._loss.rows(self._spread(rows))
+        return losses.reshape(y.shape[:-1]), weights.reshape(*y.shape[:-1], 2, *self.shape)
 
 
 def apart(

@@ -85,11 +85,14 @@ class OrbitDynamics:
         """As `Dynamics.overflow`."""
         return self.full.overflow(weights)
 
-    def distances(self, y: FloatArray, reference: FloatArray) -> tuple[float, float]:
+    def distances(self, y: FloatArray, reference: FloatArray) -> tuple[FloatArray, FloatArray]:
         """As `Dynamics.distances`."""
-        own, other = (self._on_cells(one).reshape(2, -1, 1) for one in (y, reference))
-        by_loss, by_either = apart(np.array(self.loss(y)), own, np.array(self.loss(reference)), other)
-        return float(by_loss), float(by_either)
+        return apart(*self._loss_and_weights(y), *self._loss_and_weights(reference))
+
+    def _loss_and_weights(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Weights once per cell, (…, 2, cells, 1)."""
+        losses = np.array([self.loss(row) for row in y.reshape(-1, self.size)])
+        return losses.reshape(y.shape[:-1]), self._on_cells(y).reshape(*y.shape[:-1], 2, -1, 1)
 
     def agrees(self, y: FloatArray) -> bool:
         """Whether the full flow moves the expanded state as the reduced flow moves ``y``."""

@@ -25,6 +25,7 @@ LOSS_DEGREE: Final = 4  # of the loss in one step
 _MOST_PANELS: Final = 2_000
 _MEMORY: Final = 1.0  # unit of log time over which the largest difference counts
 _MOST_STEPS: Final = 2_000  # kept at a time: a panel with more of them is closed early
+_AT_ONCE: Final = 100_000  # numbers in the states that are compared in one call
 
 
 class _Window:
@@ -94,11 +95,14 @@ class _Stream:
         return [self._panel(np.array(rows))]
 
     def _panel(self, values: FloatArray) -> Panel:
-        errors = [
-            self._dynamics.distances(interpolate(self._left, self._right, values, float(s)), exact)[1]
-            for s, exact in zip(self._probes, self._probed, strict=False)
-        ]
-        return self._left, self._right, values, max(errors, default=0.0)
+        seen = [interpolate(self._left, self._right, values, float(s)) for s in self._probes[: len(self._probed)]]
+        error = largest_distance(self._dynamics, np.array(seen), np.array(self._probed)) if seen else 0.0
+        return self._left, self._right, values, error
+
+
+def largest_distance(dynamics: Dynamics | OrbitDynamics, states: FloatArray, references: FloatArray) -> float:
+    """The largest of `Dynamics.distances` of some states; those that are not numbers do not count beside others."""
+    return float(np.fmax.reduce(dynamics.distances(states, references)[1]))
 
 
 class Recorder:
@@ -132,7 +136,7 @@ class Recorder:
             self._stream = _Stream(dynamics, start, end, max(_FEWEST_PANELS, _MOST_STREAMED // row))
         self._tolerance = tolerance
         self._window = _Window(start)
-        self._tree = PanelTree(self._window, lambda y, exact: dynamics.distances(y, exact)[1], tolerance)
+        self._tree = PanelTree(self._window, lambda states, exact: largest_distance(dynamics, states, exact), tolerance)
         self._planned = np.linspace(0.0, end, min(_FIRST_PANELS, most // 4 + 1) + 1)
         self._spare = most - (len(self._planned) - 1)
         self._most_steps = max(20, min(_MOST_STEPS, _MOST_NUMBERS // (DEGREE * dynamics.size)))
@@ -203,15 +207,22 @@ class Comparison:
         self._states = states
         self._next = int(np.searchsorted(times, 0.0, side="right"))
         self._apart = np.zeros((len(times), 2))
+        self._waiting: list[FloatArray] = []
 
     def add(self, segment: Segment) -> None:
         """Compare the rows that one more step covers."""
         while self._next < len(self._times) and self._times[self._next] <= segment.end:
-            row = self._next
-            self._apart[row] = self._dynamics.distances(
-                np.asarray(segment.dense(self._times[row]), dtype=np.float64), self._states[row]
-            )
+            self._waiting.append(np.asarray(segment.dense(self._times[self._next]), dtype=np.float64))
             self._next += 1
+            if len(self._waiting) * self._states.shape[1] >= _AT_ONCE:
+                self._compare()
+
+    def _compare(self) -> None:
+        """The rows that wait for it, all at once."""
+        if self._waiting:
+            rows = slice(self._next - len(self._waiting), self._next)
+            self._apart[rows] = np.stack(self._dynamics.distances(np.array(self._waiting), self._states[rows]), axis=-1)
+            self._waiting = []
 
     @property
     def errors(self) -> FloatArray:
@@ -220,5 +231,6 @@ class Comparison:
         At one moment two integrations can be as near to each other as chance has it: one overtakes the other, or their
         last steps are alike.
         """
+        self._compare()
         since = np.searchsorted(self._times, self._times - _MEMORY)
         return np.array([self._apart[first : row + 1].max(axis=0) for row, first in enumerate(since)])

@@ -235,7 +235,9 @@ def _blow_up(
     }
     velocity = _code().velocity.bind(values)
     unit = 1.0 / float(norm(velocity(logs.ravel())))  # of time, whose error the solver controls
-    gone = _FADED * float(min(power / (power + problem.noise_variance) for power in part.signal_power))
+    # As a logarithm, which noise of any size leaves in the range of float64.
+    shares = (math.log(power) - math.log(power + problem.noise_variance) for power in part.signal_power)
+    gone = math.log(_FADED) + min(shares)
 
     def moving(y: FloatArray) -> tuple[FloatArray, float]:
         moved = velocity.evaluate(y[:-1], unit)
@@ -258,7 +260,7 @@ def _blow_up(
         return float(np.log(speed(y) * (start / unit + y[-1] + 1.0) * _NEAR))
 
     def faded(_: float, y: FloatArray) -> float:
-        return float(np.log(speed(y) / gone))
+        return float(np.log(speed(y))) - gone
 
     blown_up.terminal = faded.terminal = True  # type: ignore[attr-defined]
     y = np.append(logs.ravel(), 0.0)

@@ -66,7 +66,7 @@ class PanelTree:
     function
         Log time → flat state.
     distance
-        (state, reference) → their distance.
+        (states, references), both (N, n) → the largest distance between a state and its reference.
     tolerance
         Largest allowed distance at the points of control.
     """
@@ -87,7 +87,8 @@ class PanelTree:
         """Panels (left, right, values, error) that cover the interval, at most ``most`` of them."""
         values = np.array([self.function(s) for s in nodes(left, right)])
         probes = left + (right - left) * (1 + PROBES) / 2
-        error = max(self.distance(interpolate(left, right, values, s), self.function(s)) for s in probes)
+        seen = np.array([interpolate(left, right, values, s) for s in probes])
+        error = self.distance(seen, np.array([self.function(s) for s in probes]))
         # Halving a panel of a smooth function divides the error by 2⁸.  Where halving twice in a row does not
         # help, jumps between the solver's own interpolants are left, and no panel follows those.
         futile = futile + 1 if error > parent / 4 else 0
