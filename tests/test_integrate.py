@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 import headflow as hf
 from cases import REFERENCE, START, oracle, random_case
 from headflow.errors import InputError, InputTypeError, IntegrationError
+from headflow.numerics.code import compile_system
 from headflow.numerics.flows import dynamics
 from headflow.numerics.runtime.stop import IntegrationInterrupted, StopReason
 from headflow.numerics.solving import panels, solvers
 from headflow.numerics.trajectory.trajectory import Trajectory
+from headflow.theory.choices import PARAMETRISATIONS
 from oracles import hand_formulas, high_precision
+from tied_cases import tied_case
 
 TIMES = (20.0, 40.0, 60.0, 100.0)
 
@@ -317,6 +320,25 @@ def test_distances_are_relative_to_the_largest_entry() -> None:
     by_loss, largest = flow.distances(moved, y)
     assert largest == pytest.approx(1e-6 * START.mu[1, 1] / START.mu.max(), rel=1e-5)
     assert 0 < by_loss < largest
+
+
+@pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
+@pytest.mark.parametrize("number", range(4))
+def test_many_states_are_each_of_them(parametrisation: str, number: int) -> None:
+    """Weights and distances of rows are those of one after the other, and weights those of the derivation."""
+    case = tied_case(number)
+    initial = case.initial
+    if parametrisation == "balanced":  # positive, and tied all the same
+        initial = hf.InitialState(abs(initial.mu) + 0.1, abs(initial.omega) + 0.1)
+    flow = dynamics.Dynamics(case.problem, initial, parametrisation, "leading")
+    rows = flow.start * np.linspace(1, 0.7, 30)[:, None]
+    weights, distances = flow.weights(rows), flow.distances(rows, rows[::-1])
+    derived = compile_system(flow.chart.system).named(("mu", "omega")).bind(flow.chart.values)
+    for row, y in enumerate(rows):
+        np.testing.assert_array_equal(weights[:, row], flow.weights(y))
+        np.testing.assert_allclose(weights[:, row].ravel(), derived(flow._spread(y)), rtol=1e-14)
+        alone = flow.distances(y, rows[::-1][row])
+        np.testing.assert_allclose([part[row] for part in distances], alone, rtol=1e-9, atol=1e-14)
 
 
 def test_panels_follow_a_steep_function() -> None:

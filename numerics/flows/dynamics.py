@@ -132,7 +132,6 @@ class Dynamics:
             self.ties = None
         self.velocity: Kernel | TiedKernel = self._tied(velocity)
         self._loss: Kernel = self._kernel("loss", flow(parametrisation, closure, self.chart.system.coordinates))
-        self._weights = compiled.named(("mu", "omega")).bind(values)
         self._closure, self._domain = closure, self.chart.system.domain
 
     def _tied(self, kernel: Kernel) -> Kernel | TiedKernel:
@@ -188,9 +187,20 @@ class Dynamics:
         return self.chart.start
 
     def weights(self, y: FloatArray) -> FloatArray:
-        """μ and ω of one flat state: shape (2, I, H)."""
-        weights = self._weights(self._spread(y)).reshape(2, *self.shape)
-        return weights if self.ties is None else self.ties.weights(weights)
+        """μ and ω of flat states (…, 2IH): shape (2, …, I, H)."""
+        states = self._spread(y)
+        if self.chart.growth is not None:
+            flat = self._products.rows(states.reshape(-1, self.size)).reshape(states.shape)
+        else:
+            flat = np.exp(states) if self.log else states.copy()
+        if self.ties is not None:  # equal or opposite to the last bit; −0 becomes 0
+            flat = self.ties.moved(flat) + 0.0
+        return np.moveaxis(flat.reshape(*y.shape[:-1], 2, *self.shape), -3, 0)
+
+    @cached_property
+    def _products(self) -> BoundKernel:
+        """μ and ω of the flat state of ``split``."""
+        return self._compiled.named(("mu", "omega")).bind(self._values)
 
     def factors(self, y: FloatArray) -> FloatArray:
         """o, v, k and q of flat states (…, 2IH) of ``split``: shape (4, …, I, H)."""
@@ -256,10 +266,8 @@ class Dynamics:
         return apart(*self._loss_and_weights(y), *self._loss_and_weights(reference))
 
     def _loss_and_weights(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-        rows = y.reshape(-1, self.size)
-        weights = np.stack([self.weights(row) for row in rows])
-        losses = self._loss.rows(self._spread(rows))
-        return losses.reshape(y.shape[:-1]), weights.reshape(*y.shape[:-1], 2, *self.shape)
+        losses = self._loss.rows(self._spread(y.reshape(-1, self.size)))
+        return losses.reshape(y.shape[:-1]), np.moveaxis(self.weights(y), 0, -3)
 
 
 def apart(

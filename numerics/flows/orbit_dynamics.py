@@ -59,8 +59,10 @@ class OrbitDynamics:
         return self.flow.start
 
     def weights(self, y: FloatArray) -> FloatArray:
-        """μ and ω of one flat state: shape (2, I, H)."""
-        return self.flow.expand(self._on_cells(y))
+        """μ and ω of flat states: shape (2, …, I, H)."""
+        rows = [self.flow.expand(row) for row in self._on_cells(y).reshape(-1, self.size)]
+        full = np.stack(rows, axis=1)
+        return full.reshape(2, *y.shape[:-1], *full.shape[-2:])
 
     def _on_cells(self, y: FloatArray) -> FloatArray:
         return np.exp(y) if self.log else y

@@ -84,11 +84,6 @@ class Ties:
         found: FloatArray = self.side[:, None] * columns[self.first]
         return found
 
-    def weights(self, weights: FloatArray) -> FloatArray:
-        """μ and ω of shape (2, I, H), equal or opposite to the last bit."""
-        flat = self.moved(weights.ravel()) + 0.0  # −0 becomes 0
-        return flat.reshape(weights.shape)
-
     def __str__(self) -> str:
         """One sentence, heads and tasks counted from 1."""
         empty = [task for task, row in enumerate(self.cells) if not row.any()]

@@ -33,7 +33,7 @@ def emergence_times(trajectory: Record, until: float | None = None) -> tuple[flo
         learnt: FloatArray = trajectory.weights_at(t).prod(axis=0).sum(axis=-1)
         return learnt
 
-    rows = np.stack([outputs(float(t)) for t in trajectory.t])
+    rows = trajectory.weights.prod(axis=0).sum(axis=-1)
     taught = _taught(trajectory.problem)
     found: list[float | None] = []
     for task, last in enumerate(rows[-1] if until is None else outputs(until)):

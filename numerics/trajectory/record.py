@@ -210,7 +210,7 @@ class Record:
     def weights(self) -> FloatArray:
         """μ and ω of every row: shape (2, N, I, H)."""
         with np.errstate(all="ignore"):
-            found = np.stack([self._dynamics.weights(y) for y in self.states_flat], axis=1)
+            found = self._dynamics.weights(self.states_flat)
         found.flags.writeable = False
         return found
 
