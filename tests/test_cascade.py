@@ -241,7 +241,11 @@ def test_outputs_that_are_not_numbers_have_no_emergence_time():
     weights = [np.stack([rows[:, None], np.ones((2, 1))]) for rows in outputs]
     problem = UNEQUAL.subset([0, 1], n_heads=1)
     run = SimpleNamespace(
-        problem=problem, t=[0.0, 1.0], weights_at=lambda t: weights[int(t == 1)], ensure_reliable=lambda: None
+        problem=problem,
+        t=[0.0, 1.0],
+        weights=np.stack(weights, axis=1),
+        weights_at=lambda t: weights[int(t == 1)],
+        ensure_reliable=lambda: None,
     )
     first, second = emergence_times.__wrapped__(run)
     assert first == pytest.approx(1.0)
