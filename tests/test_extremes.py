@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from contextlib import suppress
+from dataclasses import replace
 
 import mpmath
 import numpy as np
@@ -14,7 +15,7 @@ from sympy import N, Rational
 import headflow as hf
 from headflow.errors import HeadflowError
 from headflow.numerics import CovariateProblem
-from headflow.numerics.checks import CHECKS, Setting
+from headflow.numerics.checks import CHECKS, Setting, dynamics
 from headflow.numerics.checks.finding import carried_out
 from headflow.numerics.optima.single_head import single_head_loss
 from headflow.numerics.predictions.cascade import cascade
@@ -250,3 +251,16 @@ def test_signals_and_noise_of_any_size_refute_nothing(changes):
         verdict = judged(statement(name), *carried_out(CHECKS[name], Setting(problem, seed=0, quick=True)))
         by_floats = name in ("merged-at-zero", "who-wins")
         assert verdict.verdict in ("holds", "inconclusive")[: 1 + by_floats], verdict
+
+
+def test_an_exponent_that_is_hardly_determined_refutes_no_late_law(monkeypatch):
+    fit = dynamics.power_law
+
+    def vague(*args, **kwargs):
+        return replace(fit(*args, **kwargs), exponent=-0.48, exponent_error=1.0)
+
+    monkeypatch.setattr(dynamics, "power_law", vague)
+    setting = Setting(hf.Problem([10, 10], [1, 2], 0.1, 100, 2), 0, True)
+    verdict = judged(statement("late-law"), *carried_out(dynamics.late_law, setting))
+    assert verdict.verdict == "inconclusive"
+    assert "exponent" in verdict.reason

@@ -146,7 +146,11 @@ def late_law(setting: Setting) -> Finding:
         return Finding("float", abs(gaps[-1]), 1e-9, error, "gap with one task", setting.seed, problem=problem)
     if min(gaps) <= 0:
         return open_("rounding errors are larger than the gap to the limit")
+    if onset is None:
+        return open_("the trajectory has no onset of convergence to take the law from")
     law = power_law("gap", "t", times, gaps, exponent=-2.0, constant=constant, correction=-1.0)
+    if not law.exponent_error <= LAW:
+        return open_("the gap to the limit does not determine an exponent to within the bound")
     return fitted("float", [law], LAW, error / abs(gaps[-1]), setting.seed, problem)
 
 
