@@ -264,3 +264,17 @@ def test_an_exponent_that_is_hardly_determined_refutes_no_late_law(monkeypatch):
     verdict = judged(statement("late-law"), *carried_out(dynamics.late_law, setting))
     assert verdict.verdict == "inconclusive"
     assert "exponent" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("id", "dims", "length"),
+    [
+        ("mu-elimination", [10, 10], 2**53),
+        ("split-limit-saddle", [10, 10], 2**53),
+        ("first-order-loss", [2**53, 5], 100),
+    ],
+)
+def test_what_rounding_hides_at_the_largest_sizes_is_no_refutation(id, dims, length):
+    problem = hf.Problem(dims, [1, 1], 0.1, length, 2)
+    verdict = judged(statement(id), *carried_out(CHECKS[id], Setting(problem, 0, True)))
+    assert verdict.verdict in ("holds", "inconclusive")
