@@ -278,3 +278,9 @@ def test_what_rounding_hides_at_the_largest_sizes_is_no_refutation(id, dims, len
     problem = hf.Problem(dims, [1, 1], 0.1, length, 2)
     verdict = judged(statement(id), *carried_out(CHECKS[id], Setting(problem, 0, True)))
     assert verdict.verdict in ("holds", "inconclusive")
+
+
+def test_signals_of_any_size_do_not_refute_emergence_of_the_merged_flow():
+    problem = hf.Problem([10, 10], ["1e200", "1e200"], 0.1, 100, 2)
+    verdict = judged(statement("merged-emergence"), *carried_out(CHECKS["merged-emergence"], Setting(problem, 0, True)))
+    assert verdict.verdict in ("holds", "inconclusive")

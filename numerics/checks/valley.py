@@ -126,7 +126,8 @@ def emergence(setting: Setting) -> Finding:
     length = math.ceil(10**6 * base.dims[0] * _noise(base) * grown)
     if length > LARGEST_INTEGER:
         return too_long(length)
-    problem = base.replace(context_length=length)
+    given = base.replace(context_length=length)
+    problem = given.in_units_of(given.signal_power[0])  # growth by T_0 has no unit
     rate = merged_at_zero().evaluate(problem).zero_sum[0]
     rng = np.random.default_rng(setting.seed)
     laws = []
@@ -154,7 +155,7 @@ def emergence(setting: Setting) -> Finding:
                 correction=2.0,
             )
         )
-    return fitted("float", laws, 2e-3, 1e-6, setting.seed, problem)
+    return fitted("float", laws, 2e-3, 1e-6, setting.seed, given)
 
 
 def _of_statement(setting: Setting, id: str, kind: str, fixed: tuple[Problem, ...]) -> Finding:
