@@ -19,6 +19,7 @@ from headflow.numerics.checks import CHECKS, Setting, dynamics
 from headflow.numerics.checks.finding import carried_out
 from headflow.numerics.optima.single_head import single_head_loss
 from headflow.numerics.predictions.cascade import cascade
+from headflow.numerics.predictions.valley_shape import _at_zero
 from headflow.numerics.verification.verdict import judged
 from headflow.theory import task_allocation_limit
 from headflow.theory.indexed.large_power import LargePower, power
@@ -284,3 +285,10 @@ def test_signals_of_any_size_do_not_refute_emergence_of_the_merged_flow():
     problem = hf.Problem([10, 10], ["1e200", "1e200"], 0.1, 100, 2)
     verdict = judged(statement("merged-emergence"), *carried_out(CHECKS["merged-emergence"], Setting(problem, 0, True)))
     assert verdict.verdict in ("holds", "inconclusive")
+
+
+def test_products_at_times_that_do_not_differ_leave_a_constant_undecided(recwarn):
+    assert _at_zero(np.full(6, 0.5), np.ones(6)) is None
+    assert not recwarn.list
+    small = np.linspace(0.01, 0.1, 6)
+    assert _at_zero(small, 2 + 1e-3 * small) == pytest.approx(2)
