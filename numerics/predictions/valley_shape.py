@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -61,12 +60,10 @@ def shape_constants(order: int, times: FloatArray, values: FloatArray) -> ShapeC
 
 def _at_zero(small: FloatArray, products: FloatArray) -> float | None:
     """Products extrapolated to where ``small`` is 0; None where two ways of doing so differ or none can be told."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", np.exceptions.RankWarning)
-            line, parabola = (np.polyfit(small, products, degree)[-1] for degree in (1, 2))
-    except np.exceptions.RankWarning:  # the range is too narrow for a parabola
+    fits = [np.polyfit(small, products, degree, full=True) for degree in (1, 2)]
+    if any(rank <= degree for degree, (_, _, rank, *_) in enumerate(fits, 1)):  # the range is too narrow
         return None
+    line, parabola = (coefficients[-1] for coefficients, *_ in fits)
     return float(line) if line > 0 and abs(line - parabola) < _PARTS * line else None
 
 
