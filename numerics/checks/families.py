@@ -133,7 +133,9 @@ def merged_drop(setting: Setting) -> Finding:
     if steps.measured == 0 and table.same_number:
         worst = max(*table.time_deviations, table.final_deviation)
     what = "relative deviation of the time and of the final loss"
-    return Finding("float", worst, 1e-4, 1e-6, what, setting.seed, problem=problem)
+    # A final loss that is small beside the one at zero is left of terms that cancel.
+    rounding = float(np.finfo(float).eps) * table.predicted_losses[0] / table.predicted_losses[-1]
+    return Finding("float", worst, 1e-4, 1e-6 + rounding, what, setting.seed, problem=problem)
 
 
 def softmax_loss(setting: Setting) -> tuple[Finding, Finding]:
