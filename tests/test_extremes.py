@@ -293,3 +293,10 @@ def test_products_at_times_that_do_not_differ_leave_a_constant_undecided(recwarn
     assert not recwarn.list
     small = np.linspace(0.01, 0.1, 6)
     assert _at_zero(small, 2 + 1e-3 * small) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("id", ["linear-merged-drop", "linear-cascade", "linear-staircase", "linear-drop-times"])
+def test_starts_are_small_beside_weights_that_strong_noise_keeps_small(id):
+    problem = hf.Problem([24698, 82055], [1.34, 0.108], 5.34e5, 6, 5)
+    verdict = judged(statement(id), *carried_out(CHECKS[id], Setting(problem, 0, True)))
+    assert verdict.verdict == "holds"

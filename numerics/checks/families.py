@@ -29,7 +29,7 @@ from .finding import Check, Finding, Setting, proof
 from .losses import Left, vanishing
 from .one_token import linear_covariate_risk
 
-SCALES = (2e-3, 1e-3)  # of starts
+SCALES = (2e-3, 1e-3)  # of starts, beside the weights at rest
 # Context → weights on its labels: (prompts, L, D), (prompts, D) → (prompts, L).
 Attention = Callable[[FloatArray, FloatArray], FloatArray]
 
@@ -71,7 +71,16 @@ def _rtol(setting: Setting) -> float:
 def _aligned_runs(setting: Setting) -> tuple[StaircaseTable, ...]:
     """The runs that two statements are about, at the scales of `SCALES`."""
     problem = covariates(setting, 3)
-    return tuple(compare_staircase(problem, scale, "aligned", rtol=_rtol(setting)) for scale in SCALES)
+    starts = (_small(problem, scale, 3) for scale in SCALES)
+    return tuple(compare_staircase(problem, start, "aligned", rtol=_rtol(setting)) for start in starts)
+
+
+def _small(problem: CovariateProblem, scale: float, factors: int) -> float:
+    """The size of a start that is small beside the weights at rest, which are small themselves under strong noise.
+
+    The product of so many ``factors`` is A* of a coordinate there.
+    """
+    return scale * min(1.0, min(linear_staircase().levels(problem)) ** (1 / factors))
 
 
 def staircase(setting: Setting) -> Finding:
@@ -100,7 +109,8 @@ def cascade(setting: Setting) -> Finding:
     """The steps; then, from a random start at two scales, the number of drops and their times."""
     steps = proof(small_split_flow().derivation)
     problem = covariates(setting, 2)
-    tables = [compare_staircase(problem, scale, "split", setting.seed, _rtol(setting)) for scale in SCALES]
+    starts = (_small(problem, scale, 3) for scale in SCALES)
+    tables = [compare_staircase(problem, start, "split", setting.seed, _rtol(setting)) for start in starts]
     what = "relative deviation of the drop times"
     found = Finding("float", math.inf, 2e-3, 1e-4, what, setting.seed, problem=problem)
     return _at_small_scale(found, tables, lambda table: max(table.time_deviations), not steps.measured)
@@ -128,7 +138,7 @@ def merged_drop(setting: Setting) -> Finding:
     problem = CovariateProblem(
         [1, 1, 1], [1, 1, 1], unequal.noise_variance, unequal.context_length, max(unequal.n_heads, 2)
     )
-    table = compare_staircase(problem, 1e-4, "merged", setting.seed, _rtol(setting))
+    table = compare_staircase(problem, _small(problem, 1e-4, 2), "merged", setting.seed, _rtol(setting))
     worst = math.inf
     if steps.measured == 0 and table.same_number:
         worst = max(*table.time_deviations, table.final_deviation)
