@@ -273,7 +273,7 @@ def test_an_exponent_that_is_hardly_determined_refutes_no_late_law(monkeypatch):
         ("mu-elimination", [10, 10], 2**53),
         ("split-limit-saddle", [10, 10], 2**53),
         ("first-order-loss", [2**53, 5], 100),
-        ("linear-merged-drop", [10, 10], 2**46),
+        *(("linear-merged-drop", [10, 10], 2**power) for power in range(43, 54)),
     ],
 )
 def test_what_rounding_hides_at_the_largest_sizes_is_no_refutation(id, dims, length):

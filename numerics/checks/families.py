@@ -144,7 +144,7 @@ def merged_drop(setting: Setting) -> Finding:
         worst = max(*table.time_deviations, table.final_deviation)
     what = "relative deviation of the time and of the final loss"
     # A final loss that is small beside the one at zero is left of terms that cancel.
-    rounding = float(np.finfo(float).eps) * table.predicted_losses[0] / table.predicted_losses[-1]
+    rounding = 8 * float(np.finfo(float).eps) * table.predicted_losses[0] / table.predicted_losses[-1]
     return Finding("float", worst, 1e-4, 1e-6 + rounding, what, setting.seed, problem=problem)
 
 
