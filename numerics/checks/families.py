@@ -80,7 +80,7 @@ def _small(problem: CovariateProblem, scale: float, factors: int) -> float:
 
     The product of so many ``factors`` is A* of a coordinate there.
     """
-    return scale * min(1.0, min(linear_staircase().levels(problem)) ** (1 / factors))
+    return scale * float(min(1.0, min(linear_staircase().levels(problem)) ** (1 / factors)))
 
 
 def staircase(setting: Setting) -> Finding:

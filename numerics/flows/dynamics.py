@@ -98,6 +98,10 @@ class Chart:
         with np.errstate(divide="ignore", invalid="ignore"):
             return cls(flow(parametrisation, closure, "log"), values, np.log(weights).reshape(flat), True, None)
 
+    def undone(self, y: FloatArray) -> FloatArray:
+        """Flat weights of flat states, of any shape; of ``split`` they are products, which have a kernel."""
+        return np.exp(y) if self.log else y.copy()
+
 
 class Dynamics:
     """A flow of one problem, from one start, in the coordinates that solvers use.
@@ -192,7 +196,7 @@ class Dynamics:
         if self.chart.growth is not None:
             flat = self._products.rows(states.reshape(-1, self.size)).reshape(states.shape)
         else:
-            flat = np.exp(states) if self.log else states.copy()
+            flat = self.chart.undone(states)
         if self.ties is not None:  # equal or opposite to the last bit; −0 becomes 0
             flat = self.ties.moved(flat) + 0.0
         return np.moveaxis(flat.reshape(*y.shape[:-1], 2, *self.shape), -3, 0)

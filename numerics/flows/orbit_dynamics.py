@@ -60,12 +60,9 @@ class OrbitDynamics:
 
     def weights(self, y: FloatArray) -> FloatArray:
         """μ and ω of flat states: shape (2, …, I, H)."""
-        rows = [self.flow.expand(row) for row in self._on_cells(y).reshape(-1, self.size)]
+        rows = [self.flow.expand(row) for row in self.full.chart.undone(y).reshape(-1, self.size)]
         full = np.stack(rows, axis=1)
         return full.reshape(2, *y.shape[:-1], *full.shape[-2:])
-
-    def _on_cells(self, y: FloatArray) -> FloatArray:
-        return np.exp(y) if self.log else y
 
     def factors(self, y: FloatArray) -> FloatArray:
         """Refused: only split weights have factors, and those are not reduced."""
@@ -94,7 +91,7 @@ class OrbitDynamics:
     def _loss_and_weights(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Weights once per cell, (…, 2, cells, 1)."""
         losses = np.array([self.loss(row) for row in y.reshape(-1, self.size)])
-        return losses.reshape(y.shape[:-1]), self._on_cells(y).reshape(*y.shape[:-1], 2, -1, 1)
+        return losses.reshape(y.shape[:-1]), self.full.chart.undone(y).reshape(*y.shape[:-1], 2, -1, 1)
 
     def agrees(self, y: FloatArray) -> bool:
         """Whether the full flow moves the expanded state as the reduced flow moves ``y``."""

@@ -165,7 +165,7 @@ def ends_in_allocation(flow: _Flow, allocation: Allocation, n_heads: int) -> boo
 
 def _of_merged(trajectory: Record) -> Phases:
     """The phases of a merged run, whose end is an infimum that it creeps towards, or a minimum of identical heads."""
-    from .merged_end import merged_end  # here, as it takes longer to import than most runs need
+    from .merged_end import merged_end  # here, because it takes a third of a second
 
     end = merged_end(trajectory)
     if isinstance(end, str):

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from ..numerics.runtime.json_object import json_text
 from ..numerics.runtime.progress import progress_bar
 from ..numerics.runtime.stop import Interrupted
+from ..plot.plotting import on_white
 from .contents import Contents
 from .exposition import Exposition, exposition
+from .page_sections import report_page
 from .runs import integrated_as_far_as_possible
 
 if TYPE_CHECKING:
@@ -28,9 +30,6 @@ class Report(Contents):
 
     def files(self) -> dict[str, str]:
         """The report's files by name."""
-        from ..plot.plotting import on_white  # here, as it loads Matplotlib
-        from .page_sections import report_page
-
         return {
             "index.html": report_page(self),
             "derivation.tex": self.exposition.latex(),
