@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from headflow.plot.plotting import BLUE, GREEN, inline_svg, power_of_ten
 from headflow.report.exposition import exposition
 from headflow.report.figures import draw
 from headflow.report.summary import number
+from headflow.theory.derivation import Derivation
 from headflow.theory.presentation import catalogue
 from headflow.theory.printing import aligned_text, check_latex
 from headflow.theory.printing.aligned import fits, rows
@@ -215,7 +217,7 @@ def test_what_the_command_prints(
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few derivations."""
     made = exposition("limit", "balanced", "leading")
-    monkeypatch.setattr("headflow.report.report.exposition", lambda *_: made)
+    monkeypatch.setattr("headflow.report.report.exposition", lambda *_, **__: made)
 
 
 @pytest.mark.slow
@@ -354,3 +356,15 @@ def test_numbers_in_words() -> None:
     assert number(float("nan")) == number(float("inf")) == number(None) == "—"
     assert number(-0.25) == "−0.25"
     assert number(9999.96, 4) == "10⁴"
+
+
+def test_nobody_waits_for_latex_after_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> Iterator[Derivation]:
+        yield Derivation("whole", ())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("headflow.theory.presentation.catalogue.each_derivation", interrupted)
+    with pytest.raises(Interrupted) as caught:
+        exposition("all", "balanced", "leading", in_latex=True)
+    (derived,) = caught.value.partial.derivations  # type: ignore[attr-defined]
+    assert "_latex" in vars(derived)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from inspect import signature
 from typing import Any, TypeAlias, TypeVar
 
@@ -195,7 +196,11 @@ class Derivation(Result):
         return "\n".join(lines).rstrip() + "\n"
 
     def latex(self) -> str:
-        """The body of a LaTeX section: an enumerated list, without the document around it."""
+        """The body of a LaTeX section: an enumerated list, without the document around it; made once."""
+        return self._latex
+
+    @cached_property
+    def _latex(self) -> str:
         lines = [latex_prose(f"Assume {assumption}.") for assumption in self._assumptions()]
         lines += [latex_prose(self.legend)] if self.legend else []
         lines += [r"\begin{enumerate}"] if self.steps else []

@@ -83,9 +83,12 @@ class Exposition:
         return (*self.derivations, *self.statements)
 
 
-def exposition(topic: str, parametrisation: str, closure: str, switches: Collection[str] = ()) -> Exposition:
+def exposition(
+    topic: str, parametrisation: str, closure: str, switches: Collection[str] = (), in_latex: bool = False
+) -> Exposition:
     """What theory has to say on one of the topics of ``derive``, in the package's convention or with switches.
 
+    With ``in_latex`` each derivation is written in LaTeX at once, so that nobody waits for that after an interruption.
     Raises ``Interrupted`` on Ctrl-C, with the `Exposition` of what was derived until then, or None.
     """
     from ..theory.presentation.catalogue import each_derivation
@@ -101,7 +104,10 @@ def exposition(topic: str, parametrisation: str, closure: str, switches: Collect
     told: tuple[Statement, ...] = ()
     try:
         if switches or topic != "statements":
-            derived.extend(each_derivation(topic, parametrisation, closure, convention))
+            for derivation in each_derivation(topic, parametrisation, closure, convention):
+                derived.append(derivation)
+                if in_latex:
+                    derivation.latex()
         if topic in ("statements", "all") and not switches:
             told = statements()
     except KeyboardInterrupt as interrupt:

@@ -88,7 +88,7 @@ def build(
         with progress_bar(progress, "derive"):
             from ..theory.flows.flow import gradient_flow
 
-            explained = exposition("all", given.parametrisation, given.closure)
+            explained = exposition("all", given.parametrisation, given.closure, in_latex=True)
             explained.latex(), explained.html_sections()  # now: after an interruption nobody waits for them
             system = gradient_flow(given.parametrisation, given.closure)
         trajectory, stopped = integrated_as_far_as_possible(given, progress)
